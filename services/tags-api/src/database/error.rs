@@ -1,0 +1,83 @@
+//! What goes wrong with a database, in the kinds that a caller can act on.
+
+use std::time::Duration;
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+
+use super::dialect::Dialect;
+
+/// Why work on the database did not succeed. Nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Every connection was in use for as long as a request waits.
+    #[error("no database connection became free within {}", humantime::format_duration(*.waited))]
+    Exhausted {
+        /// How long the request waited.
+        waited: Duration,
+    },
+    /// The database does not answer, or has closed the connection.
+    #[error("the database is not available")]
+    Unavailable(#[source] DbErr),
+    /// The transaction lost against others each time it was run.
+    #[error("the transaction lost against others {attempts} times")]
+    Conflict {
+        /// How often it was run.
+        attempts: u32,
+        /// What the database said the last time.
+        #[source]
+        source: DbErr,
+    },
+    /// Anything else: a bug of the service, or a schema that is not the service's.
+    #[error("the database refused a statement")]
+    Refused(#[source] DbErr),
+}
+
+/// Why a database cannot be opened: one sentence, and where there is one, the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct OpenError {
+    pub(crate) sentence: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl OpenError {
+    /// What the user can do about it, where that is no guess.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+/// What an error means for the work that met it.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Every connection of a healthy pool is in use.
+    Exhausted,
+    /// The connection is gone, or none can be made.
+    Lost,
+    /// The transaction lost against another.
+    Conflict,
+    Other,
+}
+
+pub(crate) fn judge(dialect: &dyn Dialect, error: &DbErr) -> Verdict {
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Verdict::Exhausted,
+        DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => Verdict::Lost,
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => judge_driver(dialect, error),
+        _ => Verdict::Other,
+    }
+}
+
+fn judge_driver(dialect: &dyn Dialect, error: &sqlx::Error) -> Verdict {
+    match error {
+        sqlx::Error::PoolTimedOut => Verdict::Exhausted,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            Verdict::Lost
+        }
+        error if dialect.is_conflict(error) => Verdict::Conflict,
+        error if dialect.is_away(error) => Verdict::Lost,
+        _ => Verdict::Other,
+    }
+}

@@ -1,0 +1,14 @@
+//! The database as the service sees it: reads, transactions that commit only explicitly, and what goes wrong, in kinds
+//! that a caller can act on.
+
+pub(crate) mod dialect;
+mod error;
+mod migrate;
+mod open;
+mod session;
+mod url;
+
+pub use error::{Error, OpenError};
+pub use open::Options;
+pub use session::{Counters, Database, PoolState};
+pub use url::{DatabaseUrl, DatabaseUrlError};

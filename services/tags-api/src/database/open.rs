@@ -1,0 +1,67 @@
+//! How a database is opened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How a database is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections at the most.
+    pub pool_size: u32,
+    /// How long a request waits for a connection before it is told to come back later.
+    pub pool_wait: Duration,
+    /// How long one statement may take, where the engine can hold to that.
+    pub statement_timeout: Duration,
+    /// Whether statements are logged.
+    pub echo: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            pool_size: 10,
+            pool_wait: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(30),
+            echo: false,
+        }
+    }
+}
+
+/// Which idle connections are asked whether they still live before they are used.
+///
+/// Asking costs a round trip, as much as a small query. A connection that was in use a moment ago is taken at its word,
+/// until one such turned out dead: a server that was restarted has closed them all.
+#[derive(Clone, Debug)]
+pub(crate) struct Freshness {
+    opened: Instant,
+    /// When a connection was last found dead, in milliseconds since `opened`, plus one; 0 if none was.
+    last_lost: Arc<AtomicU64>,
+}
+
+/// A connection that has been idle for so long is asked first.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// After a connection was lost, all are asked for so many milliseconds.
+const ALERT_MILLIS: u64 = 10_000;
+
+impl Freshness {
+    pub(crate) fn new() -> Self {
+        Self { opened: Instant::now(), last_lost: Arc::default() }
+    }
+
+    /// A connection was found dead.
+    pub(crate) fn lost_one(&self) {
+        self.last_lost.store(self.now() + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_doubtful(&self, idle_for: Duration) -> bool {
+        let last_lost = self.last_lost.load(Ordering::Relaxed);
+        let on_alert = last_lost > 0 && (self.now() + 1).saturating_sub(last_lost) < ALERT_MILLIS;
+        on_alert || idle_for >= TRUSTED_FOR
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+}

@@ -1,0 +1,184 @@
+//! Which database, parsed once.
+
+use std::fmt;
+use std::path::Path;
+
+use ::url::Url;
+
+/// A database's URL. Shown, its password is `***`; only the driver gets to see it.
+#[derive(Clone)]
+pub struct DatabaseUrl(Location);
+
+#[derive(Clone)]
+enum Location {
+    /// A path with parameters, percent-encoded, or `:memory:`. Not a [`Url`], which would resolve and escape it.
+    Sqlite(String),
+    Server(Url, Kind),
+}
+
+/// The engines, as far as a URL tells them apart: `mysql://` and `mariadb://` speak one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    MySql,
+    Postgres,
+}
+
+/// Why a text is not a database's URL. The text itself is not in the message: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the database URL {fact}")]
+pub struct DatabaseUrlError {
+    fact: String,
+}
+
+const EXAMPLES: &str = "`sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`";
+
+impl DatabaseUrl {
+    /// Parses a URL: `sqlite:`, `mysql://`, `mariadb://`, `postgres://` or `postgresql://`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no URL, names another scheme, or no database.
+    pub fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
+        let fact = |fact: String| DatabaseUrlError { fact };
+        // `sqlite:` takes a path, relative ones and `:memory:` too, where a URL would have a host and a port.
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(fact("names no SQLite file: write `sqlite://tags.db`".into()));
+            }
+            return Ok(Self(Location::Sqlite(path.to_owned())));
+        }
+        let url = Url::parse(text).map_err(|error| fact(format!("is not valid ({error}): write {EXAMPLES}")))?;
+        let kind = match url.scheme() {
+            "mysql" | "mariadb" => Kind::MySql,
+            "postgres" | "postgresql" => Kind::Postgres,
+            scheme => return Err(fact(unknown_scheme(scheme))),
+        };
+        if url.path().trim_matches('/').is_empty() {
+            return Err(fact(format!("names no database: end it with one, as in `{}://host/tags`", url.scheme())));
+        }
+        Ok(Self(Location::Server(url, kind)))
+    }
+
+    /// The URL of an SQLite file.
+    ///
+    /// # Errors
+    ///
+    /// If the path is not Unicode.
+    pub fn sqlite_file(path: &Path) -> Result<Self, DatabaseUrlError> {
+        let text =
+            path.to_str().ok_or(DatabaseUrlError { fact: format!("cannot hold `{}`: not Unicode", path.display()) })?;
+        let escaped = text.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+        Self::parse(&format!("sqlite://{escaped}"))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match &self.0 {
+            Location::Sqlite(_) => Kind::Sqlite,
+            Location::Server(_, kind) => *kind,
+        }
+    }
+
+    /// The URL in full, for the driver alone. MySQL's driver takes `mysql:` for MariaDB too.
+    pub(crate) fn reveal(&self) -> String {
+        match &self.0 {
+            Location::Sqlite(path) => format!("sqlite://{path}"),
+            Location::Server(url, _) => match url.as_str().strip_prefix("mariadb:") {
+                Some(rest) => format!("mysql:{rest}"),
+                None => url.as_str().to_owned(),
+            },
+        }
+    }
+
+    /// The path of an SQLite file with its parameters, or the name of a server's database, both percent-encoded.
+    pub(crate) fn database(&self) -> &str {
+        match &self.0 {
+            Location::Sqlite(path) => path,
+            Location::Server(url, _) => url.path().trim_matches('/'),
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Location::Sqlite(path) => write!(formatter, "sqlite://{path}"),
+            Location::Server(url, _) => formatter.write_str(redacted(url).as_str()),
+        }
+    }
+}
+
+fn redacted(url: &Url) -> Url {
+    let mut shown = url.clone();
+    // Refused only for a URL without a host, which then has no password either.
+    if shown.password().is_some() && shown.set_password(Some("***")).is_err() {
+        shown.set_path("***");
+    }
+    // PostgreSQL takes the password as a parameter too.
+    if shown.query().is_some() {
+        let pairs: Vec<(String, String)> = shown
+            .query_pairs()
+            .map(|(key, value)| {
+                let secret = key.to_ascii_lowercase().contains("password");
+                (key.into_owned(), if secret { "***".into() } else { value.into_owned() })
+            })
+            .collect();
+        shown.query_pairs_mut().clear().extend_pairs(pairs);
+    }
+    shown
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DatabaseUrl({self})")
+    }
+}
+
+/// SQLAlchemy names the driver behind a `+`, which no Rust driver knows.
+fn unknown_scheme(scheme: &str) -> String {
+    match scheme.split_once('+') {
+        Some((engine @ ("sqlite" | "mysql" | "mariadb" | "postgresql" | "postgres"), driver)) => {
+            format!("has the scheme `{scheme}`: leave out the driver `+{driver}` and write `{engine}://…`")
+        }
+        _ => format!("has the scheme `{scheme}`, which is none of the known: write {EXAMPLES}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        match DatabaseUrl::parse(text) {
+            Ok(url) => url.to_string(),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        insta::assert_snapshot!(shown("mysql://tags:se%40cret@db:3306/tags"), @"mysql://tags:***@db:3306/tags");
+        insta::assert_snapshot!(shown("mariadb://tags:secret@db/tags"), @"mariadb://tags:***@db/tags");
+        insta::assert_snapshot!(shown("postgres://db/tags?user=u&password=secret"), @"postgres://db/tags?user=u&password=***");
+        insta::assert_snapshot!(shown("sqlite://data/tags.db"), @"sqlite://data/tags.db");
+        insta::assert_snapshot!(shown("sqlite:///var/lib/tags.db?mode=ro"), @"sqlite:///var/lib/tags.db?mode=ro");
+        insta::assert_snapshot!(shown("sqlite::memory:"), @"sqlite://:memory:");
+    }
+
+    #[test]
+    fn what_is_no_url_is_said_without_repeating_it() {
+        insta::assert_snapshot!(shown("tags:secret@db"), @"error: the database URL has the scheme `tags`, which is none of the known: write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown("secret"), @"error: the database URL is not valid (relative URL without a base): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown("mysql+aiomysql://u:secret@db/tags"), @"error: the database URL has the scheme `mysql+aiomysql`: leave out the driver `+aiomysql` and write `mysql://…`");
+        insta::assert_snapshot!(shown("mysql://u:secret@db"), @"error: the database URL names no database: end it with one, as in `mysql://host/tags`");
+        insta::assert_snapshot!(shown("postgres://u:secret@db:port/x"), @"error: the database URL is not valid (invalid port number): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown("sqlite:"), @"error: the database URL names no SQLite file: write `sqlite://tags.db`");
+    }
+
+    #[test]
+    fn a_file_name_of_any_kind_becomes_a_url() {
+        let url = DatabaseUrl::sqlite_file(Path::new("/tmp/50% off?#1.db")).expect("a URL");
+        insta::assert_snapshot!(url.to_string(), @"sqlite:///tmp/50%25%20off%3F%231.db");
+    }
+}

@@ -1,0 +1,29 @@
+//! Whether the service lives, and whether it can do its work.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::database::Database;
+
+/// How long the database may take to answer before the service counts as not ready.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The process answers. Says nothing of the database: restarting the service would not mend that.
+pub(super) async fn alive() -> Response {
+    Json(json!({ "status": "alive" })).into_response()
+}
+
+/// The database answers, within a second.
+pub(super) async fn ready(State(database): State<Database>) -> Response {
+    let cause = match tokio::time::timeout(PATIENCE, database.ping()).await {
+        Ok(Ok(())) => return Json(json!({ "status": "ready", "database": database.server() })).into_response(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_elapsed) => format!("the database did not answer within {}", humantime::format_duration(PATIENCE)),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "unavailable", "detail": cause }))).into_response()
+}

@@ -1,0 +1,544 @@
+//! Says where a JSON text is wrong as `CPython` 3.11's decoder says it.
+//!
+//! Clients know the messages and the offsets of that decoder, and `serde_json` has others. So when
+//! `serde_json` refuses a body, this module goes over the text again in the steps of `CPython`'s
+//! `json.loads`.
+
+/// How many containers may lie inside one another: `serde_json` refuses the next one.
+const MAX_DEPTH: usize = 127;
+
+/// What is wrong with a JSON text, in the words and at the place `CPython`'s decoder gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct JsonError {
+    /// In Unicode scalar values from the start of the text.
+    pub(super) offset: usize,
+    /// Without the place, which `CPython` adds when it prints the error.
+    pub(super) message: &'static str,
+}
+
+/// The first error in `text`, or `None` if there is none.
+///
+/// An error of `CPython`'s decoder, wherever it is, goes before what only `serde_json` refuses:
+/// `NaN` and the infinities, lone surrogates, numbers that no `f64` holds. A container that lies
+/// too deep ends the search.
+///
+/// There is an error exactly when `serde_json`, with its default features, cannot read a `Value`.
+pub(super) fn locate(text: &str) -> Option<JsonError> {
+    let mut scanner = Scanner { text, position: 0, containers: Vec::new(), deviation: None };
+    let fault = scanner.document().err().or(scanner.deviation)?;
+    Some(JsonError {
+        offset: text.char_indices().take_while(|(index, _)| *index < fault.position).count(),
+        message: fault.message,
+    })
+}
+
+struct Scanner<'text> {
+    text: &'text str,
+    /// In bytes, as every position here.
+    position: usize,
+    /// Those that are open, the innermost last.
+    containers: Vec<Container>,
+    /// The first place that `CPython` accepts and `serde_json` does not.
+    deviation: Option<Fault>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Container {
+    Array,
+    Object,
+}
+
+#[derive(Clone, Copy)]
+struct Fault {
+    position: usize,
+    message: &'static str,
+}
+
+type Scan<T = ()> = Result<T, Fault>;
+
+const EXPECTING_VALUE: &str = "Expecting value";
+const UNTERMINATED_STRING: &str = "Unterminated string starting at";
+const LONE_SURROGATE: &str = "lone surrogate in a \\u escape";
+const NESTED_TOO_DEEPLY: &str = "nested too deeply";
+
+/// Every value that is a word, and what to say of those that are not JSON's.
+const LITERALS: [(&str, Option<&str>); 6] = [
+    ("null", None),
+    ("true", None),
+    ("false", None),
+    ("NaN", Some("NaN is not a JSON value")),
+    ("Infinity", Some("Infinity is not a JSON value")),
+    ("-Infinity", Some("-Infinity is not a JSON value")),
+];
+
+impl<'text> Scanner<'text> {
+    fn document(&mut self) -> Scan {
+        if self.text.starts_with('\u{feff}') {
+            return self.fail("Unexpected UTF-8 BOM (decode using utf-8-sig)");
+        }
+        self.skip_whitespace();
+        self.start_of_value()?;
+        while self.rest_of_container()? {
+            self.start_of_value()?;
+        }
+        self.skip_whitespace();
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => self.fail("Extra data"),
+        }
+    }
+
+    /// Passes a whole value, or a container's head up to its first value or its end.
+    fn start_of_value(&mut self) -> Scan {
+        loop {
+            match self.peek() {
+                Some(b'"') => return self.string(),
+                Some(b'[') => {
+                    self.open(Container::Array)?;
+                    if self.peek() == Some(b']') {
+                        return Ok(());
+                    }
+                }
+                Some(b'{') => {
+                    self.open(Container::Object)?;
+                    if self.peek() == Some(b'}') {
+                        return Ok(());
+                    }
+                    self.name()?;
+                }
+                _ => return self.literal_or_number(),
+            }
+        }
+    }
+
+    fn open(&mut self, container: Container) -> Scan {
+        if self.containers.len() == MAX_DEPTH {
+            return Err(self.deviation.unwrap_or(Fault { position: self.position, message: NESTED_TOO_DEEPLY }));
+        }
+        self.containers.push(container);
+        self.position += 1;
+        self.skip_whitespace();
+        Ok(())
+    }
+
+    /// Passes what follows a value, and says whether that leads to another value.
+    fn rest_of_container(&mut self) -> Scan<bool> {
+        while let Some(&container) = self.containers.last() {
+            self.skip_whitespace();
+            match (self.peek(), container) {
+                (Some(b']'), Container::Array) | (Some(b'}'), Container::Object) => {
+                    self.position += 1;
+                    self.containers.pop();
+                }
+                (Some(b','), _) => {
+                    self.position += 1;
+                    self.skip_whitespace();
+                    if container == Container::Object {
+                        self.name()?;
+                    }
+                    return Ok(true);
+                }
+                _ => return self.fail("Expecting ',' delimiter"),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Passes the name of an object's member, up to the value.
+    fn name(&mut self) -> Scan {
+        if self.peek() != Some(b'"') {
+            return self.fail("Expecting property name enclosed in double quotes");
+        }
+        self.string()?;
+        self.skip_whitespace();
+        if self.peek() != Some(b':') {
+            return self.fail("Expecting ':' delimiter");
+        }
+        self.position += 1;
+        self.skip_whitespace();
+        Ok(())
+    }
+
+    fn string(&mut self) -> Scan {
+        let start = self.position;
+        self.position += 1;
+        loop {
+            match self.peek() {
+                None => return fail_at(start, UNTERMINATED_STRING),
+                Some(b'"') => {
+                    self.position += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape(start)?,
+                Some(0..=0x1f) => return self.fail("Invalid control character at"),
+                Some(_) => self.position += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self, start_of_string: usize) -> Scan {
+        match self.byte_at(self.position + 1) {
+            None => fail_at(start_of_string, UNTERMINATED_STRING),
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.position += 2;
+                Ok(())
+            }
+            Some(b'u') => self.unicode_escape(),
+            Some(_) => self.fail("Invalid \\escape"),
+        }
+    }
+
+    fn unicode_escape(&mut self) -> Scan {
+        let start = self.position;
+        let Some(unit) = self.code_unit_at(start) else {
+            return fail_at(start + 1, "Invalid \\uXXXX escape");
+        };
+        self.position += 6;
+        match unit {
+            0xd800..=0xdbff if matches!(self.code_unit_at(self.position), Some(0xdc00..=0xdfff)) => {
+                self.position += 6;
+            }
+            0xd800..=0xdfff => self.deviate(start, LONE_SURROGATE),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The UTF-16 code unit that a `\uXXXX` at `position` stands for. At the very end of the text
+    /// it stands for none: `CPython` refuses digits that nothing follows.
+    fn code_unit_at(&self, position: usize) -> Option<u32> {
+        let escape = self.text.as_bytes().get(position..position + 7)?;
+        let [b'\\', b'u', digits @ .., _] = escape else {
+            return None;
+        };
+        digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
+    }
+
+    fn literal_or_number(&mut self) -> Scan {
+        let rest = &self.text.as_bytes()[self.position..];
+        for (literal, deviation) in LITERALS {
+            if rest.starts_with(literal.as_bytes()) {
+                if let Some(message) = deviation {
+                    self.deviate(self.position, message);
+                }
+                self.position += literal.len();
+                return Ok(());
+            }
+        }
+        self.number()
+    }
+
+    /// Passes the longest beginning that is a number. What follows it in `01`, `1.` and `1e+` is no
+    /// part of it, and what may follow a value decides about that.
+    fn number(&mut self) -> Scan {
+        let start = self.position;
+        if self.peek() == Some(b'-') {
+            self.position += 1;
+        }
+        let integer = match self.peek() {
+            Some(b'0') => {
+                self.position += 1;
+                b"0".as_slice()
+            }
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return fail_at(start, EXPECTING_VALUE),
+        };
+        let fraction = self.fraction();
+        let exponent = self.exponent();
+        if overflows(integer, fraction, exponent) {
+            self.deviate(start, "number out of range");
+        }
+        Ok(())
+    }
+
+    fn fraction(&mut self) -> &'text [u8] {
+        let start = self.position;
+        if self.peek() != Some(b'.') {
+            return &[];
+        }
+        self.position += 1;
+        let digits = self.digits();
+        if digits.is_empty() {
+            self.position = start;
+        }
+        digits
+    }
+
+    fn exponent(&mut self) -> i64 {
+        let start = self.position;
+        if !matches!(self.peek(), Some(b'e' | b'E')) {
+            return 0;
+        }
+        self.position += 1;
+        let sign = match self.peek() {
+            Some(b'-') => -1,
+            _ => 1,
+        };
+        if matches!(self.peek(), Some(b'-' | b'+')) {
+            self.position += 1;
+        }
+        let digits = self.digits();
+        if digits.is_empty() {
+            self.position = start;
+        }
+        digits
+            .iter()
+            .fold(0, |exponent: i64, digit| exponent.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0')))
+    }
+
+    fn digits(&mut self) -> &'text [u8] {
+        let rest = &self.text.as_bytes()[self.position..];
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.position += count;
+        &rest[..count]
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.position += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.byte_at(self.position)
+    }
+
+    fn byte_at(&self, position: usize) -> Option<u8> {
+        self.text.as_bytes().get(position).copied()
+    }
+
+    fn fail<T>(&self, message: &'static str) -> Scan<T> {
+        fail_at(self.position, message)
+    }
+
+    fn deviate(&mut self, position: usize, message: &'static str) {
+        self.deviation.get_or_insert(Fault { position, message });
+    }
+}
+
+fn fail_at<T>(position: usize, message: &'static str) -> Scan<T> {
+    Err(Fault { position, message })
+}
+
+/// Whether `serde_json` finds the number out of range.
+///
+/// It keeps the leading digits that a `u64` holds, turns them into an `f64`, and multiplies that by
+/// a power of ten. Close to `f64::MAX` the rounding of those steps decides, so they are the same
+/// here: exact arithmetic would have another answer.
+fn overflows(integer: &[u8], fraction: &[u8], exponent: i64) -> bool {
+    let integer = Digits::default().and(integer);
+    let number = Digits { dropped: 0, ..integer }.and(fraction);
+    let exponent = exponent.saturating_add(integer.dropped).saturating_sub(number.kept - integer.kept);
+    match exponent {
+        // Not even `u64::MAX` overflows.
+        ..=288 => false,
+        289..=308 => {
+            #[expect(clippy::cast_precision_loss, reason = "serde_json rounds here too")]
+            let significand = number.significand as f64;
+            // `powi` would round more than once.
+            let power = format!("1e{exponent}").parse().unwrap_or(f64::INFINITY);
+            (significand * power).is_infinite()
+        }
+        _ => number.significand != 0,
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Digits {
+    significand: u64,
+    kept: i64,
+    dropped: i64,
+}
+
+impl Digits {
+    fn and(mut self, digits: &[u8]) -> Self {
+        for digit in digits {
+            let longer =
+                self.significand.checked_mul(10).and_then(|tenfold| tenfold.checked_add(u64::from(digit - b'0')));
+            match longer {
+                Some(significand) if self.dropped == 0 => {
+                    self.significand = significand;
+                    self.kept += 1;
+                }
+                _ => self.dropped += 1,
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn error(offset: usize, message: &'static str) -> JsonError {
+        JsonError { offset, message }
+    }
+
+    fn agrees_with_serde_json(text: &str) -> bool {
+        locate(text).is_some() == serde_json::from_str::<Value>(text).is_err()
+    }
+
+    #[test]
+    fn errors_are_those_of_cpython() {
+        let rows = include_str!("../../tests/data/json_errors.json");
+        let rows: Vec<Value> = serde_json::from_str(rows).expect("the rows are JSON");
+        assert!(rows.len() > 400);
+        for row in rows {
+            let text = row["text"].as_str().expect("every row has a text");
+            let located = match locate(text) {
+                Some(error) => (Value::from(error.offset), Value::from(error.message)),
+                None => (Value::Null, Value::Null),
+            };
+            assert_eq!(located, (row["offset"].clone(), row["message"].clone()), "{text:?}");
+            assert!(agrees_with_serde_json(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_cpython_accepts_is_an_error() {
+        for (text, offset, message) in [
+            ("NaN", 0, "NaN is not a JSON value"),
+            ("[\"é\",Infinity]", 5, "Infinity is not a JSON value"),
+            ("{\"a\": -Infinity}", 6, "-Infinity is not a JSON value"),
+            (r#""é\ud800""#, 2, LONE_SURROGATE),
+            (r#""\udc00\ud800""#, 1, LONE_SURROGATE),
+            (r#""\ud83d\ud83d\ude00""#, 1, LONE_SURROGATE),
+            (r#"{"\ud83d\ude00\ude00":0}"#, 14, LONE_SURROGATE),
+            (r#""\ud83d\n""#, 1, LONE_SURROGATE),
+            ("1e999", 0, "number out of range"),
+            ("[0, -1e309]", 4, "number out of range"),
+            ("[1e400, NaN]", 1, "number out of range"),
+            ("[NaN, 1e400]", 1, "NaN is not a JSON value"),
+        ] {
+            assert_eq!(locate(text), Some(error(offset, message)), "{text}");
+            assert!(agrees_with_serde_json(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_cpython_comes_first() {
+        assert_eq!(locate("[NaN, 1e999,]"), Some(error(12, EXPECTING_VALUE)));
+        assert_eq!(locate(r#"["\ud800 "#), Some(error(1, UNTERMINATED_STRING)));
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        for (head, tail) in [("[", "]"), (r#"{"é":"#, "}")] {
+            let nested = |depth| format!("{}0{}", head.repeat(depth), tail.repeat(depth));
+            let deepest = nested(MAX_DEPTH);
+            assert_eq!(locate(&deepest), None);
+            assert!(agrees_with_serde_json(&deepest));
+            let too_deep = nested(MAX_DEPTH + 1);
+            let offset = MAX_DEPTH * head.chars().count();
+            assert_eq!(locate(&too_deep), Some(error(offset, NESTED_TOO_DEEPLY)));
+            assert!(agrees_with_serde_json(&too_deep));
+        }
+        let hostile = "[".repeat(2 << 20);
+        assert_eq!(locate(&hostile), Some(error(MAX_DEPTH, NESTED_TOO_DEEPLY)));
+        let after_nan = format!("[NaN,{}", "[".repeat(MAX_DEPTH));
+        assert_eq!(locate(&after_nan), Some(error(1, "NaN is not a JSON value")));
+    }
+
+    #[test]
+    fn a_limit_of_depth_is_none_of_length() {
+        let text = format!("[{}[]]", "[[]],".repeat(10 * MAX_DEPTH));
+        assert_eq!(locate(&text), None);
+    }
+
+    #[test]
+    fn numbers_are_out_of_range_where_serde_json_says_so() {
+        let one_and_zeros = |zeros| format!("1{}", "0".repeat(zeros));
+        for text in [
+            "1.7976931348623157e308".to_owned(),
+            "1.7976931348623158e308".to_owned(),
+            "-1.79769313486231580793e308".to_owned(),
+            "18446744073709551615e288".to_owned(),
+            "18446744073709551616.3e289".to_owned(),
+            "1e99999999999999999999".to_owned(),
+            "0e99999999999999999999".to_owned(),
+            "1e-99999999999999999999".to_owned(),
+            one_and_zeros(308),
+            one_and_zeros(309),
+            format!("{}e-300", one_and_zeros(400)),
+            format!("0.{}e400", one_and_zeros(100)),
+            format!("0.{}1e400", "0".repeat(100)),
+            format!("0.{}1e408", "0".repeat(100)),
+        ] {
+            assert!(agrees_with_serde_json(&text), "{text}");
+        }
+    }
+
+    #[rustfmt::skip]
+    const TOKENS: [&str; 44] = [
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "\"a\"", "\"é🐍\"", "\"\":", "é", " ", "\t",
+        "\n", "\r", "\u{a0}", "\u{feff}", "\0", "\\u", "\\ud83d", "\\ude00", "\\n", "\\x", "00",
+        "1", "9", "-", "+", ".", "e", "E", "e30", "e308", "null", "true", "false", "NaN",
+        "Infinity", "nul", "\"\\ud800\"", "\"\\ud83d\\ude00\"", "[]", "{}",
+    ];
+
+    fn valid_text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            select(vec!["null", "true", "false", "\"\"", "\"é\\n🐍\"", "\"\\uD83D\\uDE00\""]).prop_map(str::to_owned),
+            any::<i64>().prop_map(|number| number.to_string()),
+            (any::<u64>(), any::<u64>(), -330..280_i32)
+                .prop_map(|(whole, part, exponent)| format!("{whole}.{part}e{exponent}")),
+        ];
+        leaf.prop_recursive(5, 30, 5, |inner| {
+            let comma = select(vec![",", " , ", ",\n"]);
+            let values = (prop::collection::vec(inner, 0..5), comma);
+            prop_oneof![
+                values.clone().prop_map(|(values, comma)| format!("[{}]", values.join(comma))),
+                values.prop_map(|(values, comma)| {
+                    let members: Vec<_> = values.iter().map(|value| format!("\"é\": {value}")).collect();
+                    format!("{{{}}}", members.join(comma))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn random_tokens_fare_as_with_serde_json(
+            tokens in prop::collection::vec(select(TOKENS.to_vec()), 0..16),
+        ) {
+            let text = tokens.concat();
+            prop_assert!(agrees_with_serde_json(&text), "{text}");
+        }
+
+        #[test]
+        fn valid_texts_fare_as_with_serde_json(
+            text in valid_text(),
+            place in any::<prop::sample::Index>(),
+            token in select(TOKENS.to_vec()),
+        ) {
+            prop_assert_eq!(locate(&text), None, "{}", text);
+            let place = place.index(text.chars().count() + 1);
+            let before: String = text.chars().take(place).collect();
+            let after: String = text.chars().skip(place).collect();
+            let without_next: String = after.chars().skip(1).collect();
+            for mutated in [
+                format!("{before}{token}{after}"),
+                format!("{before}{without_next}"),
+                before,
+            ] {
+                prop_assert!(agrees_with_serde_json(&mutated), "{mutated}");
+            }
+        }
+
+        #[test]
+        fn numbers_near_the_largest_fare_as_with_serde_json(
+            digits in "1797693134862315[6-9][0-9]{0,12}(\\.[0-9]{1,3})?",
+            shift in -1..2_i32,
+        ) {
+            let whole = digits.find('.').unwrap_or(digits.len());
+            let exponent = 309 - i32::try_from(whole).expect("a short number") + shift;
+            let text = format!("{digits}e{exponent}");
+            prop_assert!(agrees_with_serde_json(&text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The service over HTTP.
+
+mod body;
+mod docs;
+mod fallback;
+mod health;
+mod json_error;
+mod limits;
+mod members;
+mod metrics;
+mod observe;
+mod problem;
+mod query;
+mod router;
+mod tags;
+
+pub use docs::openapi;
+pub use limits::Limits;
+pub use router::{App, router};
