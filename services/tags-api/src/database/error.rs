@@ -18,6 +18,12 @@ pub enum Error {
     /// The database does not answer, or has closed the connection.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
+    /// The database took the work and was never heard of again.
+    #[error("the database has been silent for {}", humantime::format_duration(*.waited))]
+    Silent {
+        /// How long it had.
+        waited: Duration,
+    },
     /// The transaction lost against others each time it was run.
     #[error("the transaction lost against others {attempts} times")]
     Conflict {
@@ -63,9 +69,11 @@ pub(crate) fn judge(dialect: &dyn Dialect, error: &DbErr) -> Verdict {
     match error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Verdict::Exhausted,
         DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => Verdict::Lost,
-        DbErr::Conn(RuntimeErr::SqlxError(error))
-        | DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error)) => judge_driver(dialect, error),
+        // It answered when it was opened: a server that now refuses a connection, whatever its reason, is away.
+        DbErr::Conn(_) => Verdict::Lost,
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            judge_driver(dialect, error)
+        }
         _ => Verdict::Other,
     }
 }

@@ -10,5 +10,5 @@ mod url;
 
 pub use error::{Error, OpenError};
 pub use open::Options;
-pub use session::{Counters, Database, PoolState};
+pub use session::{Counters, Database, PoolState, Transaction};
 pub use url::{DatabaseUrl, DatabaseUrlError};

@@ -28,12 +28,12 @@ impl Default for Options {
     }
 }
 
-/// Which idle connections are asked whether they still live before they are used.
+/// Which connections must prove that they live before they are used or kept.
 ///
 /// Asking costs a round trip, as much as a small query. A connection that was in use a moment ago is taken at its word,
 /// until one such turned out dead: a server that was restarted has closed them all.
 #[derive(Clone, Debug)]
-pub(crate) struct Freshness {
+pub(crate) struct Vigilance {
     opened: Instant,
     /// When a connection was last found dead, in milliseconds since `opened`, plus one; 0 if none was.
     last_lost: Arc<AtomicU64>,
@@ -45,7 +45,7 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// After a connection was lost, all are asked for so many milliseconds.
 const ALERT_MILLIS: u64 = 10_000;
 
-impl Freshness {
+impl Vigilance {
     pub(crate) fn new() -> Self {
         Self { opened: Instant::now(), last_lost: Arc::default() }
     }
@@ -55,10 +55,15 @@ impl Freshness {
         self.last_lost.store(self.now() + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_doubtful(&self, idle_for: Duration) -> bool {
+    /// Whether a connection was found dead a moment ago.
+    pub(crate) fn is_alert(&self) -> bool {
         let last_lost = self.last_lost.load(Ordering::Relaxed);
-        let on_alert = last_lost > 0 && (self.now() + 1).saturating_sub(last_lost) < ALERT_MILLIS;
-        on_alert || idle_for >= TRUSTED_FOR
+        last_lost > 0 && (self.now() + 1).saturating_sub(last_lost) < ALERT_MILLIS
+    }
+
+    /// Whether a connection that has been idle for so long must be asked.
+    pub(crate) fn doubts(&self, idle_for: Duration) -> bool {
+        idle_for >= TRUSTED_FOR || self.is_alert()
     }
 
     fn now(&self) -> u64 {

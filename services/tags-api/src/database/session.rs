@@ -1,16 +1,18 @@
 //! Reads and transactions.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
 use super::dialect::{self, Dialect, Pool};
 use super::error::{Error, OpenError, Verdict, judge};
-use super::open::{Freshness, Options};
+use super::open::{Options, Vigilance};
 use super::url::DatabaseUrl;
 
 /// An open database. Clones share it.
@@ -26,7 +28,9 @@ struct Inner {
     connection: DatabaseConnection,
     pool_size: u32,
     pool_wait: Duration,
-    freshness: Freshness,
+    /// After so long, work with the driver is given up.
+    patience: Duration,
+    vigilance: Vigilance,
     /// One permit for each transaction that the engine lets write at once. The queue here is fair, and wakes the next
     /// writer at once; SQLite's own is a poll in which the unlucky starve.
     writers: Option<Arc<Semaphore>>,
@@ -55,6 +59,9 @@ pub struct PoolState {
     pub limit: u32,
 }
 
+/// The server ends what is over its limits; this is what it takes to say so.
+const PATIENCE_BEYOND_LIMITS: Duration = Duration::from_secs(5);
+
 /// How often a transaction is run that loses against others.
 const ATTEMPTS: u32 = 12;
 
@@ -69,8 +76,8 @@ impl Database {
     /// If it cannot be reached, refuses the user or does not exist, in one sentence.
     pub async fn open(url: DatabaseUrl, options: &Options) -> Result<Self, OpenError> {
         let dialect = dialect::of(&url);
-        let freshness = Freshness::new();
-        let opened = dialect.open(&url, options, &freshness).await?;
+        let vigilance = Vigilance::new();
+        let opened = dialect.open(&url, options, &vigilance).await?;
         Ok(Self(Arc::new(Inner {
             url,
             server: opened.server,
@@ -79,7 +86,8 @@ impl Database {
             pool: opened.pool,
             pool_size: options.pool_size,
             pool_wait: options.pool_wait,
-            freshness,
+            patience: options.pool_wait + options.statement_timeout + PATIENCE_BEYOND_LIMITS,
+            vigilance,
             writers: dialect.writers().map(|count| Arc::new(Semaphore::new(count))),
             counters: Counters::default(),
         })))
@@ -117,7 +125,7 @@ impl Database {
     ///
     /// Safe.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.0.connection.ping().await.map_err(|error| self.failure(error, 1))
+        self.read(|connection| async move { connection.ping().await }).await
     }
 
     /// Runs `work`, one statement that reads, on a connection of its own. Where the connection turns out dead, it is run
@@ -129,12 +137,14 @@ impl Database {
     ///
     /// # Cancellation
     ///
-    /// Safe: the connection is returned once the server has finished the statement.
-    pub async fn read<T, Work>(&self, work: impl Fn(DatabaseConnection) -> Work) -> Result<T, Error>
+    /// Safe: the statement is finished without anyone who waits for it.
+    pub async fn read<T, Work>(&self, work: impl Fn(DatabaseConnection) -> Work + Send + Sync + 'static) -> Result<T, Error>
     where
-        Work: Future<Output = Result<T, DbErr>>,
+        T: Send + 'static,
+        Work: Future<Output = Result<T, DbErr>> + Send,
     {
-        self.persevere(|| work(self.0.connection.clone())).await
+        let database = self.clone();
+        self.attend(async move { database.persevere(|| work(database.0.connection.clone())).await }).await
     }
 
     /// Runs `work` in a transaction, which it commits itself: dropped, it is rolled back. Where it loses against another
@@ -148,16 +158,28 @@ impl Database {
     ///
     /// # Cancellation
     ///
-    /// Safe: dropped before the commit was sent, nothing is stored, and the connection is returned outside of any
-    /// transaction.
-    pub async fn write<T, Work>(&self, work: impl Fn(DatabaseTransaction) -> Work) -> Result<T, Error>
+    /// Safe: the statement that is under way is finished, and then the transaction is rolled back, unless it was the
+    /// commit.
+    pub async fn write<T, Work>(&self, work: impl Fn(Transaction) -> Work + Send + Sync + 'static) -> Result<T, Error>
     where
-        Work: Future<Output = Result<T, DbErr>>,
+        T: Send + 'static,
+        Work: Future<Output = Result<T, DbErr>> + Send,
     {
-        // Outside of the attempts: whoever runs again keeps the place in the queue.
-        let _writer = self.writer().await?;
-        let work = &work;
-        self.persevere(|| async move { work(self.begin().await?).await }).await
+        let interest = Arc::new(());
+        let (database, awaited) = (self.clone(), Arc::downgrade(&interest));
+        let writing = async move {
+            // Outside of the attempts: whoever runs again keeps the place in the queue.
+            let _writer = database.writer().await?;
+            let (database, work) = (&database, &work);
+            let attempt = || async {
+                let transaction = database.begin().await?;
+                work(Transaction { transaction, awaited: awaited.clone() }).await
+            };
+            database.persevere(attempt).await
+        };
+        let result = self.attend(writing).await;
+        drop(interest);
+        result
     }
 
     /// Closes the pool; waits for the connections in use.
@@ -173,16 +195,40 @@ impl Database {
         &self.0.connection
     }
 
-    /// Begins a transaction, in a task of its own: a `begin` that is dropped between sending BEGIN and the answer would
-    /// return its connection to the pool inside the transaction, for the next request to write into. The task ends with
-    /// a transaction in hand, and rolls it back if nobody waits for it any more.
     pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let database = self.clone();
-        let begin = async move {
-            let options = database.0.dialect.transaction();
-            database.0.connection.begin_with_options(options).await
+        self.0.connection.begin_with_options(self.0.dialect.transaction()).await
+    }
+
+    /// Runs work with the driver in a task of its own, where nobody drops it half-way.
+    ///
+    /// Half-way, a connection owes answers. The drivers keep count of most of them; but MySQL's loses count while a
+    /// statement is prepared, and every driver between BEGIN and its answer: the connection goes back to the pool, and the
+    /// next request reads another's rows, or writes into a transaction that nobody commits.
+    ///
+    /// Work that outlasts every limit of the server's is on a connection that is dead and does not know it. Then it is
+    /// dropped, and for a while no connection returns to the pool that has not proved itself.
+    async fn attend<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (database, limit) = (self.clone(), self.0.patience);
+        let attended = async move {
+            let mut work = Box::pin(work);
+            if let Ok(result) = tokio::time::timeout(limit, &mut work).await {
+                return result;
+            }
+            database.0.vigilance.lost_one();
+            drop(work);
+            database.0.counters.losses.inc();
+            Err(Error::Silent { waited: limit })
         };
-        tokio::spawn(begin).await.unwrap_or_else(|panic| Err(DbErr::Custom(panic.to_string())))
+        match tokio::spawn(attended.in_current_span()).await {
+            Ok(result) => result,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Silent { waited: limit }),
+            },
+        }
     }
 
     async fn writer(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
@@ -214,7 +260,7 @@ impl Database {
                 }
                 Verdict::Lost if attempts < ATTEMPTS_ON_LOSS => {
                     self.0.counters.losses.inc();
-                    self.0.freshness.lost_one();
+                    self.0.vigilance.lost_one();
                     tracing::debug!(%error, attempts, "a connection was lost");
                 }
                 _ => return Err(self.failure(error, attempts)),
@@ -236,12 +282,43 @@ impl Database {
             }
             Verdict::Lost => {
                 self.0.counters.losses.inc();
-                self.0.freshness.lost_one();
+                self.0.vigilance.lost_one();
                 Error::Unavailable(error)
             }
             Verdict::Conflict => Error::Conflict { attempts, source: error },
             Verdict::Other => Error::Refused(error),
         }
+    }
+}
+
+/// A transaction that somebody waits for. Dropped, it is rolled back.
+pub struct Transaction {
+    transaction: DatabaseTransaction,
+    /// Upgrades as long as the caller waits.
+    awaited: Weak<()>,
+}
+
+impl Transaction {
+    /// Commits, if somebody still waits for that: a client that was told its request took too long, or that has gone away,
+    /// must not find later that it was carried out.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses, or nobody waits.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        if self.awaited.strong_count() == 0 {
+            self.transaction.rollback().await?;
+            return Err(DbErr::Custom("nobody waits for this transaction any more".into()));
+        }
+        self.transaction.commit().await
+    }
+}
+
+impl Deref for Transaction {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.transaction
     }
 }
 

@@ -101,6 +101,10 @@ impl IntoResponse for database::Error {
                 tracing::error!(error = %self, cause = %source, "a request failed");
                 come_back_later("The database is not available")
             }
+            Self::Silent { .. } => {
+                tracing::error!(error = %self, "a request failed");
+                come_back_later("The database is not available")
+            }
             Self::Conflict { source, .. } => {
                 tracing::warn!(error = %self, cause = %source, "a request failed");
                 come_back_later("Other requests changed the same tags each time this one was tried")

@@ -19,17 +19,17 @@ const LARGEST_ODD_CHUNK: usize = 16;
 ///
 /// Two requests that upsert overlapping sets lock the rows they share in one order, whatever order their clients named
 /// them in: neither waits for the other in a circle.
-pub(super) struct Batch<'a> {
+pub(super) struct Batch {
     /// Tags whose description stays as it is.
-    kept: Vec<&'a str>,
+    kept: Vec<String>,
     /// Tags whose description becomes this.
-    described: Vec<(&'a str, Option<&'a str>)>,
+    described: Vec<(String, Option<String>)>,
 }
 
-impl<'a> Batch<'a> {
+impl Batch {
     /// Folds repeated tags into one, as if they had been posted one after another: the last that says anything of the
     /// description wins.
-    pub(super) fn of(tags: &'a [NewTag]) -> Self {
+    pub(super) fn of(tags: &[NewTag]) -> Self {
         let mut unique: BTreeMap<&str, &Patch<String>> = BTreeMap::new();
         for tag in tags {
             let description = unique.entry(tag.tag_id.as_str()).or_insert(&Patch::Keep);
@@ -39,10 +39,11 @@ impl<'a> Batch<'a> {
         }
         let mut batch = Self { kept: Vec::new(), described: Vec::new() };
         for (tag_id, description) in unique {
+            let tag_id = tag_id.to_owned();
             match description {
                 Patch::Keep => batch.kept.push(tag_id),
                 Patch::Clear => batch.described.push((tag_id, None)),
-                Patch::Set(text) => batch.described.push((tag_id, Some(text))),
+                Patch::Set(text) => batch.described.push((tag_id, Some(text.clone()))),
             }
         }
         batch
@@ -57,8 +58,7 @@ impl<'a> Batch<'a> {
                 .on_conflict(OnConflict::column(Column::TagId).do_nothing_on([Column::TagId]).to_owned())
         });
         let described = chunks(&self.described).map(|tags| {
-            let rows =
-                tags.iter().map(|(tag_id, description)| row(tag_id, ActiveValue::Set(description.map(str::to_owned))));
+            let rows = tags.iter().map(|(tag_id, description)| row(tag_id, ActiveValue::Set(description.clone())));
             Entity::insert_many(rows)
                 .on_conflict(OnConflict::column(Column::TagId).update_column(Column::Description).to_owned())
         });
@@ -117,7 +117,7 @@ mod tests {
         ];
         let batch = Batch::of(&tags);
         assert_eq!(batch.kept, ["a"]);
-        assert_eq!(batch.described, [("b", Some("second")), ("c", None)]);
+        assert_eq!(batch.described, [("b".to_owned(), Some("second".to_owned())), ("c".to_owned(), None)]);
     }
 
     proptest! {
@@ -125,7 +125,7 @@ mod tests {
         fn chunks_are_the_rows_in_order_and_have_few_lengths(length in 0_usize..5000) {
             let rows: Vec<usize> = (0..length).collect();
             let chunks: Vec<&[usize]> = chunks(&rows).collect();
-            prop_assert_eq!(chunks.concat(), rows);
+            prop_assert_eq!(&chunks.concat(), &rows);
             for chunk in chunks {
                 prop_assert!(chunk.len() <= LARGEST_ODD_CHUNK || chunk.len().is_power_of_two());
                 prop_assert!((1..=LARGEST_CHUNK).contains(&chunk.len()));

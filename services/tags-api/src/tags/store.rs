@@ -3,6 +3,8 @@
 //! Each function takes the [`Database`], so that it may run its work again where the database asks for that: a deadlock,
 //! a connection that a restarted server has closed.
 
+use std::sync::Arc;
+
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::batch::Batch;
@@ -30,18 +32,21 @@ pub struct Listing {
 ///
 /// # Cancellation
 ///
-/// Safe: dropped before the commit was sent, nothing is stored; afterwards, all of it may be.
+/// Safe: dropped before the commit was sent, nothing will be stored; afterwards, all of it may be.
 pub async fn upsert(database: &Database, tags: &[NewTag]) -> Result<(), database::Error> {
     if tags.is_empty() {
         return Ok(());
     }
-    let batch = &Batch::of(tags);
+    let batch = Arc::new(Batch::of(tags));
     database
-        .write(|transaction| async move {
-            for statement in batch.statements() {
-                statement.exec_without_returning(&transaction).await?;
+        .write(move |transaction| {
+            let batch = batch.clone();
+            async move {
+                for statement in batch.statements() {
+                    statement.exec_without_returning(&*transaction).await?;
+                }
+                transaction.commit().await
             }
-            transaction.commit().await
         })
         .await
 }
@@ -70,8 +75,12 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
     if let Some(limit) = listing.limit {
         select = select.limit(limit);
     }
-    let select = &select;
-    let models = database.read(|connection| async move { select.clone().all(&connection).await }).await?;
+    let models = database
+        .read(move |connection| {
+            let select = select.clone();
+            async move { select.all(&connection).await }
+        })
+        .await?;
     Ok(models.into_iter().map(Tag::from).collect())
 }
 
@@ -85,8 +94,13 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
 ///
 /// Safe.
 pub async fn find(database: &Database, tag_id: &TagId) -> Result<Option<Tag>, database::Error> {
-    let find = |connection| async move { Entity::find_by_id(tag_id.as_str()).one(&connection).await };
-    let model = database.read(find).await?;
+    let select = Entity::find_by_id(tag_id.as_str());
+    let model = database
+        .read(move |connection| {
+            let select = select.clone();
+            async move { select.one(&connection).await }
+        })
+        .await?;
     Ok(model.map(Tag::from))
 }
 
@@ -100,11 +114,15 @@ pub async fn find(database: &Database, tag_id: &TagId) -> Result<Option<Tag>, da
 ///
 /// Safe: dropped before the commit was sent, the tag stays; afterwards, it may be gone.
 pub async fn delete(database: &Database, tag_id: &TagId) -> Result<bool, database::Error> {
+    let tag_id = tag_id.clone();
     database
-        .write(|transaction| async move {
-            let deleted = Entity::delete_by_id(tag_id.as_str()).exec(&transaction).await?;
-            transaction.commit().await?;
-            Ok(deleted.rows_affected > 0)
+        .write(move |transaction| {
+            let delete = Entity::delete_by_id(tag_id.as_str());
+            async move {
+                let deleted = delete.exec(&*transaction).await?;
+                transaction.commit().await?;
+                Ok(deleted.rows_affected > 0)
+            }
         })
         .await
 }

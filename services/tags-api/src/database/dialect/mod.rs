@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions};
 use sea_orm_migration::async_trait::async_trait;
+use sqlx::pool::PoolOptions;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::error::OpenError;
-use super::open::{Freshness, Options};
+use super::open::{Options, Vigilance};
 use super::url::{DatabaseUrl, Kind};
 
 /// One engine.
 #[async_trait]
 pub(crate) trait Dialect: Debug + Send + Sync {
     /// Connects once, so that what is wrong is said in the server's words; the pool opens its connections later.
-    async fn open(&self, url: &DatabaseUrl, options: &Options, freshness: &Freshness) -> Result<Opened, OpenError>;
+    async fn open(&self, url: &DatabaseUrl, options: &Options, vigilance: &Vigilance) -> Result<Opened, OpenError>;
 
     /// How a transaction that writes begins.
     fn transaction(&self) -> TransactionOptions {
@@ -116,19 +118,24 @@ pub(crate) async fn collation_by_code_point(connection: &impl ConnectionTrait) -
     }
 }
 
-/// The pool's settings that are the same on every engine.
-fn pool_options<DB>(options: &Options, freshness: &Freshness) -> sqlx::pool::PoolOptions<DB>
+/// The settings that the servers' pools have in common.
+///
+/// `restore` is text that ends any transaction and gives one row with the number that it is given: a connection on which
+/// that number comes back owes no other answer, and is in no transaction.
+fn pool_options<DB>(options: &Options, vigilance: &Vigilance, restore: fn(i64) -> String) -> PoolOptions<DB>
 where
     DB: sqlx::Database,
     for<'c> &'c mut DB::Connection: sqlx::Executor<'c, Database = DB>,
+    i64: sqlx::Type<DB> + for<'r> sqlx::Decode<'r, DB>,
+    usize: sqlx::ColumnIndex<DB::Row>,
 {
-    let freshness = freshness.clone();
-    sqlx::pool::PoolOptions::new()
+    let (acquiring, releasing) = (vigilance.clone(), vigilance.clone());
+    PoolOptions::new()
         .max_connections(options.pool_size)
         .acquire_timeout(options.pool_wait)
         .test_before_acquire(false)
         .before_acquire(move |connection, metadata| {
-            let doubtful = freshness.is_doubtful(metadata.idle_for);
+            let doubtful = acquiring.doubts(metadata.idle_for);
             Box::pin(async move {
                 if doubtful {
                     sqlx::Connection::ping(connection).await?;
@@ -136,7 +143,27 @@ where
                 Ok(true)
             })
         })
+        .after_release(move |connection, _| {
+            let doubtful = releasing.is_alert();
+            Box::pin(async move {
+                if doubtful {
+                    let number = i64::from(fastrand::u32(..));
+                    let proof = sqlx::raw_sql(AssertSqlSafe(restore(number))).fetch_all(connection);
+                    let rows = tokio::time::timeout(PROOF_TIMEOUT, proof).await.map_err(std::io::Error::from)??;
+                    let proven = rows.last().and_then(|row| row.try_get::<i64, usize>(0).ok()) == Some(number);
+                    if !proven {
+                        return Err(sqlx::Error::Protocol(
+                            "the connection gives the answer to another question".into(),
+                        ));
+                    }
+                }
+                Ok(true)
+            })
+        })
 }
+
+/// How long a connection may take to prove itself.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Logs statements if the user asked for it, and slow ones in any case.
 fn log_statements<C: sqlx::ConnectOptions>(connect: C, options: &Options) -> C {

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use super::{Dialect, Opened, Pool, connect_within, log_statements, pool_options, unreachable_server};
 use crate::database::error::OpenError;
-use crate::database::open::{Freshness, Options};
+use crate::database::open::{Options, Vigilance};
 use crate::database::url::DatabaseUrl;
 
 #[derive(Debug)]
@@ -17,23 +17,26 @@ pub(super) struct MySql;
 
 #[async_trait]
 impl Dialect for MySql {
-    async fn open(&self, url: &DatabaseUrl, options: &Options, freshness: &Freshness) -> Result<Opened, OpenError> {
+    async fn open(&self, url: &DatabaseUrl, options: &Options, vigilance: &Vigilance) -> Result<Opened, OpenError> {
         let connect = MySqlConnectOptions::from_str(&url.reveal()).map_err(|error| cannot_open(url, &error))?;
         let connect = log_statements(connect, options);
         let mut first =
             connect_within(MySqlConnection::connect_with(&connect)).await.map_err(|error| cannot_open(url, &error))?;
         let version: (String,) =
             sqlx::query_as("SELECT VERSION()").fetch_one(&mut first).await.map_err(|error| cannot_open(url, &error))?;
-        first.close().await.map_err(|error| cannot_open(url, &error))?;
 
         // READ COMMITTED takes no locks on the gaps between rows, over which upserts of neighbouring tags would deadlock:
         // <https://dev.mysql.com/doc/refman/9.7/en/innodb-transaction-isolation-levels.html>. Nothing here reads a row
         // twice. A statement's time is bounded by the time it may wait for a lock, in seconds.
         let settings = format!(
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, innodb_lock_wait_timeout = {}",
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {}",
             options.statement_timeout.as_secs().max(1)
         );
-        let pool = pool_options(options, freshness)
+        // Once here as well: the pool would try again and again, and say no more than that it had no time.
+        let settled = first.execute(AssertSqlSafe(settings.clone())).await.map_err(|error| cannot_open(url, &error));
+        first.close().await.map_err(|error| cannot_open(url, &error))?;
+        settled?;
+        let pool = pool_options(options, vigilance, restore)
             .after_connect(move |connection: &mut MySqlConnection, _| {
                 let settings = AssertSqlSafe(settings.clone());
                 Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
@@ -71,6 +74,10 @@ impl Dialect for MySql {
         let sql = format!("SELECT RELEASE_LOCK({MIGRATION_LOCK})");
         transaction.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await.map(|_| ())
     }
+}
+
+fn restore(number: i64) -> String {
+    format!("ROLLBACK; SELECT CAST({number} AS SIGNED)")
 }
 
 const MIGRATION_LOCK: &str = "LEFT(CONCAT('tags-api migrate ', DATABASE()), 64)";

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::{Dialect, Opened, Pool, connect_within, log_statements, pool_options, unreachable_server};
 use crate::database::error::OpenError;
-use crate::database::open::{Freshness, Options};
+use crate::database::open::{Options, Vigilance};
 use crate::database::url::DatabaseUrl;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) const COLLATION_BY_CODE_POINT: &str = "\"C\"";
 
 #[async_trait]
 impl Dialect for Postgres {
-    async fn open(&self, url: &DatabaseUrl, options: &Options, freshness: &Freshness) -> Result<Opened, OpenError> {
+    async fn open(&self, url: &DatabaseUrl, options: &Options, vigilance: &Vigilance) -> Result<Opened, OpenError> {
         let milliseconds = options.statement_timeout.as_millis().max(1).to_string();
         let connect = PgConnectOptions::from_str(&url.reveal())
             .map_err(|error| cannot_open(url, &error))?
@@ -49,7 +49,7 @@ impl Dialect for Postgres {
                 )),
             });
         }
-        let pool = pool_options(options, freshness).connect_lazy_with(connect);
+        let pool = pool_options(options, vigilance, restore).connect_lazy_with(connect);
         // Debian's builds add their package's version in parentheses.
         let number = version.split(' ').next().unwrap_or(&version);
         Ok(Opened { pool: Pool::Postgres(pool), server: format!("PostgreSQL {number}") })
@@ -75,6 +75,10 @@ impl Dialect for Postgres {
     async fn unlock_migrations(&self, _transaction: &DatabaseTransaction) -> Result<(), DbErr> {
         Ok(())
     }
+}
+
+fn restore(number: i64) -> String {
+    format!("ROLLBACK; SELECT {number}::bigint")
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 
 use super::{Dialect, Opened, Pool, log_statements};
 use crate::database::error::OpenError;
-use crate::database::open::{Freshness, Options};
+use crate::database::open::{Options, Vigilance};
 use crate::database::url::DatabaseUrl;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Dialect for Sqlite {
-    async fn open(&self, url: &DatabaseUrl, options: &Options, _freshness: &Freshness) -> Result<Opened, OpenError> {
+    async fn open(&self, url: &DatabaseUrl, options: &Options, _vigilance: &Vigilance) -> Result<Opened, OpenError> {
         let in_memory = url.database().starts_with(":memory:") || url.database().contains("mode=memory");
         let mut connect = SqliteConnectOptions::from_str(&url.reveal()).map_err(|error| cannot_open(url, &error))?;
         if !url.database().contains("mode=") && !in_memory {

@@ -1,0 +1,223 @@
+//! The engines, as the tests reach them: where their servers are, how a database is made and dropped, and what a server
+//! says of its connections. All SQL of the tests that differs from engine to engine is here.
+
+use std::env;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
+use tempfile::TempDir;
+use url::Url;
+
+/// One of the engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Mysql,
+    Mariadb,
+    Postgres,
+}
+
+impl Engine {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// What the service calls a server of this engine.
+    fn server(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite ",
+            Self::Mysql => "MySQL ",
+            Self::Mariadb => "MariaDB ",
+            Self::Postgres => "PostgreSQL ",
+        }
+    }
+
+    /// Makes sure that it is this engine that answers, and leaves its version where the run's summary looks for it.
+    pub fn confirm(self, server: &str) {
+        let version = server.strip_prefix(self.server());
+        let version = version.unwrap_or_else(|| panic!("the URL of {} leads to {server}", self.name()));
+        if let Some(directory) = env::var_os("FRESHDB_ENGINES_SEEN") {
+            let file = std::path::Path::new(&directory).join(self.name());
+            std::fs::write(&file, format!("{version}\n"))
+                .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+        }
+    }
+
+    /// The URL of its server, from the environment. A server that is missing fails the test that asked for it.
+    fn server_url(self) -> Url {
+        let variable = format!("FRESHDB_{}_URL", self.name().to_uppercase());
+        let url = env::var(&variable).unwrap_or_else(|_| {
+            panic!("{variable} is not set: run `scripts/test`, which starts the servers, or set it to a server's URL")
+        });
+        Url::parse(&url).unwrap_or_else(|error| panic!("{variable} is not a URL: {error}"))
+    }
+}
+
+/// A database of one test's own.
+#[derive(Debug)]
+pub struct TestDatabase {
+    pub engine: Engine,
+    url: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    File { _directory: TempDir },
+    OnServer { server: Url, name: String },
+}
+
+impl TestDatabase {
+    pub async fn create(engine: Engine) -> Self {
+        if engine == Engine::Sqlite {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let url = format!("sqlite://{}/tags.db", directory.path().display());
+            return Self { engine, url, kind: Kind::File { _directory: directory } };
+        }
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tags_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let server = engine.server_url();
+        execute(engine, &server, &format!("CREATE DATABASE {name}")).await;
+        let mut url = server.clone();
+        url.set_path(&name);
+        Self { engine, url: url.into(), kind: Kind::OnServer { server, name } }
+    }
+
+    /// Its URL, password and all.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its URL with another address in front of the server.
+    pub fn url_through(&self, port: u16) -> String {
+        let mut url = Url::parse(&self.url).expect("a URL");
+        url.set_host(Some("127.0.0.1")).expect("a host");
+        url.set_port(Some(port)).expect("a port");
+        url.into()
+    }
+
+    /// The server's address.
+    pub fn server_address(&self) -> String {
+        match &self.kind {
+            Kind::File { .. } => panic!("a file has no address"),
+            Kind::OnServer { server, .. } => {
+                let port = server.port().unwrap_or(if self.engine == Engine::Postgres { 5432 } else { 3306 });
+                format!("{}:{port}", server.host_str().expect("a host"))
+            }
+        }
+    }
+
+    /// How many transactions are open in it, as the server sees it.
+    pub async fn open_transactions(&self) -> i64 {
+        let Kind::OnServer { server, name } = &self.kind else { return self.writer_holds_the_file().await };
+        match self.engine {
+            Engine::Postgres => {
+                let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL";
+                let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
+                sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+            }
+            _ => {
+                let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx AS trx \
+                           JOIN information_schema.processlist AS process ON process.id = trx.trx_mysql_thread_id \
+                           WHERE process.db = ?";
+                let mut connection = mysql_connection(server).await;
+                sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+            }
+        }
+    }
+
+    /// SQLite lets another write just if no transaction that writes is open.
+    async fn writer_holds_the_file(&self) -> i64 {
+        use std::str::FromStr;
+        let options = sqlx::sqlite::SqliteConnectOptions::from_str(&self.url)
+            .expect("a URL")
+            .busy_timeout(std::time::Duration::ZERO);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("a connection");
+        i64::from(sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.is_err())
+    }
+
+    /// Executes a statement, outside of the service.
+    pub async fn execute(&self, sql: &str) {
+        let url = Url::parse(&self.url).expect("a URL");
+        execute(self.engine, &url, sql).await;
+    }
+
+    /// A transaction that holds the table `tags` against every writer until it is dropped.
+    pub async fn lock_tags(&self) -> Lock {
+        match self.engine {
+            Engine::Sqlite => {
+                let mut connection = sqlx::SqliteConnection::connect(&self.url).await.expect("a connection");
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("a lock");
+                Lock::Sqlite(connection)
+            }
+            Engine::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.expect("a connection");
+                sqlx::query("BEGIN").execute(&mut connection).await.expect("a transaction");
+                sqlx::query("LOCK TABLE tags").execute(&mut connection).await.expect("a lock");
+                Lock::Postgres(connection)
+            }
+            Engine::Mysql | Engine::Mariadb => {
+                let mut connection = mysql_connection(&Url::parse(&self.url).expect("a URL")).await;
+                sqlx::raw_sql("LOCK TABLES tags WRITE").execute(&mut connection).await.expect("a lock");
+                Lock::Mysql(connection)
+            }
+        }
+    }
+
+    pub async fn drop(self) {
+        if let Kind::OnServer { server, name } = &self.kind {
+            // A connection that a failed test has left open must not stop the clean-up.
+            let force = if self.engine == Engine::Postgres { " WITH (FORCE)" } else { "" };
+            execute(self.engine, server, &format!("DROP DATABASE {name}{force}")).await;
+        }
+    }
+}
+
+/// A lock on the table, and the connection that holds it.
+pub enum Lock {
+    Sqlite(sqlx::SqliteConnection),
+    Mysql(MySqlConnection),
+    Postgres(PgConnection),
+}
+
+impl Lock {
+    /// Lets go, and waits until the server has.
+    pub async fn release(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Mysql(connection) => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        }
+        .expect("the connection closes");
+    }
+}
+
+async fn execute(engine: Engine, url: &Url, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    let result = match engine {
+        Engine::Sqlite => {
+            let url = format!("{url}?mode=rwc");
+            let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("a connection");
+            sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ())
+        }
+        Engine::Postgres => {
+            let mut connection = PgConnection::connect(url.as_str()).await.expect("a connection");
+            sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ())
+        }
+        Engine::Mysql | Engine::Mariadb => {
+            let mut connection = mysql_connection(url).await;
+            sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ())
+        }
+    };
+    result.expect("the statement is executed");
+}
+
+async fn mysql_connection(url: &Url) -> MySqlConnection {
+    let url = url.as_str().replacen("mariadb:", "mysql:", 1);
+    MySqlConnection::connect(&url).await.expect("a connection")
+}

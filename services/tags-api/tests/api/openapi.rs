@@ -1,0 +1,113 @@
+//! The API's description: valid, complete, and true of every answer that any test gets.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+use jsonschema::Validator;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::engines::TestDatabase;
+use crate::harness::Answer;
+
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(&tags_api::http::openapi()).expect("the document is JSON"));
+
+/// The schema of OpenAPI 3.1 documents, from <https://spec.openapis.org/oas/3.1/schema/2022-10-07>.
+const OPENAPI_SCHEMA: &str = include_str!("../data/openapi-3.1.schema.json");
+
+/// Fails if the description says something else of this answer, or nothing where it must.
+pub fn check_answer(method: &Method, path: &str, answer: &Answer) {
+    static VALIDATORS: LazyLock<Mutex<HashMap<String, Validator>>> = LazyLock::new(Mutex::default);
+
+    let route = match path.strip_prefix("/api/tag/") {
+        Some("") => return,
+        Some(_) => "/api/tag/{tag_id}",
+        None => path,
+    };
+    let operation = &DOCUMENT["paths"][route][method.as_str().to_lowercase()];
+    if operation.is_null() {
+        return;
+    }
+    let response = &operation["responses"][answer.status.as_str()];
+    assert!(!response.is_null(), "{method} {route} answers {}, which is not described", answer.status);
+    let content = &response["content"]["application/json"]["schema"];
+    if content.is_null() {
+        assert_eq!(answer.text, "", "{method} {route} {} is described without a body", answer.status);
+        return;
+    }
+    let key = format!("{method} {route} {}", answer.status);
+    let mut validators = VALIDATORS.lock().expect("no test panics in here");
+    let validator = validators.entry(key).or_insert_with(|| {
+        let mut schema = content.clone();
+        schema["components"] = DOCUMENT["components"].clone();
+        jsonschema::validator_for(&schema).expect("a schema")
+    });
+    let error = validator.validate(&answer.json).err().map(|error| error.to_string());
+    drop(validators);
+    assert_eq!(error, None, "{method} {route} {}: {}", answer.status, answer.text);
+}
+
+#[test]
+fn the_document_is_valid_openapi() {
+    assert_eq!(DOCUMENT["openapi"], "3.1.0");
+    let schema: Value = serde_json::from_str(OPENAPI_SCHEMA).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> =
+        validator.iter_errors(&DOCUMENT).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    // The schema of schemas is a part of its own.
+    for (name, schema) in DOCUMENT["components"]["schemas"].as_object().expect("schemas") {
+        jsonschema::meta::validate(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    /// What `/openapi.json` serves is what `tags-api openapi` prints.
+    async fn the_document_is_served(database: &TestDatabase) {
+        let app = database.app().await;
+        let answer = app.get("/openapi.json").await;
+        assert_eq!((answer.status, answer.media_type()), (StatusCode::OK, Some("application/json")));
+        assert_eq!(answer.json, *DOCUMENT);
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    /// Every path and method of the description is there, and says 422 or better to an empty request.
+    async fn what_is_described_exists(database: &TestDatabase) {
+        let app = database.app().await;
+        for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
+            for method in operations.as_object().expect("methods").keys() {
+                app.store(&["x"]).await;
+                let method: Method = method.to_uppercase().parse().expect("a method");
+                let answer = crate::harness::send(app.request(method.clone(), &path.replace("{tag_id}", "x"))).await;
+                assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+                assert_ne!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+            }
+        }
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    /// The page and everything that it refers to come from the service itself.
+    async fn the_page_needs_nothing_from_elsewhere(database: &TestDatabase) {
+        let app = database.app().await;
+        let page = app.get("/docs").await;
+        assert_eq!((page.status, page.media_type()), (StatusCode::OK, Some("text/html")));
+        assert!(!page.text.contains("://"), "{}", page.text);
+        let references: Vec<&str> = page
+            .text
+            .split(['"'])
+            .filter(|part| part.starts_with("docs/"))
+            .collect();
+        assert_eq!(references.len(), 5, "{references:?}");
+        for reference in references {
+            let answer = app.request(Method::GET, &format!("/{reference}")).send().await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::OK, "{reference}");
+        }
+        assert_eq!(app.get("/docs/nothing.js").await.json, json!({ "detail": "Not Found" }));
+    }
+}

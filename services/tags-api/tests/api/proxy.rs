@@ -1,0 +1,94 @@
+//! A network between the service and its database, which a test can make slow, cut or stall.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What the network does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// Passes everything on after this long.
+    Delay(Duration),
+    /// Closes every connection, old and new.
+    Cut,
+    /// Keeps every connection open, and passes nothing on.
+    Stall,
+}
+
+pub const FAIR: Weather = Weather::Delay(Duration::ZERO);
+
+pub struct Proxy {
+    pub port: u16,
+    weather: Arc<watch::Sender<Weather>>,
+    /// Counts the cuts: a connection lives until this changes.
+    cuts: Arc<watch::Sender<u32>>,
+}
+
+impl Proxy {
+    /// Listens on a free port and leads to `target`.
+    pub async fn before(target: String) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let weather = Arc::new(watch::Sender::new(FAIR));
+        let cuts = Arc::new(watch::Sender::new(0));
+        let (accepting, cutting) = (weather.clone(), cuts.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *accepting.borrow() == Weather::Cut {
+                    continue;
+                }
+                tokio::spawn(connect(client, target.clone(), accepting.subscribe(), cutting.subscribe()));
+            }
+        });
+        Self { port, weather, cuts }
+    }
+
+    pub fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+        if weather == Weather::Cut {
+            self.drop_connections();
+        }
+    }
+
+    /// Closes every connection there is; new ones are welcome.
+    pub fn drop_connections(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+async fn connect(client: TcpStream, target: String, weather: watch::Receiver<Weather>, mut cuts: watch::Receiver<u32>) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    client.set_nodelay(true).expect("a socket");
+    server.set_nodelay(true).expect("a socket");
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = pass_on(from_client, to_server, weather.clone()) => {}
+        () = pass_on(from_server, to_client, weather) => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
+        let now = *weather.borrow();
+        if let Weather::Delay(delay) = now
+            && delay > Duration::ZERO
+        {
+            tokio::time::sleep(delay).await;
+        }
+        if weather.wait_for(|weather| matches!(weather, Weather::Delay(_))).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
