@@ -68,9 +68,8 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(dialect: &dyn Dialect, error: &DbErr) -> Verdict {
     match error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Verdict::Exhausted,
-        DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => Verdict::Lost,
         // It answered when it was opened: a server that now refuses a connection, whatever its reason, is away.
-        DbErr::Conn(_) => Verdict::Lost,
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => Verdict::Lost,
         DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
             judge_driver(dialect, error)
         }

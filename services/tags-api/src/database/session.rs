@@ -138,7 +138,10 @@ impl Database {
     /// # Cancellation
     ///
     /// Safe: the statement is finished without anyone who waits for it.
-    pub async fn read<T, Work>(&self, work: impl Fn(DatabaseConnection) -> Work + Send + Sync + 'static) -> Result<T, Error>
+    pub async fn read<T, Work>(
+        &self,
+        work: impl Fn(DatabaseConnection) -> Work + Send + Sync + 'static,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         Work: Future<Output = Result<T, DbErr>> + Send,

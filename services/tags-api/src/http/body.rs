@@ -171,7 +171,7 @@ impl<'a> Document<'a> {
         }
         let text = self.string(description.get(), place)?;
         // A faulty identity does not hide a faulty description.
-        let tag = tag_id.clone().or_else(|| TagId::parse("").ok()).map(NewTag::new)?;
+        let tag = NewTag::new(tag_id.clone().unwrap_or_default());
         match tag.described(text) {
             Ok(tag) => tag_id.map(|_| tag),
             Err(error) => {

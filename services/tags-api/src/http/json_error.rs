@@ -72,7 +72,7 @@ const LITERALS: [(&str, Option<&str>); 6] = [
     ("-Infinity", Some("-Infinity is not a JSON value")),
 ];
 
-impl<'text> Scanner<'text> {
+impl Scanner<'_> {
     fn document(&mut self) -> Scan {
         if self.text.starts_with('\u{feff}') {
             return self.fail("Unexpected UTF-8 BOM (decode using utf-8-sig)");

@@ -9,6 +9,7 @@ mod limits;
 mod members;
 mod metrics;
 mod observe;
+mod path;
 mod problem;
 mod query;
 mod router;

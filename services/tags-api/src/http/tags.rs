@@ -1,15 +1,15 @@
 //! The handlers of `/api`.
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::NewTags;
-use super::problem::{self, Input, Place, Violation, unprocessable};
+use super::path::NamedTag;
+use super::problem;
 use crate::database::{self, Database};
 use crate::tags::store::{self, Listing};
 use crate::tags::{NewTag, Patch, Tag, TagId};
@@ -101,13 +101,7 @@ pub(super) async fn list(
         (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
-pub(super) async fn find(State(database): State<Database>, path: Result<Path<String>, PathRejection>) -> Response {
-    let Some(tag_id) = (match tag_id(path) {
-        Ok(tag_id) => tag_id,
-        Err(response) => return response,
-    }) else {
-        return problem::not_found();
-    };
+pub(super) async fn find(State(database): State<Database>, NamedTag(tag_id): NamedTag) -> Response {
     match store::find(&database, &tag_id).await {
         Ok(Some(tag)) => Json(TagView::from(tag)).into_response(),
         Ok(None) => problem::not_found(),
@@ -130,20 +124,13 @@ pub(super) async fn find(State(database): State<Database>, path: Result<Path<Str
         (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
-pub(super) async fn remove(State(database): State<Database>, path: Result<Path<String>, PathRejection>) -> Response {
-    match tag_id(path) {
-        Ok(Some(tag_id)) => delete(&database, &tag_id).await,
-        Ok(None) => problem::not_found(),
-        Err(response) => response,
-    }
+pub(super) async fn remove(State(database): State<Database>, NamedTag(tag_id): NamedTag) -> Response {
+    delete(&database, &tag_id).await
 }
 
 /// Deletes the empty tag.
 pub(super) async fn remove_empty(State(database): State<Database>) -> Response {
-    match TagId::parse("") {
-        Ok(tag_id) => delete(&database, &tag_id).await,
-        Err(_) => problem::not_found(),
-    }
+    delete(&database, &TagId::default()).await
 }
 
 async fn delete(database: &Database, tag_id: &TagId) -> Response {
@@ -151,20 +138,6 @@ async fn delete(database: &Database, tag_id: &TagId) -> Response {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => problem::not_found(),
         Err(error) => error.into_response(),
-    }
-}
-
-/// The tag that a path names, or `None` if no tag can have that name.
-fn tag_id(path: Result<Path<String>, PathRejection>) -> Result<Option<TagId>, Response> {
-    match path {
-        Ok(Path(text)) => Ok(TagId::parse(text).ok()),
-        Err(_) => Err(unprocessable(&[Violation {
-            kind: "string_unicode",
-            loc: vec![Place::Name("path"), Place::Name("tag_id")],
-            msg: "Input should be a valid string, unable to parse raw data as a unicode string".into(),
-            input: Input::Null,
-            ctx: None,
-        }])),
     }
 }
 

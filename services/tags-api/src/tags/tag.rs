@@ -21,7 +21,7 @@ pub const MAX_DESCRIPTION_CHARS: u32 = 1000;
 /// assert_eq!(TagId::parse("a\0b"), Err(TagIdError::Nul));
 /// # Ok::<(), TagIdError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagId(String);
 
 /// Why a text is not a tag.

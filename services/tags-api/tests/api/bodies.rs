@@ -135,9 +135,9 @@ on_every_engine! {
         let (mut listed, mut tail) = (0, String::new());
         while let Some(piece) = response.chunk().await.expect("a piece") {
             // A fault may be cut in two: the end of the last piece, too short for a whole one, belongs to this one.
-            let text = tail + std::str::from_utf8(&piece).expect("ASCII");
+            let text = std::mem::take(&mut tail) + std::str::from_utf8(&piece).expect("ASCII");
             listed += text.matches(FAULT).count();
-            tail = text[text.len().saturating_sub(FAULT.len() - 1)..].to_owned();
+            text[text.len().saturating_sub(FAULT.len() - 1)..].clone_into(&mut tail);
         }
         assert_eq!(listed, count);
         assert!(tail.ends_with("]}"), "the list is closed");

@@ -74,12 +74,13 @@ enum Kind {
 
 impl TestDatabase {
     pub async fn create(engine: Engine) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+
         if engine == Engine::Sqlite {
             let directory = tempfile::tempdir().expect("a temporary directory");
             let url = format!("sqlite://{}/tags.db", directory.path().display());
             return Self { engine, url, kind: Kind::File { _directory: directory } };
         }
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("tags_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = engine.server_url();
         execute(engine, &server, &format!("CREATE DATABASE {name}")).await;
@@ -115,20 +116,16 @@ impl TestDatabase {
     /// How many transactions are open in it, as the server sees it.
     pub async fn open_transactions(&self) -> i64 {
         let Kind::OnServer { server, name } = &self.kind else { return self.writer_holds_the_file().await };
-        match self.engine {
-            Engine::Postgres => {
-                let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL";
-                let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
-                sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
-            }
-            _ => {
-                let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx AS trx \
-                           JOIN information_schema.processlist AS process ON process.id = trx.trx_mysql_thread_id \
-                           WHERE process.db = ?";
-                let mut connection = mysql_connection(server).await;
-                sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
-            }
+        if self.engine == Engine::Postgres {
+            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL";
+            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
+            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
         }
+        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx AS trx \
+                   JOIN information_schema.processlist AS process ON process.id = trx.trx_mysql_thread_id \
+                   WHERE process.db = ?";
+        let mut connection = mysql_connection(server).await;
+        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
     }
 
     /// SQLite lets another write just if no transaction that writes is open.

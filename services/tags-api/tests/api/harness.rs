@@ -44,7 +44,7 @@ macro_rules! on_every_engine {
 }
 
 /// How long anything may take that a test waits for. Generous: it only ever passes in full when something is broken.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs one test on one engine, and drops its database whatever came of it.
 pub fn run<Case>(engine: &str, case: impl FnOnce(Arc<TestDatabase>) -> Case)

@@ -13,4 +13,5 @@ mod contract;
 mod health;
 mod migrations;
 mod resilience;
+mod startup;
 mod tags;

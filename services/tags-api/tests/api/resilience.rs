@@ -275,7 +275,7 @@ on_every_engine! {
     /// Asked to stop, the service takes no new connection and finishes what is under way.
     async fn what_is_under_way_is_finished(database: &TestDatabase) {
         let app = database.app().await;
-        let (stop, address, served) = stoppable(&app, DEADLINE).await;
+        let (stop, address, served) = stoppable(&app, DEADLINE);
         let lock = database.lock_tags().await;
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client.post(format!("http://{address}/api/tags")).header("content-type", "application/json");
@@ -295,7 +295,7 @@ on_every_engine! {
     /// And not for ever.
     async fn what_does_not_end_is_cut_off(database: &TestDatabase) {
         let app = database.app().await;
-        let (stop, address, served) = stoppable(&app, Duration::from_millis(300)).await;
+        let (stop, address, served) = stoppable(&app, Duration::from_millis(300));
         let lock = database.lock_tags().await;
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client.post(format!("http://{address}/api/tags")).header("content-type", "application/json");
@@ -309,7 +309,7 @@ on_every_engine! {
 }
 
 /// The same service once more, on a listener of its own, that stops when it is told to.
-async fn stoppable(
+fn stoppable(
     app: &TestApp,
     grace: Duration,
 ) -> (oneshot::Sender<()>, std::net::SocketAddr, tokio::task::JoinHandle<bool>) {

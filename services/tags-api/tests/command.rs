@@ -1,0 +1,299 @@
+//! The command `tags-api`, as a person or a supervisor meets it: what it prints, and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+/// The command in an environment of its own: no URL, and a data directory that goes with the test.
+fn tags_api(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tags-api"));
+    command.env_clear().env("HOME", data).env("XDG_DATA_HOME", data).stdin(Stdio::null());
+    command
+}
+
+/// Runs the command to its end, and gives its exit code and what it wrote, with paths and ports made alike.
+fn run(arguments: &[&str]) -> String {
+    let data = tempfile::tempdir().expect("a directory");
+    shown(&tags_api(data.path()).args(arguments).output().expect("the command runs"), &data)
+}
+
+fn shown(output: &Output, data: &TempDir) -> String {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let data = data.path().display().to_string();
+    let code = output.status.code();
+    format!("exit code: {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}").replace(&data, "DATA")
+}
+
+/// A running service, killed at the end.
+struct Service {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    address: String,
+    banner: String,
+}
+
+impl Service {
+    /// Starts it and waits until it says where it listens.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the command starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut banner = String::new();
+        while !banner.contains("  database ") {
+            let length = stderr.read_line(&mut banner).expect("a line");
+            assert!(length > 0, "it ended: {banner}");
+        }
+        let address =
+            banner.lines().find_map(|line| line.split_once("listening  http://")).expect("an address").1.to_owned();
+        Self { child, stderr, address, banner }
+    }
+
+    fn get(&self, path: &str) -> String {
+        use std::io::Write;
+        let mut socket = std::net::TcpStream::connect(&self.address).expect("a connection");
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(killed.success());
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).expect("the rest");
+        (self.child.wait().expect("it ends").code(), rest)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Already gone if the test went well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn without_arguments_it_serves_on_a_file_of_the_users() {
+    let data = tempfile::tempdir().expect("a directory");
+    // The default port may be taken on the machine that runs this test.
+    let service = Service::start(tags_api(data.path()).env("TAGS_LISTEN", "127.0.0.1:0"));
+    let banner =
+        service.banner.replace(&data.path().display().to_string(), "DATA").replace(&service.address, "ADDRESS");
+    let banner = banner.split(" (SQLite ").next().expect("a part").to_owned();
+    assert_snapshot!(banner, @r"
+    tags-api 0.1.0
+      listening  http://ADDRESS
+      docs       http://ADDRESS/docs
+      database   sqlite://DATA/tags-api/tags.db
+    ");
+    assert!(service.get("/api/tag").ends_with("\r\n\r\n{\"tags\":[]}"));
+    let (code, rest) = service.stop();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("answered method=GET path=\"/api/tag\" status=200"), "{rest}");
+    assert!(rest.trim_end().ends_with("stopped"), "{rest}");
+}
+
+#[test]
+fn what_is_stored_survives_a_restart() {
+    let data = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}/my tags.db", data.path().display());
+    let mut command = tags_api(data.path());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+    let service = Service::start(&mut command);
+    let body = r#"{"tags":[{"tag_id":"Rust"}]}"#;
+    let request = format!(
+        "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = std::net::TcpStream::connect(&service.address).expect("a connection");
+    std::io::Write::write_all(&mut socket, request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    // Killed, not stopped.
+    drop(service);
+    let service = Service::start(&mut command);
+    assert!(service.get("/api/tag").ends_with("{\"tags\":[{\"tag_id\":\"Rust\"}]}"));
+}
+
+#[test]
+fn echo_logs_statements() {
+    let data = tempfile::tempdir().expect("a directory");
+    let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0", "--echo"]));
+    service.get("/api/tag");
+    let (_, rest) = service.stop();
+    assert!(rest.contains("sqlx::query") && rest.contains(r#"FROM \"tags\""#), "{rest}");
+}
+
+#[test]
+fn the_log_can_be_json_with_the_requests_id() {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut child = tags_api(data.path())
+        .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let record: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(record["message"], "started");
+    assert!(record["listening"].as_str().expect("a text").starts_with("http://127.0.0.1:"), "{record}");
+}
+
+#[test]
+fn a_port_in_use_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    assert_snapshot!(run(&["--listen", &address]).replace(&address, "ADDRESS"), @r"
+    exit code: Some(1)
+    --- stdout
+    --- stderr
+    error: cannot listen on ADDRESS: another program listens there
+    hint: name another address with `--listen`; port 0 takes a free one
+    ");
+}
+
+#[test]
+fn an_address_that_is_none_is_said() {
+    assert_snapshot!(run(&["--listen", "8000"]), @r"
+    exit code: Some(1)
+    --- stdout
+    --- stderr
+    error: cannot listen on 8000: invalid socket address
+    hint: name another address with `--listen`; port 0 takes a free one
+    ");
+}
+
+#[test]
+fn a_bad_url_is_said_and_not_repeated() {
+    assert_snapshot!(run(&["--database-url", "mysql+aiomysql://u:secret@db/tags"]), @r"
+    exit code: Some(1)
+    --- stdout
+    --- stderr
+    error: the database URL has the scheme `mysql+aiomysql`: leave out the driver `+aiomysql` and write `mysql://…`
+    ");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said() {
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    for scheme in ["mysql", "mariadb", "postgres"] {
+        let url = format!("{scheme}://tags:secret@127.0.0.1:{port}/tags");
+        let said =
+            run(&["migrate", "--database-url", &url]).replace(&port.to_string(), "PORT").replace(scheme, "SCHEME");
+        insta::allow_duplicates! {
+            assert_snapshot!(said, @r"
+            exit code: Some(1)
+            --- stdout
+            --- stderr
+            error: cannot open SCHEME://tags:***@127.0.0.1:PORT/tags: nothing listens there
+            hint: see that the server runs and that host and port are right
+            ");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_said() {
+    assert_snapshot!(run(&["--database-url", "sqlite:///nowhere/tags.db"]), @r"
+    exit code: Some(1)
+    --- stdout
+    --- stderr
+    error: cannot open sqlite:///nowhere/tags.db: the file cannot be opened
+    hint: see that its directory exists and that you may write there
+    ");
+    let data = tempfile::tempdir().expect("a directory");
+    let file = data.path().join("text.db");
+    std::fs::write(
+        &file,
+        "This is no database, but it is long enough to be taken for one at first sight.\n".repeat(20),
+    )
+    .expect("a file");
+    let url = format!("sqlite://{}", file.display());
+    let output = tags_api(data.path()).args(["migrate", "--database-url", &url]).output().expect("the command runs");
+    assert_snapshot!(shown(&output, &data), @r"
+    exit code: Some(1)
+    --- stdout
+    --- stderr
+    error: cannot open sqlite://DATA/text.db: the file is not an SQLite database
+    ");
+}
+
+#[test]
+fn a_database_is_migrated_once() {
+    let data = tempfile::tempdir().expect("a directory");
+    let migrate = || {
+        let output = tags_api(data.path()).args(["migrate"]).output().expect("the command runs");
+        let shown = shown(&output, &data);
+        // Without the time.
+        shown
+            .lines()
+            .map(|line| line.split_once("  INFO ").map_or(line, |(_, rest)| rest))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_snapshot!(migrate(), @r#"
+    exit code: Some(0)
+    --- stdout
+    --- stderr
+    tags_api::cli: applied migration="m20261122_000001_create_tags"
+    "#);
+    assert_snapshot!(migrate(), @r"
+    exit code: Some(0)
+    --- stdout
+    --- stderr
+    sqlite://DATA/tags-api/tags.db is up to date
+    ");
+}
+
+#[test]
+fn the_description_is_data() {
+    let data = tempfile::tempdir().expect("a directory");
+    let output = tags_api(data.path()).arg("openapi").output().expect("the command runs");
+    assert!(output.status.success() && output.stderr.is_empty());
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(std::fs::read_dir(data.path()).expect("a directory").next().is_none(), "no database is made for that");
+}
+
+#[test]
+fn the_help_says_everything() {
+    assert_snapshot!(run(&["--help"]));
+    assert_snapshot!(run(&["migrate", "--help"]));
+    assert_snapshot!(run(&["--frobnicate"]));
+}
+
+#[test]
+fn help_does_not_show_the_password_in_the_environment() {
+    let data = tempfile::tempdir().expect("a directory");
+    let output = tags_api(data.path())
+        .arg("--help")
+        .env("DATABASE_URL", "mysql://u:secret@db/tags")
+        .output()
+        .expect("the command runs");
+    assert!(!shown(&output, &data).contains("secret"));
+}
+
+#[test]
+fn a_signal_ends_it_at_once_when_nothing_is_under_way() {
+    let data = tempfile::tempdir().expect("a directory");
+    let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0"]));
+    // A client that keeps its connection open and asks for nothing.
+    let idle = std::net::TcpStream::connect(&service.address).expect("a connection");
+    let started = Instant::now();
+    let (code, rest) = service.stop();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(started.elapsed() < Duration::from_secs(15), "the grace is for requests: {:?}", started.elapsed());
+    drop(idle);
+}
