@@ -149,6 +149,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
     logging::start(args.database.log_format, args.database.echo);
+    // First: a signal to stop that comes while it starts must not be lost, nor end it half-way.
+    let stop =
+        server::stop_signal().map_err(|source| Failure::System { doing: "cannot listen for signals", source })?;
     let address = resolve(&args.listen).await?;
     let database = open(&args.database, *args.request_timeout).await?;
     if args.migrate {
@@ -164,7 +167,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     let limits = Limits::new(args.max_body, *args.request_timeout, args.max_requests);
     let router = http::router(App::new(database.clone(), limits));
-    let unfinished = server::serve(listener, router, server::stop_signal(), *args.grace).await;
+    let unfinished = server::serve(listener, router, stop, *args.grace).await;
     if unfinished {
         tracing::warn!(grace = %args.grace, "requests were still under way and were cut off");
     }

@@ -51,38 +51,43 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     tokio::time::timeout(grace, connections.shutdown()).await.is_err()
 }
 
-/// Ready when the process is asked to stop: by SIGTERM, or Ctrl-C.
-pub async fn stop_signal() {
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be listened for");
-                std::future::pending::<()>().await;
-            }
+/// Listens for SIGTERM and Ctrl-C from now on; what it gives is ready when one has come.
+///
+/// # Errors
+///
+/// If the system refuses. Call it inside a runtime.
+#[cfg(unix)]
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    let interrupt = async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "Ctrl-C cannot be listened for");
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        () = interrupt => {}
-    }
-    // Whoever asks twice does not want to wait.
-    tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        // Whoever asks twice does not want to wait.
+        tokio::spawn(async move {
+            interrupt.recv().await;
             std::process::exit(130);
-        }
-    });
+        });
+    })
+}
+
+/// Listens for Ctrl-C from now on; what it gives is ready when it has come.
+///
+/// # Errors
+///
+/// If the system refuses. Call it inside a runtime.
+#[cfg(windows)]
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            std::process::exit(130);
+        });
+    })
 }
 
 fn spawn_connection(stream: TcpStream, router: &Router, connections: &GracefulShutdown) {

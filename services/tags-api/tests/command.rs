@@ -1,7 +1,7 @@
 //! The command `tags-api`, as a person or a supervisor meets it: what it prints, and how it ends.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -54,9 +54,19 @@ impl Service {
     }
 
     fn get(&self, path: &str) -> String {
-        use std::io::Write;
-        let mut socket = std::net::TcpStream::connect(&self.address).expect("a connection");
-        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
+        self.ask("GET", path, "")
+    }
+
+    fn post(&self, path: &str, body: &str) -> String {
+        self.ask("POST", path, body)
+    }
+
+    /// Sends a request, and gives the answer, head and all.
+    fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        let mut socket = TcpStream::connect(&self.address).expect("a connection");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}", body.len());
+        write!(socket, "{head}\r\ncontent-type: application/json\r\n\r\n{body}").expect("sent");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         answer
@@ -109,14 +119,7 @@ fn what_is_stored_survives_a_restart() {
     command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
     let service = Service::start(&mut command);
     let body = r#"{"tags":[{"tag_id":"Rust"}]}"#;
-    let request = format!(
-        "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut socket = std::net::TcpStream::connect(&service.address).expect("a connection");
-    std::io::Write::write_all(&mut socket, request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
+    let answer = service.post("/api/tags", body);
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     // Killed, not stopped.
     drop(service);
@@ -290,10 +293,51 @@ fn a_signal_ends_it_at_once_when_nothing_is_under_way() {
     let data = tempfile::tempdir().expect("a directory");
     let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0"]));
     // A client that keeps its connection open and asks for nothing.
-    let idle = std::net::TcpStream::connect(&service.address).expect("a connection");
+    let idle = TcpStream::connect(&service.address).expect("a connection");
     let started = Instant::now();
     let (code, rest) = service.stop();
     assert_eq!(code, Some(0), "{rest}");
     assert!(started.elapsed() < Duration::from_secs(15), "the grace is for requests: {:?}", started.elapsed());
     drop(idle);
+}
+
+/// The `curl` lines of the project's README give what it says, one after another, on a new database.
+#[test]
+fn readmes_curl_lines_give_what_it_says() {
+    let readme = include_str!("../../../README.md");
+    let data = tempfile::tempdir().expect("a directory");
+    let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0"]));
+    let mut lines = readme.lines().peekable();
+    let mut count = 0;
+    while let Some(line) = lines.next() {
+        let Some(arguments) = line.strip_prefix("$ curl ") else { continue };
+        let mut expected = String::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with('$') && !line.starts_with("```")) {
+            expected.push_str(line);
+        }
+        let answer = curl(&service, arguments);
+        assert_eq!(answer.split_once("\r\n\r\n").expect("a body").1, expected, "{line}");
+        count += 1;
+    }
+    assert_eq!(count, 6);
+}
+
+/// Does what `curl` does with those of its options that README uses; not every machine that runs the tests has it.
+fn curl(service: &Service, arguments: &str) -> String {
+    let (mut method, mut path, mut body) = (None, "/", "");
+    // Between quotes a space is no end.
+    let mut words = arguments.split('\'').enumerate().flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().collect::<Vec<_>>(),
+        _ => vec![part],
+    });
+    while let Some(word) = words.next() {
+        match word {
+            "-s" => {}
+            "-H" => assert_eq!(words.next(), Some("content-type: application/json")),
+            "-X" => method = words.next(),
+            "-d" => body = words.next().expect("data"),
+            url => path = url.strip_prefix("http://127.0.0.1:8000").expect("the default address"),
+        }
+    }
+    service.ask(method.unwrap_or(if body.is_empty() { "GET" } else { "POST" }), path, body)
 }

@@ -1,6 +1,7 @@
 //! The body of `POST /api/tags`: from bytes to tags, or to everything that is wrong with it.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -239,8 +240,8 @@ impl Refusal {
                 unprocessable(&[Violation { ctx, ..violation }])
             }
             Self::Faulty(faults) => {
-                let body = Body::new(FaultList { body, faults: faults.into_iter(), written: Written::Nothing });
                 let content_type = HeaderValue::from_static("application/json");
+                let body = FaultList::of(body, faults).into_body();
                 (StatusCode::UNPROCESSABLE_ENTITY, [(header::CONTENT_TYPE, content_type)], body).into_response()
             }
         }
@@ -297,30 +298,40 @@ struct FaultList {
     body: Bytes,
     faults: std::vec::IntoIter<Fault>,
     written: Written,
+    /// Written already, and not read yet.
+    ready: Option<Bytes>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Written {
     Nothing,
     Some,
     All,
 }
 
-impl HttpBody for FaultList {
-    type Data = Bytes;
-    type Error = serde_json::Error;
+impl FaultList {
+    fn of(body: Bytes, faults: Vec<Fault>) -> Self {
+        Self { body, faults: faults.into_iter(), written: Written::Nothing, ready: None }
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    /// A list that fits into one piece is an ordinary body, whose length is known.
+    fn into_body(mut self) -> Body {
+        let first = self.next_piece();
+        if self.written == Written::All {
+            return Body::from(first);
+        }
+        self.ready = Some(first);
+        Body::new(self)
+    }
+
+    fn next_piece(&mut self) -> Bytes {
         const PIECE: usize = 32 << 10;
 
-        if self.written == Written::All {
-            return Poll::Ready(None);
-        }
-        let mut piece = Vec::with_capacity(PIECE + 1024);
-        if self.written == Written::Nothing {
-            piece.extend_from_slice(b"{\"detail\":[");
-        }
-        let mut separator: &[u8] = if self.written == Written::Nothing { b"" } else { b"," };
+        let mut piece = Vec::with_capacity(1024);
+        let mut separator: &[u8] = match self.written {
+            Written::Nothing => b"{\"detail\":[",
+            _ => b",",
+        };
         self.written = Written::Some;
         while piece.len() < PIECE {
             let Some(fault) = self.faults.next() else {
@@ -330,10 +341,23 @@ impl HttpBody for FaultList {
             };
             piece.extend_from_slice(separator);
             separator = b",";
-            if let Err(error) = serde_json::to_writer(&mut piece, &fault.violation(&self.body)) {
-                return Poll::Ready(Some(Err(error)));
-            }
+            // Text and numbers into memory: neither can fail.
+            serde_json::to_writer(&mut piece, &fault.violation(&self.body)).expect("a fault has a JSON form");
         }
-        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+        piece.into()
+    }
+}
+
+impl HttpBody for FaultList {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = match self.ready.take() {
+            Some(piece) => piece,
+            None if self.written == Written::All => return Poll::Ready(None),
+            None => self.next_piece(),
+        };
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
