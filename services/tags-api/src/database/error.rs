@@ -18,6 +18,9 @@ pub enum Error {
     /// The database does not answer, or has closed the connection.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
+    /// A statement waited for others, or ran, for longer than it may.
+    #[error("a statement took too long")]
+    Overtime(#[source] DbErr),
     /// The database took the work and was never heard of again.
     #[error("the database has been silent for {}", humantime::format_duration(*.waited))]
     Silent {
@@ -62,6 +65,8 @@ pub(crate) enum Verdict {
     Lost,
     /// The transaction lost against another.
     Conflict,
+    /// The statement took too long.
+    Overtime,
     Other,
 }
 
@@ -84,6 +89,7 @@ fn judge_driver(dialect: &dyn Dialect, error: &sqlx::Error) -> Verdict {
             Verdict::Lost
         }
         error if dialect.is_conflict(error) => Verdict::Conflict,
+        error if dialect.is_overtime(error) => Verdict::Overtime,
         error if dialect.is_away(error) => Verdict::Lost,
         _ => Verdict::Other,
     }

@@ -289,6 +289,7 @@ impl Database {
                 Error::Unavailable(error)
             }
             Verdict::Conflict => Error::Conflict { attempts, source: error },
+            Verdict::Overtime => Error::Overtime(error),
             Verdict::Other => Error::Refused(error),
         }
     }

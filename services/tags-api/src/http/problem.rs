@@ -109,6 +109,10 @@ impl IntoResponse for database::Error {
                 tracing::warn!(error = %self, cause = %source, "a request failed");
                 come_back_later("Other requests changed the same tags each time this one was tried")
             }
+            Self::Overtime(source) => {
+                tracing::warn!(error = %self, cause = %source, "a request failed");
+                come_back_later("The database took too long")
+            }
             Self::Refused(source) => {
                 tracing::error!(error = %self, cause = %source, "a request failed");
                 internal()

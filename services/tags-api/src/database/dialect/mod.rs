@@ -35,6 +35,9 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     /// Whether the error says that this transaction lost against another, and may win when it is run again.
     fn is_conflict(&self, error: &sqlx::Error) -> bool;
 
+    /// Whether the error says that the statement waited or ran for longer than it may.
+    fn is_overtime(&self, error: &sqlx::Error) -> bool;
+
     /// Whether the error says that the server is going down, coming up, or full: it is away, and the statement is sound.
     fn is_away(&self, error: &sqlx::Error) -> bool;
 

@@ -27,10 +27,12 @@ impl Dialect for MySql {
 
         // READ COMMITTED takes no locks on the gaps between rows, over which upserts of neighbouring tags would deadlock:
         // <https://dev.mysql.com/doc/refman/9.7/en/innodb-transaction-isolation-levels.html>. Nothing here reads a row
-        // twice. A statement's time is bounded by the time it may wait for a lock, in seconds.
+        // twice. A statement's time is bounded by the time it may wait for a lock, in seconds: of a row, and of the table,
+        // whose default is a year on MySQL and a day on MariaDB.
+        let seconds = options.statement_timeout.as_secs().max(1);
         let settings = format!(
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {}",
-            options.statement_timeout.as_secs().max(1)
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}"
         );
         // Once here as well: the pool would try again and again, and say no more than that it had no time.
         let settled = first.execute(AssertSqlSafe(settings.clone())).await.map_err(|error| cannot_open(url, &error));
@@ -45,10 +47,15 @@ impl Dialect for MySql {
         Ok(Opened { pool: Pool::MySql(pool), server: server_name(&version.0) })
     }
 
-    /// 1213: a deadlock was found and this transaction was chosen to end it. 1205: it waited too long for a lock.
-    /// 1020: MariaDB's snapshot isolation found a newer row.
+    /// 1213: a deadlock was found and this transaction was chosen to end it. 1020: MariaDB's snapshot isolation found a
+    /// newer row.
     fn is_conflict(&self, error: &sqlx::Error) -> bool {
-        matches!(number(error), Some(1213 | 1205 | 1020))
+        matches!(number(error), Some(1213 | 1020))
+    }
+
+    /// 1205: it waited too long for a lock. 3024 and MariaDB's 1969: it ran too long.
+    fn is_overtime(&self, error: &sqlx::Error) -> bool {
+        matches!(number(error), Some(1205 | 3024 | 1969))
     }
 
     /// 1040: too many connections. 1053: shutdown in progress. 1927 (MariaDB) and 4031: the server has closed this

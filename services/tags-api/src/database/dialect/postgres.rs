@@ -55,10 +55,15 @@ impl Dialect for Postgres {
         Ok(Opened { pool: Pool::Postgres(pool), server: format!("PostgreSQL {number}") })
     }
 
-    /// Serialization failure, deadlock, and a lock that was not to be had:
+    /// Serialization failure and deadlock:
     /// <https://www.postgresql.org/docs/15/mvcc-serialization-failure-handling.html>.
     fn is_conflict(&self, error: &sqlx::Error) -> bool {
-        sqlstate(error).is_some_and(|state| matches!(state.as_str(), "40001" | "40P01" | "55P03"))
+        sqlstate(error).is_some_and(|state| matches!(state.as_str(), "40001" | "40P01"))
+    }
+
+    /// Cancelled by `statement_timeout`, and a lock that was not to be had in time.
+    fn is_overtime(&self, error: &sqlx::Error) -> bool {
+        sqlstate(error).is_some_and(|state| matches!(state.as_str(), "57014" | "55P03"))
     }
 
     /// Class 57P: the server is going down or coming up. Class 08: the connection broke. 53300: too many connections.

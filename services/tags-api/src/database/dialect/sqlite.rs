@@ -66,9 +66,14 @@ impl Dialect for Sqlite {
         Some(1)
     }
 
-    /// `SQLITE_BUSY`, `SQLITE_LOCKED` and their extended codes, whose last byte is the same.
+    /// `SQLITE_BUSY_SNAPSHOT`, and `SQLITE_LOCKED` with its extended codes, whose last byte is the same.
     fn is_conflict(&self, error: &sqlx::Error) -> bool {
-        primary_code(error).is_some_and(|code| matches!(code, 5 | 6))
+        code(error).is_some_and(|code| code == 517 || code & 0xff == 6)
+    }
+
+    /// `SQLITE_BUSY`: a writer of another process held the file for all of [`BUSY_TIMEOUT`].
+    fn is_overtime(&self, error: &sqlx::Error) -> bool {
+        code(error).is_some_and(|code| code != 517 && code & 0xff == 5)
     }
 
     fn is_away(&self, _error: &sqlx::Error) -> bool {
@@ -89,13 +94,12 @@ impl Dialect for Sqlite {
     }
 }
 
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?.parse::<i32>().ok()?;
-    Some(code & 0xff)
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 fn cannot_open(url: &DatabaseUrl, error: &sqlx::Error) -> OpenError {
-    let (fact, hint) = match (primary_code(error), error) {
+    let (fact, hint) = match (code(error).map(|code| code & 0xff), error) {
         // SQLITE_CANTOPEN says no more than that.
         (Some(14), _) => (
             "the file cannot be opened".to_owned(),
