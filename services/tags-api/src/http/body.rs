@@ -361,3 +361,99 @@ impl HttpBody for FaultList {
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::tags::Patch;
+
+    /// What is wrong with a document, found the plain way: the whole of it in memory, member by member.
+    fn faults_of(document: &Value) -> Vec<(FaultKind, FaultPlace)> {
+        let Some(document) = document.as_object() else { return vec![(FaultKind::NotAnObject, FaultPlace::Document)] };
+        let Some(tags) = document.get("tags") else { return vec![(FaultKind::Missing, FaultPlace::Tags)] };
+        let Some(tags) = tags.as_array() else { return vec![(FaultKind::NotAList, FaultPlace::Tags)] };
+        let text = |value: &Value, limit: u32| match value.as_str() {
+            None => Some(FaultKind::NotAString),
+            Some(text) if text.chars().count() > limit as usize => Some(FaultKind::TooLong),
+            Some(text) if text.contains('\0') => Some(FaultKind::Nul),
+            Some(_) => None,
+        };
+        let mut faults = Vec::new();
+        for (tag, index) in tags.iter().zip(0..) {
+            let Some(tag) = tag.as_object() else {
+                faults.push((FaultKind::NotAnObject, FaultPlace::Tag(index)));
+                continue;
+            };
+            let tag_id = tag.get("tag_id").map_or(Some(FaultKind::Missing), |value| text(value, MAX_TAG_ID_CHARS));
+            let description = tag.get("description").filter(|value| !value.is_null());
+            let description = description.and_then(|value| text(value, MAX_DESCRIPTION_CHARS));
+            faults.extend(tag_id.map(|kind| (kind, FaultPlace::TagId(index))));
+            faults.extend(description.map(|kind| (kind, FaultPlace::Description(index))));
+        }
+        faults
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let long = ["x".repeat(255), "é".repeat(256), "🦀".repeat(1000), "y".repeat(1001)];
+        prop_oneof![
+            4 => select(vec!["Python", "", "a\0b", "\u{2028}", "\"\\/"]).prop_map(Value::from),
+            1 => select(long.to_vec()).prop_map(Value::from),
+            1 => select(vec![json!(null), json!(true), json!(1), json!(-0.5), json!([]), json!({}), json!([null]), json!({"tag_id": 1})]),
+        ]
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let name = select(vec!["tag_id", "description", "tags", "x", ""]);
+        let tag = proptest::collection::btree_map(name.clone(), value(), 0..4).prop_map(|members| json!(members));
+        let tags = proptest::collection::vec(prop_oneof![6 => tag, 1 => value()], 0..5).prop_map(Value::from);
+        let tags = prop_oneof![6 => tags, 1 => value()];
+        let body = (tags, name, value()).prop_map(|(tags, name, other)| json!({ "tags": tags, name: other }));
+        prop_oneof![6 => body, 1 => value()]
+    }
+
+    proptest! {
+        #[test]
+        fn every_fault_is_found_and_no_other(document in document(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
+            let text = format!(" {}\n", text.expect("JSON"));
+            let expected = faults_of(&document);
+            match parse(text.as_bytes(), true) {
+                Ok(NewTags(tags)) => {
+                    prop_assert_eq!(expected, vec![]);
+                    let sent = document["tags"].as_array().expect("a list");
+                    prop_assert_eq!(tags.len(), sent.len());
+                    for (tag, sent) in tags.iter().zip(sent) {
+                        prop_assert_eq!(Some(tag.tag_id.as_str()), sent["tag_id"].as_str());
+                        let description = match &tag.description {
+                            Patch::Keep => None,
+                            Patch::Clear => Some(Value::Null),
+                            Patch::Set(text) => Some(Value::from(text.as_str())),
+                        };
+                        prop_assert_eq!(description.as_ref(), sent.get("description"));
+                    }
+                }
+                Err(Refusal::Faulty(faults)) => {
+                    let found: Vec<_> = faults.iter().map(|fault| (fault.kind, fault.place)).collect();
+                    prop_assert_eq!(found, expected);
+                    for fault in faults {
+                        let range = fault.input.start as usize..fault.input.end as usize;
+                        prop_assert!(serde_json::from_str::<Value>(&text[range]).is_ok(), "what is repeated is JSON");
+                    }
+                }
+                Err(other) => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        #[test]
+        fn no_bytes_get_past_as_something_else(bytes in proptest::collection::vec(any::<u8>(), 1..64)) {
+            // Hardly any random bytes are JSON; what matters is that each has an answer.
+            let valid = std::str::from_utf8(&bytes).is_ok_and(|text| serde_json::from_str::<Value>(text).is_ok());
+            let refused = matches!(parse(&bytes, true), Err(Refusal::NotText | Refusal::Invalid(_)));
+            prop_assert!(valid || refused);
+        }
+    }
+}
