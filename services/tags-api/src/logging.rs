@@ -10,8 +10,12 @@ use crate::cli::LogFormat;
 /// Starts the log. `RUST_LOG` chooses what is logged; with `echo`, statements are logged whatever it says.
 pub(crate) fn start(format: LogFormat, echo: bool) {
     let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tags_api=info"));
-    if echo && let Ok(statements) = "sqlx::query=info".parse() {
-        filter = filter.add_directive(statements);
+    if echo {
+        // The statements, and the span that gives them their request's id.
+        let directives = ["sqlx::query=info", "tags_api::http::observe=debug"];
+        for directive in directives.into_iter().filter_map(|directive| directive.parse().ok()) {
+            filter = filter.add_directive(directive);
+        }
     }
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()

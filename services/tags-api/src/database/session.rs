@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -216,12 +217,14 @@ impl Database {
     ) -> Result<T, Error> {
         let (database, limit) = (self.clone(), self.0.patience);
         let attended = async move {
-            let mut work = Box::pin(work);
-            if let Ok(result) = tokio::time::timeout(limit, &mut work).await {
-                return result;
+            {
+                let work = pin!(work);
+                if let Ok(result) = tokio::time::timeout(limit, work).await {
+                    return result;
+                }
+                // Before the work is dropped, and its connection goes where connections are put to the proof.
+                database.0.vigilance.lost_one();
             }
-            database.0.vigilance.lost_one();
-            drop(work);
             database.0.counters.losses.inc();
             Err(Error::Silent { waited: limit })
         };

@@ -4,14 +4,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::problem;
-
-/// Paths that are known without a slash at their end, and so lead there with one.
-const KNOWN: [&str; 7] = ["/api/tag", "/api/tags", "/docs", "/healthz", "/metrics", "/openapi.json", "/readyz"];
+use super::router::ROUTES;
 
 /// 404, or where the path is known but for the slash at its end, a redirection to it.
 pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     match uri.path().strip_suffix('/') {
-        Some(path) if KNOWN.contains(&path) => redirect(path, &uri, &headers),
+        // Not what is a pattern, nor what has a slash at its end already.
+        Some(path) if ROUTES.contains(&path) && !path.ends_with(['/', '}']) => redirect(path, &uri, &headers),
         _ => problem::not_found(),
     }
 }

@@ -42,7 +42,6 @@ pub(super) async fn hold_to(State(limits): State<Limits>, request: Request, next
     match tokio::time::timeout(limits.time, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => {
-            tracing::warn!(limit = ?limits.time, "a request took too long");
             let limit = humantime::format_duration(limits.time);
             problem::come_back_later(format!("The request was not done within {limit}"))
         }

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Instant;
+use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, State};
 use axum::http::{Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::problem;
+use super::router::ROUTES;
 use crate::database::Database;
 
 /// What is counted.
@@ -32,14 +32,14 @@ pub(super) struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     method: &'static str,
-    route: String,
+    route: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
     method: &'static str,
-    route: String,
+    route: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +79,18 @@ impl Metrics {
         Self { database: database.clone(), registry, requests, durations, in_flight, connections }
     }
 
+    /// Counts a request that begins; what it gives counts its end.
+    pub(super) fn enter(&self) -> InFlight {
+        InFlight::enter(&self.in_flight)
+    }
+
+    /// Counts a request that was answered.
+    pub(super) fn answered(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode, took: Duration) {
+        let (method, route) = (known_method(method), known_route(route));
+        self.durations.get_or_create(&Route { method, route }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&Answer { method, route, status: status.as_u16() }).inc();
+    }
+
     fn encode(&self) -> Result<String, fmt::Error> {
         let pool = self.database.pool();
         for (state, count) in [("idle", pool.idle), ("in_use", pool.in_use), ("limit", pool.limit)] {
@@ -90,23 +102,8 @@ impl Metrics {
     }
 }
 
-/// Counts a request.
-pub(super) async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = known_method(request.method());
-    // The route and not the path, whose values have no end.
-    let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
-    let in_flight = InFlight::enter(&metrics.in_flight);
-    let response = next.run(request).await;
-    drop(in_flight);
-    let labels = Route { method, route: route.clone() };
-    metrics.durations.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
-    metrics.requests.get_or_create(&Answer { method, route, status: response.status().as_u16() }).inc();
-    response
-}
-
 /// Counts down however the request ends, a client that goes away included.
-struct InFlight(Gauge);
+pub(super) struct InFlight(Gauge);
 
 impl InFlight {
     fn enter(gauge: &Gauge) -> Self {
@@ -133,6 +130,12 @@ fn known_method(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
+}
+
+/// The route and not the path, whose values have no end.
+fn known_route(route: Option<&MatchedPath>) -> &'static str {
+    let route = route.map(MatchedPath::as_str);
+    ROUTES.iter().find(|known| route == Some(known)).copied().unwrap_or("none")
 }
 
 /// The numbers, in OpenMetrics' text format.

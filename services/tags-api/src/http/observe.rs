@@ -1,32 +1,56 @@
 //! What is said of each request: its id, to the client and in every line of the log.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
+use super::metrics::Metrics;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives the request an id, or takes the one that a proxy gave it, and logs its end.
-pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
+/// What a handler has to say about its answer, for the log and not for the client.
+#[derive(Clone, Debug)]
+pub(super) struct Cause(pub(super) Arc<str>);
+
+/// Gives the request an id, or takes the one that a proxy gave it; counts it; and logs its end, with the cause where it
+/// was refused for one.
+///
+/// Other lines have the id from the span, which is for those who debug: at the default level of the log it is never made,
+/// and costs nothing.
+pub(super) async fn follow(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = given_id(request.headers()).unwrap_or_else(new_id);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    async move {
-        let mut response = next.run(request).await;
-        response.headers_mut().insert(REQUEST_ID, id);
-        let (status, took) = (response.status().as_u16(), started.elapsed());
-        tracing::info!(%method, path, status, ?took, "answered");
-        response
+    let span = tracing::debug_span!("request", id = id.to_str().unwrap_or_default());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let in_flight = metrics.enter();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    drop(in_flight);
+
+    let took = started.elapsed();
+    metrics.answered(&method, route.as_ref(), response.status(), took);
+    let _entered = span.entered();
+    log(&id, &method, uri.path(), &response, took);
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+fn log(id: &HeaderValue, method: &Method, path: &str, response: &Response, took: Duration) {
+    let (id, status) = (id.to_str().unwrap_or_default(), response.status().as_u16());
+    let cause = response.extensions().get::<Cause>().map(|cause| &*cause.0);
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(id, %method, path, status, ?took, cause, "answered");
+    } else if cause.is_some() {
+        tracing::warn!(id, %method, path, status, ?took, cause, "answered");
+    } else {
+        tracing::info!(id, %method, path, status, ?took, "answered");
     }
-    .instrument(span)
-    .await
 }
 
 /// An id is taken over if it is short and plain: it goes into the log.

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::observe::Cause;
 use crate::database;
 
 /// One thing that is wrong with a request, and where.
@@ -92,32 +93,21 @@ pub(super) fn come_back_later(sentence: impl Into<Cow<'static, str>>) -> Respons
 impl IntoResponse for database::Error {
     /// The client learns what it can act on; the log has the rest.
     fn into_response(self) -> Response {
-        match &self {
-            Self::Exhausted { .. } => {
-                tracing::warn!(error = %self, "a request was turned away");
-                come_back_later("Every database connection is in use")
-            }
-            Self::Unavailable(source) => {
-                tracing::error!(error = %self, cause = %source, "a request failed");
-                come_back_later("The database is not available")
-            }
-            Self::Silent { .. } => {
-                tracing::error!(error = %self, "a request failed");
-                come_back_later("The database is not available")
-            }
-            Self::Conflict { source, .. } => {
-                tracing::warn!(error = %self, cause = %source, "a request failed");
+        let mut response = match &self {
+            Self::Exhausted { .. } => come_back_later("Every database connection is in use"),
+            Self::Unavailable(_) | Self::Silent { .. } => come_back_later("The database is not available"),
+            Self::Overtime(_) => come_back_later("The database took too long"),
+            Self::Conflict { .. } => {
                 come_back_later("Other requests changed the same tags each time this one was tried")
             }
-            Self::Overtime(source) => {
-                tracing::warn!(error = %self, cause = %source, "a request failed");
-                come_back_later("The database took too long")
-            }
-            Self::Refused(source) => {
-                tracing::error!(error = %self, cause = %source, "a request failed");
-                internal()
-            }
-        }
+            Self::Refused(_) => internal(),
+        };
+        let cause = match std::error::Error::source(&self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        };
+        response.extensions_mut().insert(Cause(cause.into()));
+        response
     }
 }
 
@@ -134,6 +124,7 @@ pub(super) fn from_panic(panic: Box<dyn Any + Send>) -> Response {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("unknown");
-    tracing::error!(panic = message, "a handler panicked");
-    internal()
+    let mut response = internal();
+    response.extensions_mut().insert(Cause(format!("the handler panicked: {message}").into()));
+    response
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -47,27 +47,41 @@ impl FromRef<App> for Arc<Metrics> {
     }
 }
 
+const TAGS: &str = "/api/tags";
+const TAG_LIST: &str = "/api/tag";
+const TAG: &str = "/api/tag/{tag_id}";
+const EMPTY_TAG: &str = "/api/tag/";
+const ALIVE: &str = "/healthz";
+const READY: &str = "/readyz";
+const METRICS: &str = "/metrics";
+const OPENAPI: &str = "/openapi.json";
+const DOCS: &str = "/docs";
+const DOCS_ASSET: &str = "/docs/{asset}";
+
+/// Every route.
+pub(super) const ROUTES: [&str; 10] =
+    [TAGS, TAG_LIST, TAG, EMPTY_TAG, ALIVE, READY, METRICS, OPENAPI, DOCS, DOCS_ASSET];
+
 /// The service's routes. Those under `/api` are bounded in number and time; health and metrics answer under any load.
 pub fn router(app: App) -> Router {
     let api = Router::new()
-        .route("/api/tags", only("POST", post(tags::upsert)))
-        .route("/api/tag", only("GET", get(tags::list)))
-        .route("/api/tag/{tag_id}", only("GET, DELETE", get(tags::find).delete(tags::remove)))
-        .route("/api/tag/", any(fallback::redirect_slash).delete(tags::remove_empty))
+        .route(TAGS, only("POST", post(tags::upsert)))
+        .route(TAG_LIST, only("GET", get(tags::list)))
+        .route(TAG, only("GET, DELETE", get(tags::find).delete(tags::remove)))
+        .route(EMPTY_TAG, any(fallback::redirect_slash).delete(tags::remove_empty))
         .layer(from_fn_with_state(app.limits.clone(), limits::hold_to));
     Router::new()
         .merge(api)
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::show))
-        .route("/openapi.json", get(docs::document))
-        .route("/docs", get(docs::page))
-        .route("/docs/{asset}", get(docs::asset))
+        .route(ALIVE, get(health::alive))
+        .route(READY, get(health::ready))
+        .route(METRICS, get(metrics::show))
+        .route(OPENAPI, get(docs::document))
+        .route(DOCS, get(docs::page))
+        .route(DOCS_ASSET, get(docs::asset))
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::from_panic))
-        .layer(from_fn_with_state(app.metrics.clone(), metrics::count))
-        .layer(from_fn(observe::with_request_id))
+        .layer(from_fn_with_state(app.metrics.clone(), observe::follow))
         .with_state(app)
 }
 

@@ -61,7 +61,8 @@ pub async fn upsert(database: &Database, tags: &[NewTag]) -> Result<(), database
 ///
 /// Safe.
 pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, database::Error> {
-    let mut select = Entity::find().order_by_asc(Column::TagId);
+    let mut select = Entity::find().select_only().columns([Column::TagId, Column::Description]);
+    select = select.order_by_asc(Column::TagId);
     // A range and not LIKE, whose escapes and case rules differ from engine to engine.
     if !listing.prefix.is_empty() {
         select = select.filter(Column::TagId.gte(listing.prefix.as_str()));
@@ -75,13 +76,14 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
     if let Some(limit) = listing.limit {
         select = select.limit(limit);
     }
-    let models = database
+    let rows = database
         .read(move |connection| {
-            let select = select.clone();
+            // By position: to look every column up by its name takes longer than to read it.
+            let select = select.clone().into_tuple::<(String, Option<String>)>();
             async move { select.all(&connection).await }
         })
         .await?;
-    Ok(models.into_iter().map(Tag::from).collect())
+    Ok(rows.into_iter().map(|(tag_id, description)| Tag { tag_id, description }).collect())
 }
 
 /// The tag of this identity, if it is stored.
