@@ -148,7 +148,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
-    logging::start(args.database.log_format, args.database.echo);
+    let _log = logging::start(args.database.log_format, args.database.echo);
     // First: a signal to stop that comes while it starts must not be lost, nor end it half-way.
     let stop =
         server::stop_signal().map_err(|source| Failure::System { doing: "cannot listen for signals", source })?;
@@ -180,7 +180,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 async fn migrate(args: DatabaseArgs) -> Result<(), Failure> {
-    logging::start(args.log_format, args.echo);
+    let _log = logging::start(args.log_format, args.echo);
     let database = open(&args, Options::default().statement_timeout).await?;
     let applied = database.migrate().await?;
     report_migrations(&applied);

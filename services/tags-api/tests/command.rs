@@ -107,7 +107,7 @@ fn without_arguments_it_serves_on_a_file_of_the_users() {
     assert!(service.get("/api/tag").ends_with("\r\n\r\n{\"tags\":[]}"));
     let (code, rest) = service.stop();
     assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("answered method=GET path=\"/api/tag\" status=200"), "{rest}");
+    assert!(rest.contains(" method=GET path=\"/api/tag\" status=200"), "{rest}");
     assert!(rest.trim_end().ends_with("stopped"), "{rest}");
 }
 

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::ops::Deref;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
@@ -148,7 +150,7 @@ impl Database {
         Work: Future<Output = Result<T, DbErr>> + Send,
     {
         let database = self.clone();
-        self.attend(async move { database.persevere(|| work(database.0.connection.clone())).await }).await
+        self.attend(None, async move { database.persevere(|| work(database.0.connection.clone())).await }).await
     }
 
     /// Runs `work` in a transaction, which it commits itself: dropped, it is rolled back. Where it loses against another
@@ -181,9 +183,7 @@ impl Database {
             };
             database.persevere(attempt).await
         };
-        let result = self.attend(writing).await;
-        drop(interest);
-        result
+        self.attend(Some(interest), writing).await
     }
 
     /// Closes the pool; waits for the connections in use.
@@ -203,20 +203,20 @@ impl Database {
         self.0.connection.begin_with_options(self.0.dialect.transaction()).await
     }
 
-    /// Runs work with the driver in a task of its own, where nobody drops it half-way.
-    ///
-    /// Half-way, a connection owes answers. The drivers keep count of most of them; but MySQL's loses count while a
-    /// statement is prepared, and every driver between BEGIN and its answer: the connection goes back to the pool, and the
-    /// next request reads another's rows, or writes into a transaction that nobody commits.
+    /// Runs work with the driver to its end, even if the caller is dropped half-way: see [`Attended`].
     ///
     /// Work that outlasts every limit of the server's is on a connection that is dead and does not know it. Then it is
     /// dropped, and for a while no connection returns to the pool that has not proved itself.
-    async fn attend<T: Send + 'static>(
+    async fn attend<T>(
         &self,
+        interest: Option<Arc<()>>,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+    {
         let (database, limit) = (self.clone(), self.0.patience);
-        let attended = async move {
+        let bounded = async move {
             {
                 let work = pin!(work);
                 if let Ok(result) = tokio::time::timeout(limit, work).await {
@@ -228,13 +228,7 @@ impl Database {
             database.0.counters.losses.inc();
             Err(Error::Silent { waited: limit })
         };
-        match tokio::spawn(attended.in_current_span()).await {
-            Ok(result) => result,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::Silent { waited: limit }),
-            },
-        }
+        Attended { work: Some(Box::pin(bounded.in_current_span())), interest }.await
     }
 
     async fn writer(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
@@ -294,6 +288,50 @@ impl Database {
             Verdict::Conflict => Error::Conflict { attempts, source: error },
             Verdict::Overtime => Error::Overtime(error),
             Verdict::Other => Error::Refused(error),
+        }
+    }
+}
+
+/// Work with the driver that nobody drops half-way: dropped, it goes on in a task of its own.
+///
+/// Half-way, a connection owes answers. The drivers keep count of most of them; but MySQL's loses count while a statement
+/// is prepared, and every driver between BEGIN and its answer: the connection goes back to the pool, and the next request
+/// reads another's rows, or writes into a transaction that nobody commits.
+struct Attended<Work: Future + Send + 'static>
+where
+    Work::Output: Send,
+{
+    work: Option<Pin<Box<Work>>>,
+    /// That somebody waits, which the work may ask.
+    interest: Option<Arc<()>>,
+}
+
+impl<Work: Future + Send + 'static> Future for Attended<Work>
+where
+    Work::Output: Send,
+{
+    type Output = Work::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Work::Output> {
+        // Out of its place while it is polled: work that panics is dropped, and not taken up again.
+        let mut work = self.work.take().expect("a future is not polled after its end");
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl<Work: Future + Send + 'static> Drop for Attended<Work>
+where
+    Work::Output: Send,
+{
+    fn drop(&mut self) {
+        // First: what goes on must know that nobody waits.
+        self.interest = None;
+        if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
+            runtime.spawn(work);
         }
     }
 }
