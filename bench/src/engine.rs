@@ -1,0 +1,91 @@
+//! The engines, and where their servers are.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use url::Url;
+
+use crate::failure::Failure;
+
+/// A database engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    Sqlite,
+    Mysql,
+    Mariadb,
+    Postgres,
+}
+
+impl Engine {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Which engines to measure, and the servers to do it on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// Only this engine; may be repeated [default: all]
+    #[arg(long = "engine", value_name = "NAME")]
+    engines: Vec<Engine>,
+    /// Server for `mysql`; its user may create databases
+    #[arg(long, env = "FRESHDB_MYSQL_URL", hide_env_values = true, value_name = "URL")]
+    mysql_url: Option<Url>,
+    /// Server for `mariadb`; its user may create databases
+    #[arg(long, env = "FRESHDB_MARIADB_URL", hide_env_values = true, value_name = "URL")]
+    mariadb_url: Option<Url>,
+    /// Server for `postgres`, with a database to connect to; its user may create databases
+    #[arg(long, env = "FRESHDB_POSTGRES_URL", hide_env_values = true, value_name = "URL")]
+    postgres_url: Option<Url>,
+}
+
+/// Where databases of an engine can be made.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// In a directory of files.
+    Files,
+    /// On a `MySQL` or `MariaDB` server.
+    MySql(Url),
+    /// On a `PostgreSQL` server.
+    Postgres(Url),
+}
+
+impl EngineArgs {
+    /// The engines that were asked for, each with its place.
+    pub(crate) fn places(&self) -> Result<Vec<(Engine, Place)>, Failure> {
+        let mut places: Vec<(Engine, Place)> = Vec::new();
+        let chosen = if self.engines.is_empty() { Engine::value_variants() } else { &self.engines };
+        for &engine in chosen {
+            if places.iter().all(|(known, _)| *known != engine) {
+                places.push((engine, self.place(engine)?));
+            }
+        }
+        Ok(places)
+    }
+
+    fn place(&self, engine: Engine) -> Result<Place, Failure> {
+        let known = |url: &Option<Url>, variable: &str| {
+            url.clone().ok_or_else(|| {
+                Failure::new(format!("no server for `{engine}`: {variable} is not set"))
+                    .hint("put `scripts/with-servers --` before the command, or choose other engines with `--engine`")
+            })
+        };
+        Ok(match engine {
+            Engine::Sqlite => Place::Files,
+            Engine::Mysql => Place::MySql(known(&self.mysql_url, "FRESHDB_MYSQL_URL")?),
+            Engine::Mariadb => Place::MySql(known(&self.mariadb_url, "FRESHDB_MARIADB_URL")?),
+            Engine::Postgres => Place::Postgres(known(&self.postgres_url, "FRESHDB_POSTGRES_URL")?),
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! The benchmarks behind the tables in freshdb's README. Data go to standard output, progress to standard error.
+
+mod databases;
+mod engine;
+mod failure;
+mod interrupt;
+mod load;
+mod process;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::failure::{Failure, OrFail};
+
+/// The benchmarks behind the tables in freshdb's README
+#[derive(Debug, Parser)]
+#[command(name = "freshdb-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure tags-api under load, beside a bare axum handler that runs the same SQL
+    Load(Box<load::Args>),
+    /// Serve the bare handler that `load` compares with
+    #[command(hide = true)]
+    Bare(load::bare::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprint!("{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // What measures must not take the processor from what is measured. Its one thread is also the one that the children
+    // are tied to: see `process::tied`.
+    let one_thread = Builder::new_current_thread().enable_all().build();
+    match cli.command {
+        Command::Load(args) => one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(load::run(*args)),
+        Command::Bare(args) => Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .or_fail(|| "cannot start the runtime".into())?
+            .block_on(load::bare::serve(args)),
+    }
+}
