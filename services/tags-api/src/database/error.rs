@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
-
 use super::dialect::Dialect;
+use super::statements::Fault;
 
 /// Why work on the database did not succeed. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +16,10 @@ pub enum Error {
     },
     /// The database does not answer, or has closed the connection.
     #[error("the database is not available")]
-    Unavailable(#[source] DbErr),
+    Unavailable(#[source] sqlx::Error),
     /// A statement waited for others, or ran, for longer than it may.
     #[error("a statement took too long")]
-    Overtime(#[source] DbErr),
+    Overtime(#[source] sqlx::Error),
     /// The database took the work and was never heard of again.
     #[error("the database has been silent for {}", humantime::format_duration(*.waited))]
     Silent {
@@ -34,11 +33,11 @@ pub enum Error {
         attempts: u32,
         /// What the database said the last time.
         #[source]
-        source: DbErr,
+        source: sqlx::Error,
     },
     /// Anything else: a bug of the service, or a schema that is not the service's.
     #[error("the database refused a statement")]
-    Refused(#[source] DbErr),
+    Refused(#[source] sqlx::Error),
 }
 
 /// Why a database cannot be opened: one sentence, and where there is one, the way out.
@@ -58,7 +57,7 @@ impl OpenError {
 
 /// What an error means for the work that met it.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(super) enum Verdict {
     /// Every connection of a healthy pool is in use.
     Exhausted,
     /// The connection is gone, or none can be made.
@@ -70,22 +69,19 @@ pub(crate) enum Verdict {
     Other,
 }
 
-pub(crate) fn judge(dialect: &dyn Dialect, error: &DbErr) -> Verdict {
-    match error {
-        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Verdict::Exhausted,
+pub(super) fn judge(dialect: &dyn Dialect, fault: &Fault) -> Verdict {
+    match fault {
+        Fault::Connect(sqlx::Error::PoolTimedOut) => Verdict::Exhausted,
         // It answered when it was opened: a server that now refuses a connection, whatever its reason, is away.
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => Verdict::Lost,
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            judge_driver(dialect, error)
-        }
-        _ => Verdict::Other,
+        Fault::Connect(_) => Verdict::Lost,
+        Fault::Execute(error) => judge_execution(dialect, error),
     }
 }
 
-fn judge_driver(dialect: &dyn Dialect, error: &sqlx::Error) -> Verdict {
+fn judge_execution(dialect: &dyn Dialect, error: &sqlx::Error) -> Verdict {
     match error {
-        sqlx::Error::PoolTimedOut => Verdict::Exhausted,
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+        // Half an answer is as good as none.
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
             Verdict::Lost
         }
         error if dialect.is_conflict(error) => Verdict::Conflict,

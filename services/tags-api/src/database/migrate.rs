@@ -1,6 +1,6 @@
 //! Bringing a database's schema up to date.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTrait;
 
 use super::error::OpenError;
@@ -49,7 +49,7 @@ impl Database {
         if migration::pending(self.connection()).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let transaction = self.begin().await?;
+        let transaction = self.connection().begin_with_options(self.dialect().transaction()).await?;
         self.dialect().lock_migrations(&transaction).await?;
         let outcome = apply_still_pending(&transaction).await;
         let unlocked = self.dialect().unlock_migrations(&transaction).await;

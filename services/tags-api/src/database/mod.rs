@@ -6,9 +6,11 @@ mod error;
 mod migrate;
 mod open;
 mod session;
+mod statements;
 mod url;
 
 pub use error::{Error, OpenError};
 pub use open::Options;
 pub use session::{Counters, Database, PoolState, Transaction};
+pub use statements::Row;
 pub use url::{DatabaseUrl, DatabaseUrlError};

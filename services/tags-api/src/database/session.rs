@@ -1,14 +1,13 @@
 //! Reads and transactions.
 
 use std::future::Future;
-use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DbBackend, Statement};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
@@ -16,6 +15,7 @@ use tracing::Instrument;
 use super::dialect::{self, Dialect, Pool};
 use super::error::{Error, OpenError, Verdict, judge};
 use super::open::{Options, Vigilance};
+use super::statements::{Fault, OpenTransaction, Row};
 use super::url::DatabaseUrl;
 
 /// An open database. Clones share it.
@@ -128,11 +128,17 @@ impl Database {
     ///
     /// Safe.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.read(|connection| async move { connection.ping().await }).await
+        let database = self.clone();
+        self.attend(None, async move { database.persevere(|| database.0.pool.ping()).await }).await
     }
 
-    /// Runs `work`, one statement that reads, on a connection of its own. Where the connection turns out dead, it is run
-    /// again on another.
+    /// The backend that SeaORM builds statements for.
+    pub fn backend(&self) -> DbBackend {
+        self.0.connection.get_database_backend()
+    }
+
+    /// The rows that a statement gives, on a connection of its own. Where the connection turns out dead, the statement is
+    /// executed again on another: it only reads.
     ///
     /// # Errors
     ///
@@ -141,16 +147,9 @@ impl Database {
     /// # Cancellation
     ///
     /// Safe: the statement is finished without anyone who waits for it.
-    pub async fn read<T, Work>(
-        &self,
-        work: impl Fn(DatabaseConnection) -> Work + Send + Sync + 'static,
-    ) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        Work: Future<Output = Result<T, DbErr>> + Send,
-    {
+    pub async fn fetch<R: Row>(&self, statement: Statement) -> Result<Vec<R>, Error> {
         let database = self.clone();
-        self.attend(None, async move { database.persevere(|| work(database.0.connection.clone())).await }).await
+        self.attend(None, async move { database.persevere(|| database.0.pool.fetch(&statement)).await }).await
     }
 
     /// Runs `work` in a transaction, which it commits itself: dropped, it is rolled back. Where it loses against another
@@ -169,7 +168,7 @@ impl Database {
     pub async fn write<T, Work>(&self, work: impl Fn(Transaction) -> Work + Send + Sync + 'static) -> Result<T, Error>
     where
         T: Send + 'static,
-        Work: Future<Output = Result<T, DbErr>> + Send,
+        Work: Future<Output = Result<T, sqlx::Error>> + Send,
     {
         let interest = Arc::new(());
         let (database, awaited) = (self.clone(), Arc::downgrade(&interest));
@@ -178,8 +177,8 @@ impl Database {
             let _writer = database.writer().await?;
             let (database, work) = (&database, &work);
             let attempt = || async {
-                let transaction = database.begin().await?;
-                work(Transaction { transaction, awaited: awaited.clone() }).await
+                let open = database.0.pool.begin().await?;
+                Ok(work(Transaction { open, awaited: awaited.clone() }).await?)
             };
             database.persevere(attempt).await
         };
@@ -197,10 +196,6 @@ impl Database {
 
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.0.connection
-    }
-
-    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        self.0.connection.begin_with_options(self.0.dialect.transaction()).await
     }
 
     /// Runs work with the driver to its end, even if the caller is dropped half-way: see [`Attended`].
@@ -244,33 +239,35 @@ impl Database {
 
     async fn persevere<T, Attempt>(&self, attempt: impl Fn() -> Attempt) -> Result<T, Error>
     where
-        Attempt: Future<Output = Result<T, DbErr>>,
+        Attempt: Future<Output = Result<T, Fault>>,
     {
         let mut attempts = 1;
         loop {
-            let error = match attempt().await {
+            let fault = match attempt().await {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
+                Err(fault) => fault,
             };
-            match judge(self.0.dialect, &error) {
+            match judge(self.0.dialect, &fault) {
                 Verdict::Conflict if attempts < ATTEMPTS => {
                     self.0.counters.conflicts.inc();
-                    tracing::debug!(%error, attempts, "running a transaction again");
+                    tracing::debug!(?fault, attempts, "running a transaction again");
                     tokio::time::sleep(pause(attempts)).await;
                 }
                 Verdict::Lost if attempts < ATTEMPTS_ON_LOSS => {
                     self.0.counters.losses.inc();
                     self.0.vigilance.lost_one();
-                    tracing::debug!(%error, attempts, "a connection was lost");
+                    tracing::debug!(?fault, attempts, "a connection was lost");
                 }
-                _ => return Err(self.failure(error, attempts)),
+                _ => return Err(self.failure(fault, attempts)),
             }
             attempts += 1;
         }
     }
 
-    fn failure(&self, error: DbErr, attempts: u32) -> Error {
-        match judge(self.0.dialect, &error) {
+    fn failure(&self, fault: Fault, attempts: u32) -> Error {
+        let verdict = judge(self.0.dialect, &fault);
+        let (Fault::Connect(error) | Fault::Execute(error)) = fault;
+        match verdict {
             // A pool that is not full and yet has no connection to give cannot make one.
             Verdict::Exhausted if self.0.pool.size() < self.0.pool_size => {
                 self.0.counters.losses.inc();
@@ -338,32 +335,33 @@ where
 
 /// A transaction that somebody waits for. Dropped, it is rolled back.
 pub struct Transaction {
-    transaction: DatabaseTransaction,
+    open: OpenTransaction,
     /// Upgrades as long as the caller waits.
     awaited: Weak<()>,
 }
 
 impl Transaction {
+    /// Executes a statement, and says how many rows it affected.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses it; the transaction is then good for nothing but to be dropped.
+    pub async fn execute(&mut self, statement: &Statement) -> Result<u64, sqlx::Error> {
+        self.open.execute(statement).await
+    }
+
     /// Commits, if somebody still waits for that: a client that was told its request took too long, or that has gone away,
     /// must not find later that it was carried out.
     ///
     /// # Errors
     ///
     /// If the database refuses, or nobody waits.
-    pub async fn commit(self) -> Result<(), DbErr> {
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
         if self.awaited.strong_count() == 0 {
-            self.transaction.rollback().await?;
-            return Err(DbErr::Custom("nobody waits for this transaction any more".into()));
+            self.open.rollback().await?;
+            return Err(sqlx::Error::AnyDriverError("nobody waits for this transaction any more".into()));
         }
-        self.transaction.commit().await
-    }
-}
-
-impl Deref for Transaction {
-    type Target = DatabaseTransaction;
-
-    fn deref(&self) -> &DatabaseTransaction {
-        &self.transaction
+        self.open.commit().await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, EntityTrait, InsertMany};
+use sea_orm::{ActiveValue, DbBackend, EntityTrait, QueryTrait, Statement};
 
 use super::entity::{ActiveModel, Column, Entity};
 use super::tag::{NewTag, Patch};
@@ -50,17 +50,19 @@ impl Batch {
     }
 
     /// The statements, to be executed in this order in one transaction.
-    pub(super) fn statements(&self) -> impl Iterator<Item = InsertMany<ActiveModel>> {
-        let kept = chunks(&self.kept).map(|tag_ids| {
+    pub(super) fn statements(&self, backend: DbBackend) -> impl Iterator<Item = Statement> {
+        let kept = chunks(&self.kept).map(move |tag_ids| {
             let rows = tag_ids.iter().map(|tag_id| row(tag_id, ActiveValue::NotSet));
             // MySQL has no DO NOTHING: SeaORM writes `tag_id = tag_id` there, which changes nothing either.
             Entity::insert_many(rows)
                 .on_conflict(OnConflict::column(Column::TagId).do_nothing_on([Column::TagId]).to_owned())
+                .build(backend)
         });
-        let described = chunks(&self.described).map(|tags| {
+        let described = chunks(&self.described).map(move |tags| {
             let rows = tags.iter().map(|(tag_id, description)| row(tag_id, ActiveValue::Set(description.clone())));
             Entity::insert_many(rows)
                 .on_conflict(OnConflict::column(Column::TagId).update_column(Column::Description).to_owned())
+                .build(backend)
         });
         kept.chain(described)
     }

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement};
 
 use super::batch::Batch;
-use super::entity::{Column, Entity, Model};
+use super::entity::{Column, Entity};
 use super::tag::{NewTag, Tag, TagId};
 use crate::database::{self, Database};
 
@@ -37,13 +37,13 @@ pub async fn upsert(database: &Database, tags: &[NewTag]) -> Result<(), database
     if tags.is_empty() {
         return Ok(());
     }
-    let batch = Arc::new(Batch::of(tags));
+    let statements: Arc<[Statement]> = Batch::of(tags).statements(database.backend()).collect();
     database
-        .write(move |transaction| {
-            let batch = batch.clone();
+        .write(move |mut transaction| {
+            let statements = statements.clone();
             async move {
-                for statement in batch.statements() {
-                    statement.exec_without_returning(&*transaction).await?;
+                for statement in &*statements {
+                    transaction.execute(statement).await?;
                 }
                 transaction.commit().await
             }
@@ -76,13 +76,7 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
     if let Some(limit) = listing.limit {
         select = select.limit(limit);
     }
-    let rows = database
-        .read(move |connection| {
-            // By position: to look every column up by its name takes longer than to read it.
-            let select = select.clone().into_tuple::<(String, Option<String>)>();
-            async move { select.all(&connection).await }
-        })
-        .await?;
+    let rows = database.fetch::<(String, Option<String>)>(select.build(database.backend())).await?;
     Ok(rows.into_iter().map(|(tag_id, description)| Tag { tag_id, description }).collect())
 }
 
@@ -96,14 +90,9 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
 ///
 /// Safe.
 pub async fn find(database: &Database, tag_id: &TagId) -> Result<Option<Tag>, database::Error> {
-    let select = Entity::find_by_id(tag_id.as_str());
-    let model = database
-        .read(move |connection| {
-            let select = select.clone();
-            async move { select.one(&connection).await }
-        })
-        .await?;
-    Ok(model.map(Tag::from))
+    let select = Entity::find_by_id(tag_id.as_str()).select_only().columns([Column::TagId, Column::Description]);
+    let rows = database.fetch::<(String, Option<String>)>(select.build(database.backend())).await?;
+    Ok(rows.into_iter().next().map(|(tag_id, description)| Tag { tag_id, description }))
 }
 
 /// Deletes the tag of this identity, and says whether there was one.
@@ -116,23 +105,18 @@ pub async fn find(database: &Database, tag_id: &TagId) -> Result<Option<Tag>, da
 ///
 /// Safe: dropped before the commit was sent, the tag stays; afterwards, it may be gone.
 pub async fn delete(database: &Database, tag_id: &TagId) -> Result<bool, database::Error> {
-    let tag_id = tag_id.clone();
+    let delete = Entity::delete_many().filter(Column::TagId.eq(tag_id.as_str())).build(database.backend());
+    let delete = Arc::new(delete);
     database
-        .write(move |transaction| {
-            let delete = Entity::delete_by_id(tag_id.as_str());
+        .write(move |mut transaction| {
+            let delete = delete.clone();
             async move {
-                let deleted = delete.exec(&*transaction).await?;
+                let deleted = transaction.execute(&delete).await?;
                 transaction.commit().await?;
-                Ok(deleted.rows_affected > 0)
+                Ok(deleted > 0)
             }
         })
         .await
-}
-
-impl From<Model> for Tag {
-    fn from(Model { tag_id, description }: Model) -> Self {
-        Self { tag_id, description }
-    }
 }
 
 /// The least text that is greater than every text that begins with `prefix`, or `None` if none is.

@@ -22,7 +22,7 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     /// Connects once, so that what is wrong is said in the server's words; the pool opens its connections later.
     async fn open(&self, url: &DatabaseUrl, options: &Options, vigilance: &Vigilance) -> Result<Opened, OpenError>;
 
-    /// How a transaction that writes begins.
+    /// How the transaction of a migration begins.
     fn transaction(&self) -> TransactionOptions {
         TransactionOptions::default()
     }

@@ -56,8 +56,6 @@ impl Dialect for Sqlite {
         Ok(Opened { pool: Pool::Sqlite(pool), server: format!("SQLite {}", version.0) })
     }
 
-    /// A transaction that begins as a reader and then writes fails at once if another has written in between, and no
-    /// waiting helps: <https://www.sqlite.org/lang_transaction.html>.
     fn transaction(&self) -> TransactionOptions {
         TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() }
     }
