@@ -149,7 +149,9 @@ impl Database {
     /// Safe: the statement is finished without anyone who waits for it.
     pub async fn fetch<R: Row>(&self, statement: Statement) -> Result<Vec<R>, Error> {
         let database = self.clone();
-        self.attend(None, async move { database.persevere(|| database.0.pool.fetch(&statement)).await }).await
+        let fetching = async move { database.persevere(|| database.0.pool.fetch(&statement)).await };
+        // In a box before it is passed on: it is as large as the largest driver's, and each step would copy it.
+        self.attend(None, Box::pin(fetching)).await
     }
 
     /// Runs `work` in a transaction, which it commits itself: dropped, it is rolled back. Where it loses against another
@@ -172,7 +174,8 @@ impl Database {
     {
         let interest = Arc::new(());
         let (database, awaited) = (self.clone(), Arc::downgrade(&interest));
-        let writing = async move {
+        // In a box, for the same reason as above.
+        let writing = Box::pin(async move {
             // Outside of the attempts: whoever runs again keeps the place in the queue.
             let _writer = database.writer().await?;
             let (database, work) = (&database, &work);
@@ -181,7 +184,7 @@ impl Database {
                 Ok(work(Transaction { open, awaited: awaited.clone() }).await?)
             };
             database.persevere(attempt).await
-        };
+        });
         self.attend(Some(interest), writing).await
     }
 

@@ -77,6 +77,12 @@ where
     }
 }
 
+/// Settings of a service whose requests wait for a connection as long as it takes: on a busy machine, unoptimised, a dozen
+/// new connections to a server take their seconds.
+pub fn patient() -> Options {
+    Options { pool_wait: DEADLINE / 2, ..Options::default() }
+}
+
 /// A service that listens on a socket.
 pub struct TestApp {
     pub database: Database,
@@ -87,7 +93,7 @@ pub struct TestApp {
 impl TestDatabase {
     /// A service with default settings.
     pub async fn app(&self) -> TestApp {
-        self.app_with(self.url(), &Options::default(), Limits::default()).await
+        self.app_with(self.url(), &patient(), Limits::default()).await
     }
 
     /// A service with these settings, that reaches the database by this URL.
@@ -96,6 +102,8 @@ impl TestDatabase {
         let database = Database::open(url, options).await.expect("the database opens");
         self.engine.confirm(database.server());
         database.migrate().await.expect("the schema is made");
+        // What migrated is back in the pool: whoever waits for a connection to be in use means a request's.
+        eventually("the pool is at rest", async || database.pool().in_use == 0).await;
         let listener = server::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = router(App::new(database.clone(), limits));

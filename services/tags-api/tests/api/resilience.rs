@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::engines::TestDatabase;
-use crate::harness::{DEADLINE, TestApp, eventually};
+use crate::harness::{DEADLINE, TestApp, eventually, patient};
 use crate::proxy::{FAIR, Proxy, Weather};
 
 /// Holds that no transaction is open on the server, that every connection of the pool is back, and that what is stored
@@ -110,7 +110,7 @@ on_every_engine! {
     /// in the statement, in COMMIT.
     async fn a_request_dropped_at_any_moment_leaves_no_transaction(database: &TestDatabase) {
         let proxy = Proxy::before(database.server_address()).await;
-        let options = Options { pool_size: 3, ..Options::default() };
+        let options = Options { pool_size: 3, ..patient() };
         let app = database.app_with(&database.url_through(proxy.port), &options, Limits::default()).await;
         proxy.set(Weather::Delay(Duration::from_millis(10)));
         for moment in 0..120 {
@@ -128,7 +128,7 @@ on_every_engine! {
     /// Gone, the service says so and lives; back, it works, and nobody had to restart it.
     async fn a_database_that_goes_away_and_comes_back_needs_no_restart(database: &TestDatabase) {
         let proxy = Proxy::before(database.server_address()).await;
-        let app = database.app_with(&database.url_through(proxy.port), &Options::default(), Limits::default()).await;
+        let app = database.app_with(&database.url_through(proxy.port), &patient(), Limits::default()).await;
         app.store(&["before"]).await;
 
         proxy.set(Weather::Cut);
@@ -155,7 +155,7 @@ on_every_engine! {
     /// A server that restarts closes every connection: requests afterwards do not see it.
     async fn a_restart_between_two_requests_is_not_seen(database: &TestDatabase) {
         let proxy = Proxy::before(database.server_address()).await;
-        let app = database.app_with(&database.url_through(proxy.port), &Options::default(), Limits::default()).await;
+        let app = database.app_with(&database.url_through(proxy.port), &patient(), Limits::default()).await;
         for round in 0..10 {
             let tags: Vec<String> = (0..10).map(|number| format!("{round}-{number}")).collect();
             let bodies: Vec<Value> = tags.iter().map(|tag| json!({ "tags": [{ "tag_id": tag }] })).collect();
@@ -238,7 +238,7 @@ on_every_engine! {
     /// At its limit of requests the service says so at once, and its health can still be asked for.
     async fn one_request_too_many_is_turned_away(database: &TestDatabase) {
         let limits = Limits::new(1 << 20, DEADLINE, 1);
-        let app = database.app_with(database.url(), &Options::default(), limits).await;
+        let app = database.app_with(database.url(), &patient(), limits).await;
         let lock = database.lock_tags().await;
         let body = json!({ "tags": [{ "tag_id": "waits" }] });
         let turned_away = async {
@@ -259,7 +259,7 @@ on_every_engine! {
 on_every_engine! {
     /// A lock that someone else does not let go of ends the statement, and the request with it.
     async fn a_statement_over_its_time_is_ended_by_the_server(database: &TestDatabase) {
-        let options = Options { statement_timeout: Duration::from_secs(1), ..Options::default() };
+        let options = Options { statement_timeout: Duration::from_secs(1), ..patient() };
         let app = database.app_with(database.url(), &options, Limits::default()).await;
         let lock = database.lock_tags().await;
         let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "late" }] })).await;
@@ -276,7 +276,7 @@ on_every_engine! {
     /// A request over its time is told so; what it did is undone, and its connection comes back.
     async fn a_request_over_its_time_is_undone(database: &TestDatabase) {
         let limits = Limits::new(1 << 20, Duration::from_secs(3), 100);
-        let app = database.app_with(database.url(), &Options::default(), limits).await;
+        let app = database.app_with(database.url(), &patient(), limits).await;
         let lock = database.lock_tags().await;
         let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "late" }] })).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
