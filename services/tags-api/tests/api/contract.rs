@@ -13,8 +13,8 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::engines::TestDatabase;
-use crate::harness::{Answer, TestApp, send};
+use crate::harness::{Answer, Serve, TestApp, send};
+use test_support::TestDatabase;
 
 #[derive(Deserialize)]
 struct Contract {

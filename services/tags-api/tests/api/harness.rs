@@ -1,10 +1,6 @@
 //! How a test runs: on its own database, against a service of its own that listens on a socket.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -12,70 +8,9 @@ use serde_json::{Value, json};
 use tags_api::database::{Database, DatabaseUrl, Options};
 use tags_api::http::{App, Limits, router};
 use tags_api::server;
+use test_support::{DEADLINE, TestDatabase, eventually};
 
-use crate::engines::{Engine, TestDatabase};
 use crate::openapi;
-
-/// Makes a test of each engine out of one function: `name::sqlite`, `name::mysql`, `name::mariadb`, `name::postgres`; or
-/// of just those engines that stand in brackets before it.
-macro_rules! on_every_engine {
-    ([$($engine:ident),*] $(#[$meta:meta])* async fn $name:ident($database:ident: &TestDatabase) $body:block) => {
-        $(#[$meta])*
-        mod $name {
-            #[allow(clippy::wildcard_imports, unused_imports)]
-            use super::*;
-
-            async fn case($database: std::sync::Arc<TestDatabase>) {
-                let $database: &TestDatabase = &$database;
-                $body
-            }
-
-            $(
-                #[test]
-                fn $engine() {
-                    $crate::harness::run(stringify!($engine), case);
-                }
-            )*
-        }
-    };
-    ($(#[$meta:meta])* async fn $($rest:tt)*) => {
-        on_every_engine! { [sqlite, mysql, mariadb, postgres] $(#[$meta])* async fn $($rest)* }
-    };
-}
-
-/// How long anything may take that a test waits for. Generous: it only ever passes in full when something is broken.
-pub const DEADLINE: Duration = Duration::from_mins(1);
-
-/// Runs one test on one engine, and drops its database whatever came of it.
-pub fn run<Case>(engine: &str, case: impl FnOnce(Arc<TestDatabase>) -> Case)
-where
-    Case: Future<Output = ()>,
-{
-    let engine = match engine {
-        "sqlite" => Engine::Sqlite,
-        "mysql" => Engine::Mysql,
-        "mariadb" => Engine::Mariadb,
-        "postgres" => Engine::Postgres,
-        _ => panic!("no engine is called {engine}"),
-    };
-    // The service's log stands beside the failure of the test that it explains; another test may have begun it already.
-    let log = tracing_subscriber::fmt().with_env_filter("info,tags_api=debug").with_ansi(false).with_test_writer();
-    drop(log.try_init());
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(2).enable_all().build().expect("a runtime")
-    };
-    let during = runtime();
-    let database = Arc::new(during.block_on(TestDatabase::create(engine)));
-    let verdict = catch_unwind(AssertUnwindSafe(|| during.block_on(case(database.clone()))));
-    // Ends the service with all its connections, so that nothing holds the database.
-    during.shutdown_timeout(DEADLINE);
-    let database = Arc::into_inner(database).expect("the test has ended");
-    runtime().block_on(database.drop());
-    if let Err(panic) = verdict {
-        resume_unwind(panic);
-    }
-}
 
 /// Settings of a service whose requests wait for a connection as long as it takes: on a busy machine, unoptimised, a dozen
 /// new connections to a server take their seconds.
@@ -90,14 +25,21 @@ pub struct TestApp {
     client: Client,
 }
 
-impl TestDatabase {
+/// A service of its own for a test's database.
+pub trait Serve {
     /// A service with default settings.
-    pub async fn app(&self) -> TestApp {
+    async fn app(&self) -> TestApp;
+
+    /// A service with these settings, that reaches the database by this URL.
+    async fn app_with(&self, url: &str, options: &Options, limits: Limits) -> TestApp;
+}
+
+impl Serve for TestDatabase {
+    async fn app(&self) -> TestApp {
         self.app_with(self.url(), &patient(), Limits::default()).await
     }
 
-    /// A service with these settings, that reaches the database by this URL.
-    pub async fn app_with(&self, url: &str, options: &Options, limits: Limits) -> TestApp {
+    async fn app_with(&self, url: &str, options: &Options, limits: Limits) -> TestApp {
         let url = DatabaseUrl::parse(url).expect("a URL");
         let database = Database::open(url, options).await.expect("the database opens");
         self.engine.confirm(database.server());
@@ -214,13 +156,4 @@ async fn read(response: Response) -> Answer {
     let text = response.text().await.expect("a body");
     let json = serde_json::from_str(&text).unwrap_or_default();
     Answer { status, headers, text, json }
-}
-
-/// Asks again and again until the answer is yes.
-pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -3,8 +3,9 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::engines::TestDatabase;
-use crate::harness::{eventually, send};
+use crate::harness::{Serve, send};
+use test_support::TestDatabase;
+use test_support::eventually;
 
 on_every_engine! {
     async fn a_service_whose_database_answers_is_ready(database: &TestDatabase) {

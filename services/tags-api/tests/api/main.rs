@@ -2,11 +2,11 @@
 
 #![expect(unreachable_pub, reason = "a test crate has no public interface")]
 
-#[macro_use]
+#[macro_use(on_every_engine)]
+extern crate test_support;
+
 mod harness;
-mod engines;
 mod openapi;
-mod proxy;
 
 mod bodies;
 mod contract;

@@ -2,7 +2,7 @@
 
 use tags_api::database::{Database, DatabaseUrl, Options};
 
-use crate::engines::TestDatabase;
+use test_support::TestDatabase;
 
 async fn open(database: &TestDatabase) -> Database {
     let url = DatabaseUrl::parse(database.url()).expect("a URL");

@@ -13,9 +13,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use crate::engines::TestDatabase;
-use crate::harness::{DEADLINE, TestApp, eventually, patient};
-use crate::proxy::{FAIR, Proxy, Weather};
+use crate::harness::{Serve, TestApp, patient};
+use test_support::TestDatabase;
+use test_support::{DEADLINE, eventually};
+use test_support::{FAIR, Proxy, Weather};
 
 /// Holds that no transaction is open on the server, that every connection of the pool is back, and that what is stored
 /// through each of them is stored for others to see: none is inside a transaction that nobody will commit.

@@ -3,7 +3,9 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::engines::TestDatabase;
+use test_support::TestDatabase;
+
+use crate::harness::Serve;
 
 on_every_engine! {
     async fn a_description_is_set_kept_changed_and_cleared(database: &TestDatabase) {

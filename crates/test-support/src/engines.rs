@@ -11,13 +11,28 @@ use url::Url;
 /// One of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
+    /// Embedded, in a file of the test's own.
     Sqlite,
+    /// MySQL 9.
     Mysql,
+    /// MariaDB, which speaks MySQL's protocol.
     Mariadb,
+    /// PostgreSQL.
     Postgres,
 }
 
 impl Engine {
+    /// The engine of this name.
+    ///
+    /// # Panics
+    ///
+    /// If none is called so.
+    pub fn named(name: &str) -> Self {
+        let all = [Self::Sqlite, Self::Mysql, Self::Mariadb, Self::Postgres];
+        all.into_iter().find(|engine| engine.name() == name).unwrap_or_else(|| panic!("no engine is called {name}"))
+    }
+
+    /// Its name, as it stands behind a test's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
@@ -61,6 +76,7 @@ impl Engine {
 /// A database of one test's own.
 #[derive(Debug)]
 pub struct TestDatabase {
+    /// The engine it is on.
     pub engine: Engine,
     url: String,
     kind: Kind,
@@ -73,15 +89,21 @@ enum Kind {
 }
 
 impl TestDatabase {
+    /// Makes one; of a server, on the one that the environment names.
+    ///
+    /// # Panics
+    ///
+    /// If the engine is not there.
     pub async fn create(engine: Engine) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
 
         if engine == Engine::Sqlite {
             let directory = tempfile::tempdir().expect("a temporary directory");
-            let url = format!("sqlite://{}/tags.db", directory.path().display());
+            let url = format!("sqlite://{}/test.db", directory.path().display());
+            execute(engine, &Url::parse(&url).expect("a URL"), "PRAGMA user_version").await;
             return Self { engine, url, kind: Kind::File { _directory: directory } };
         }
-        let name = format!("tags_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!("freshdb_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = engine.server_url();
         execute(engine, &server, &format!("CREATE DATABASE {name}")).await;
         let mut url = server.clone();
@@ -166,6 +188,11 @@ impl TestDatabase {
         }
     }
 
+    /// Drops it, whoever is still connected.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
     pub async fn drop(self) {
         if let Kind::OnServer { server, name } = &self.kind {
             // A connection that a failed test has left open must not stop the clean-up.
@@ -176,9 +203,13 @@ impl TestDatabase {
 }
 
 /// A lock on the table, and the connection that holds it.
+#[derive(Debug)]
 pub enum Lock {
+    /// Of SQLite.
     Sqlite(sqlx::SqliteConnection),
+    /// Of MySQL or MariaDB.
     Mysql(MySqlConnection),
+    /// Of PostgreSQL.
     Postgres(PgConnection),
 }
 

@@ -20,9 +20,13 @@ pub enum Weather {
     Stall,
 }
 
+/// All is passed on at once.
 pub const FAIR: Weather = Weather::Delay(Duration::ZERO);
 
+/// A listener that leads to a server.
+#[derive(Debug)]
 pub struct Proxy {
+    /// Where it listens, on the loopback interface.
     pub port: u16,
     weather: Arc<watch::Sender<Weather>>,
     /// Counts the cuts: a connection lives until this changes.
@@ -31,6 +35,10 @@ pub struct Proxy {
 
 impl Proxy {
     /// Listens on a free port and leads to `target`.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
     pub async fn before(target: String) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -48,6 +56,7 @@ impl Proxy {
         Self { port, weather, cuts }
     }
 
+    /// Changes the weather, for connections that are open too.
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
         if weather == Weather::Cut {

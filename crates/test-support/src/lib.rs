@@ -1,0 +1,12 @@
+//! What the tests of this workspace share: each fact on each engine, on a database of the test's own; and a network
+//! between a program and its database that a test can make slow, cut or stall.
+
+#![expect(clippy::missing_panics_doc, reason = "what a test calls panics where the test fails")]
+
+mod engines;
+mod proxy;
+mod run;
+
+pub use engines::{Engine, Lock, TestDatabase};
+pub use proxy::{FAIR, Proxy, Weather};
+pub use run::{DEADLINE, eventually, run};
