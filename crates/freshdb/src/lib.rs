@@ -1,4 +1,43 @@
-//! A fresh session for every request.
+#![doc = include_str!("docs/lib.md")]
 
+#[cfg(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
+compile_error!(
+    "freshdb needs to know your database: enable at least one of its features `sqlite`, `mysql`, `mariadb` and `postgres`, \
+     as in `freshdb = { version = \"0.1\", features = [\"postgres\"] }`"
+);
+
+mod conduct;
+mod counters;
+mod dialect;
+mod engine;
+mod error;
+mod executor;
+mod lease;
+mod options;
+mod pool;
+mod registry;
+mod retry;
+mod runtime;
+mod session;
+mod tx;
 #[cfg(feature = "sea-orm")]
 pub mod upsert;
+mod verdict;
+mod vigilance;
+
+pub use counters::Stats;
+pub use dialect::Dialect;
+pub use engine::Engine;
+#[cfg(feature = "mysql")]
+pub use engine::MySqlEngine;
+#[cfg(feature = "postgres")]
+pub use engine::PgEngine;
+#[cfg(feature = "sqlite")]
+pub use engine::SqliteEngine;
+pub use error::{Error, Leaks};
+pub use options::EngineOptions;
+pub use registry::{OpenSession, Use};
+pub use retry::HasVerdict;
+pub use session::Session;
+pub use tx::{Savepoint, Tx};
+pub use verdict::Verdict;

@@ -150,6 +150,58 @@ impl TestDatabase {
         sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
     }
 
+    /// How many sessions others have on it, as the server sees it; an embedded one has no server, and none.
+    pub async fn sessions(&self) -> i64 {
+        let Kind::OnServer { server, name } = &self.kind else { return 0 };
+        if self.engine == Engine::Postgres {
+            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1";
+            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
+            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
+        }
+        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ?";
+        let mut connection = mysql_connection(server).await;
+        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+    }
+
+    /// How many sessions on it execute a statement at this moment, as the server's own list says.
+    pub async fn statements_running(&self) -> i64 {
+        let Kind::OnServer { server, name } = &self.kind else { panic!("a file has no server") };
+        if self.engine == Engine::Postgres {
+            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'";
+            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
+            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
+        }
+        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep'";
+        let mut connection = mysql_connection(server).await;
+        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+    }
+
+    /// Ends a session, as an administrator would. One that is gone already is no failure.
+    pub async fn kill(&self, id: u64) {
+        let Kind::OnServer { server, .. } = &self.kind else { panic!("a file has no server") };
+        if self.engine == Engine::Postgres {
+            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
+            let sql = AssertSqlSafe(format!("SELECT pg_terminate_backend({id})"));
+            sqlx::raw_sql(sql).execute(&mut connection).await.expect("an answer");
+        } else {
+            let mut connection = mysql_connection(server).await;
+            drop(sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut connection).await);
+        }
+    }
+
+    /// A statement that takes so many seconds and gives one row.
+    pub fn sleep(&self, seconds: u32) -> String {
+        match self.engine {
+            // Some 20 million steps a second, at the most.
+            Engine::Sqlite => format!(
+                "WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < {seconds} * 20000000) \
+                 SELECT COUNT(*) FROM step"
+            ),
+            Engine::Postgres => format!("SELECT pg_sleep({seconds})"),
+            Engine::Mysql | Engine::Mariadb => format!("SELECT SLEEP({seconds})"),
+        }
+    }
+
     /// SQLite lets another write just if no transaction that writes is open.
     async fn writer_holds_the_file(&self) -> i64 {
         use std::str::FromStr;

@@ -1,0 +1,135 @@
+//! What a session's statements may have left behind on its connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::SqlStr;
+
+/// In which state a connection is when its session ends: the worst that any of its statements may have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Conduct {
+    /// Every statement ran to its end, and none was of a kind that can leave anything behind.
+    Clean,
+    /// Every statement ran to its end; one may have left a transaction or a lock.
+    Doubtful,
+    /// A statement may still be running: its rows were not read to the end, or the driver's connection was lent out.
+    Unknown,
+    /// A statement was dropped before its answer came. The driver may have lost count of the answers it is owed.
+    Cut,
+    /// The connection is gone.
+    Broken,
+}
+
+/// What a statement of this text can leave behind when it has run to its end: nothing, if it is one statement of those
+/// that only read and write rows. Outside of a transaction each of them is one of its own.
+pub(crate) fn conduct_of(sql: &str) -> Conduct {
+    const HARMLESS: [&str; 9] =
+        ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "REPLACE", "VALUES", "EXPLAIN", "SHOW"];
+
+    let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let known = HARMLESS.iter().any(|harmless| word.eq_ignore_ascii_case(harmless));
+    if known && !leaves_more_behind(sql.as_bytes()) { Conduct::Clean } else { Conduct::Doubtful }
+}
+
+/// A second statement; MySQL's comments that are executed; anything that names a lock, such as `GET_LOCK` and
+/// `pg_advisory_lock`.
+fn leaves_more_behind(sql: &[u8]) -> bool {
+    sql.iter().enumerate().any(|(at, byte)| match byte {
+        b';' => true,
+        b'/' => matches!(sql[at + 1..], [b'*', b'!' | b'M', ..]),
+        b'l' | b'L' => sql.get(at..at + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"lock")),
+        _ => false,
+    })
+}
+
+/// The text of the statement that a session executed last, where the session saw it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Last(Arc<Mutex<Option<SqlStr>>>);
+
+impl Last {
+    pub(crate) fn set(&self, sql: Option<SqlStr>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sql;
+    }
+
+    pub(crate) fn get(&self) -> Option<SqlStr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A transaction that is open on a session.
+#[derive(Debug, Default)]
+pub(crate) struct OpenTransaction {
+    /// The error that has ended it on the server, before whoever began it has.
+    pub(crate) ended_by: Option<String>,
+}
+
+/// The marks that a statement makes on its session.
+#[derive(Debug)]
+pub(crate) struct Watch<'c> {
+    pub(crate) conduct: &'c mut Conduct,
+    pub(crate) transaction: &'c mut Option<OpenTransaction>,
+    pub(crate) last: &'c Last,
+}
+
+impl Watch<'_> {
+    pub(crate) fn conduct(&self) -> Conduct {
+        *self.conduct
+    }
+
+    pub(crate) fn set(&mut self, conduct: Conduct) {
+        *self.conduct = conduct;
+    }
+
+    pub(crate) fn remember(&self, sql: &SqlStr) {
+        self.last.set(Some(sql.clone()));
+    }
+
+    pub(crate) fn transaction_ended(&mut self, error: &dyn sqlx::error::DatabaseError) {
+        if let Some(open) = self.transaction {
+            open.ended_by.get_or_insert_with(|| error.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conduct, conduct_of};
+
+    #[test]
+    fn statements_on_rows_leave_nothing_behind() {
+        for sql in [
+            "SELECT 1",
+            "  select * from t where a = ?;\n",
+            "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+            "WITH x AS (SELECT 1) DELETE FROM t",
+            "select /* a remark */ 1",
+            "SELECT a/b FROM t",
+        ] {
+            assert_eq!(conduct_of(sql), Conduct::Clean, "{sql}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_looked_into() {
+        for sql in [
+            "",
+            ";",
+            "BEGIN",
+            "begin; select 1",
+            "SELECT 1; BEGIN",
+            "SET autocommit = 0",
+            "START TRANSACTION",
+            "CALL p()",
+            "/* SELECT */ BEGIN",
+            "-- SELECT\nBEGIN",
+            "SELECT 1 /*! ; BEGIN */",
+            "SELECT 1 /*M!100000 + 1 */",
+            "SELECT GET_LOCK('a', 1)",
+            "select pg_advisory_lock(1)",
+            "SELECTED",
+            "é",
+        ] {
+            assert_eq!(conduct_of(sql), Conduct::Doubtful, "{sql}");
+        }
+    }
+}

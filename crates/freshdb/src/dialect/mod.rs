@@ -1,0 +1,181 @@
+//! What differs from engine to engine: one trait, one module for each, and no engine's SQL anywhere else.
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::{Connection, Either, SqlStr};
+
+use crate::executor::Query;
+use crate::verdict::Verdict;
+
+/// A database that freshdb has an engine for: [`sqlx::Sqlite`], [`sqlx::MySql`] (MariaDB too) or [`sqlx::Postgres`].
+///
+/// Sealed: what an engine needs of a database is no stable interface.
+pub trait Dialect: Backend {}
+
+impl<DB: Backend> Dialect for DB {}
+
+/// How the driver of a database connects.
+pub(crate) type ConnectOptions<DB> = <<DB as sqlx::Database>::Connection as Connection>::Options;
+
+/// What a statement gives: rows, and a result at the end of each statement.
+pub(crate) type Item<DB> =
+    Result<Either<<DB as sqlx::Database>::QueryResult, <DB as sqlx::Database>::Row>, sqlx::Error>;
+
+/// What freshdb needs of a database. Public in name only: its module is not.
+pub trait Backend: sqlx::Database {
+    /// Its name, for people.
+    const TITLE: &str;
+
+    /// How many transactions may write at once, where the engine has a limit of its own.
+    const WRITERS: Option<usize> = None;
+
+    /// The driver's options for a URL.
+    fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
+        url.parse()
+    }
+
+    /// Prepares the options for a pool, which may connect more than once. Says whether the database lives in memory: it
+    /// is gone with the last connection to it.
+    fn adapt(options: ConnectOptions<Self>) -> (ConnectOptions<Self>, Lifetime) {
+        (options, Lifetime::Own)
+    }
+
+    /// Statements that bound what one statement may take, where the engine can.
+    fn bound_statements(limit: Duration) -> String;
+
+    /// Prepares a new connection, and asks how the server calls it.
+    fn settle<'c>(connection: &'c mut Self::Connection, settings: &'c str)
+    -> BoxFuture<'c, Result<Birth, sqlx::Error>>;
+
+    /// The server's name and version, such as `MariaDB 10.11.19`.
+    fn server(connection: &mut Self::Connection) -> BoxFuture<'_, Result<String, sqlx::Error>>;
+
+    /// Ends whatever transaction is open, and any lock that the session holds beyond it; gives `nonce` back.
+    ///
+    /// A connection on which that number comes back owes no other answer.
+    fn prove(connection: &mut Self::Connection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>>;
+
+    /// The statement with which a transaction begins, where it is not the driver's.
+    fn begin_statement() -> Option<SqlStr> {
+        None
+    }
+
+    /// Ends the session of this number, and what it is executing. One that is gone already is no error.
+    fn cancel(connection: &mut Self::Connection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>>;
+
+    /// What the server knows of these sessions.
+    fn activity<'c>(
+        connection: &'c mut Self::Connection,
+        ids: &'c [u64],
+    ) -> BoxFuture<'c, Result<Vec<Activity>, sqlx::Error>>;
+
+    /// What the server's error means for the work that met it.
+    fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict;
+
+    /// Whether the server's error has ended the transaction in which it came: what is said afterwards goes nowhere, and a
+    /// COMMIT would be answered as if nothing had happened.
+    fn ends_transaction(error: &dyn sqlx::error::DatabaseError) -> bool;
+
+    /// Closes the connection in order.
+    fn close(connection: Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'static {
+        connection.close()
+    }
+
+    /// The driver's own.
+    fn fetch_many(connection: &mut Self::Connection, query: Query<Self>) -> BoxStream<'_, Item<Self>>;
+
+    /// The driver's own.
+    fn prepare<'c>(
+        connection: &'c mut Self::Connection,
+        sql: SqlStr,
+        parameters: &'c [Self::TypeInfo],
+    ) -> BoxFuture<'c, Result<Self::Statement, sqlx::Error>>;
+
+    /// The driver's own.
+    fn describe(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+    ) -> BoxFuture<'_, Result<sqlx::Describe<Self>, sqlx::Error>>;
+}
+
+/// How long a database lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Its own, whoever is connected.
+    Own,
+    /// As long as somebody is connected.
+    OfItsConnections,
+}
+
+/// What is known of a connection once it is made.
+#[derive(Debug)]
+pub struct Birth {
+    /// How the server calls it.
+    pub(crate) id: Option<u64>,
+    /// How what it executes is stopped from within this process, where that can be done.
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+/// Stops what a connection executes, from within this process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a server knows of one of its sessions.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    pub(crate) id: u64,
+    pub(crate) state: Option<String>,
+    pub(crate) statement: Option<String>,
+}
+
+/// The methods that only pass a statement on to the driver: its executor is the connection's, and no trait says so for
+/// databases in general.
+macro_rules! pass_on {
+    () => {
+        fn fetch_many(
+            connection: &mut Self::Connection,
+            query: $crate::executor::Query<Self>,
+        ) -> ::futures_util::stream::BoxStream<'_, $crate::dialect::Item<Self>> {
+            ::sqlx::Executor::fetch_many(connection, query)
+        }
+
+        fn prepare<'c>(
+            connection: &'c mut Self::Connection,
+            sql: ::sqlx::SqlStr,
+            parameters: &'c [Self::TypeInfo],
+        ) -> ::futures_util::future::BoxFuture<'c, Result<Self::Statement, ::sqlx::Error>> {
+            ::sqlx::Executor::prepare_with(connection, sql, parameters)
+        }
+
+        fn describe(
+            connection: &mut Self::Connection,
+            sql: ::sqlx::SqlStr,
+        ) -> ::futures_util::future::BoxFuture<'_, Result<::sqlx::Describe<Self>, ::sqlx::Error>> {
+            ::sqlx::Executor::describe(connection, sql)
+        }
+    };
+}
+use pass_on;

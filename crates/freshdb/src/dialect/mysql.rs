@@ -1,0 +1,140 @@
+//! MySQL and MariaDB, which speak one protocol.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::{AssertSqlSafe, MySql, Row};
+
+use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
+use crate::verdict::Verdict;
+
+impl Backend for MySql {
+    const TITLE: &str = "MySQL's or MariaDB's";
+
+    /// The driver knows MariaDB by MySQL's name only.
+    fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
+        match url.strip_prefix("mariadb:") {
+            Some(rest) => format!("mysql:{rest}").parse(),
+            None => url.parse(),
+        }
+    }
+
+    /// What is bounded is the time that a statement may wait for a lock, in seconds: of a row, and of the table, whose
+    /// default is a year on MySQL and a day on MariaDB. A limit to the whole statement's time exists for reads alone, under
+    /// names and in units that differ:
+    /// <https://dev.mysql.com/doc/refman/9.7/en/server-system-variables.html#sysvar_lock_wait_timeout>.
+    fn bound_statements(limit: Duration) -> String {
+        let seconds = limit.as_secs().max(1);
+        format!("SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}")
+    }
+
+    fn settle<'c>(connection: &'c mut MySqlConnection, settings: &'c str) -> BoxFuture<'c, Result<Birth, sqlx::Error>> {
+        Box::pin(async move {
+            let separator = if settings.is_empty() { "" } else { "; " };
+            // A server may be set up so that a statement, or a COMMIT, leaves a transaction open.
+            let sql = format!(
+                "SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'; {settings}{separator}SELECT CONNECTION_ID()"
+            );
+            let rows = simple(connection, sql).await?;
+            let id = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+            Ok(Birth { id: Some(id), interrupt: None })
+        })
+    }
+
+    fn server(connection: &mut MySqlConnection) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(async move {
+            // MariaDB says `10.11.19-MariaDB-deb12`, MySQL `9.7.4`.
+            let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(connection).await?;
+            let number = version.split('-').next().unwrap_or(&version);
+            Ok(if version.contains("MariaDB") { format!("MariaDB {number}") } else { format!("MySQL {number}") })
+        })
+    }
+
+    /// Neither server tells whether a transaction is open without being asked in its own dialect, and both take a ROLLBACK
+    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction.
+    fn prove(connection: &mut MySqlConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
+        Box::pin(async move {
+            let sql = format!(
+                "ROLLBACK; UNLOCK TABLES; SET autocommit = 1; SELECT CAST({nonce} AS SIGNED), RELEASE_ALL_LOCKS()"
+            );
+            let rows = simple(connection, sql).await?;
+            rows.last().map(|row| row.try_get(0)).transpose()
+        })
+    }
+
+    /// KILL and not KILL QUERY: a statement that has not begun yet when the word arrives is ended too, and so is the
+    /// transaction: <https://dev.mysql.com/doc/refman/9.7/en/kill.html>. 1094: there is no such session any more.
+    fn cancel(connection: &mut MySqlConnection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            match simple(connection, format!("KILL {id}")).await {
+                Err(error) if number(&error) != Some(1094) => Err(error),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// What an idle session executed last is in `performance_schema`, which MariaDB has and leaves empty.
+    fn activity<'c>(
+        connection: &'c mut MySqlConnection,
+        ids: &'c [u64],
+    ) -> BoxFuture<'c, Result<Vec<Activity>, sqlx::Error>> {
+        Box::pin(async move {
+            let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+            let sql = format!(
+                "SELECT CAST(process.id AS UNSIGNED), process.command, COALESCE(process.info, statement.sql_text) \
+                 FROM information_schema.processlist AS process \
+                 LEFT JOIN performance_schema.threads AS thread ON thread.processlist_id = process.id \
+                 LEFT JOIN performance_schema.events_statements_current AS statement \
+                   ON statement.thread_id = thread.thread_id \
+                 WHERE process.id IN ({})",
+                ids.join(", ")
+            );
+            let rows = simple(connection, sql).await?;
+            rows.iter()
+                .map(|row| {
+                    let command: Option<String> = text(row, 1);
+                    let state =
+                        command.map(|command| if command == "Sleep" { "idle".into() } else { command.to_lowercase() });
+                    Ok(Activity { id: row.try_get(0)?, state, statement: text(row, 2) })
+                })
+                .collect()
+        })
+    }
+
+    /// 1213: a deadlock was found and this transaction was chosen to end it. 1020: MariaDB's snapshot isolation found a
+    /// newer row. 1205: it waited too long for a lock. 3024 and MariaDB's 1969: it ran too long. 1040: too many
+    /// connections. 1053: shutdown in progress. 1317: interrupted by a KILL. 1927 (MariaDB) and 4031: the server has
+    /// closed this connection.
+    fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
+        match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
+            Some(1213 | 1020) => Verdict::Conflict,
+            Some(1205 | 3024 | 1969) => Verdict::Overtime,
+            Some(1040 | 1053 | 1927 | 4031) => Verdict::Lost,
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// A deadlock undoes the whole transaction; any other error just its statement:
+    /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-error-handling.html>.
+    fn ends_transaction(error: &dyn sqlx::error::DatabaseError) -> bool {
+        Self::judge(error) == Verdict::Conflict
+    }
+
+    pass_on!();
+}
+
+/// By the text protocol, which takes several statements at once and prepares none.
+async fn simple(connection: &mut MySqlConnection, sql: String) -> Result<Vec<MySqlRow>, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await
+}
+
+/// A text of the catalog's, whose type is text here and bytes there.
+fn text(row: &MySqlRow, column: usize) -> Option<String> {
+    let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).ok()?;
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    Some(error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
+}

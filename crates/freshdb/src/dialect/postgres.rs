@@ -1,0 +1,123 @@
+//! PostgreSQL.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Postgres, Row};
+
+use super::{Activity, Backend, Birth, pass_on};
+use crate::verdict::Verdict;
+
+impl Backend for Postgres {
+    const TITLE: &str = "PostgreSQL's";
+
+    /// A transaction of which its process has lost track does not hold its locks for ever either.
+    fn bound_statements(limit: Duration) -> String {
+        let milliseconds = limit.as_millis().max(1);
+        format!("SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}")
+    }
+
+    fn settle<'c>(connection: &'c mut PgConnection, settings: &'c str) -> BoxFuture<'c, Result<Birth, sqlx::Error>> {
+        Box::pin(async move {
+            let separator = if settings.is_empty() { "" } else { "; " };
+            let rows = simple(connection, format!("{settings}{separator}SELECT pg_backend_pid()")).await?;
+            let id: i32 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+            Ok(Birth { id: u64::try_from(id).ok(), interrupt: None })
+        })
+    }
+
+    fn server(connection: &mut PgConnection) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(async move {
+            let sql = "SELECT current_setting('server_version')";
+            let version: String = sqlx::query_scalar(sql).fetch_one(connection).await?;
+            // Debian's builds add their package's version in parentheses.
+            Ok(format!("PostgreSQL {}", version.split(' ').next().unwrap_or(&version)))
+        })
+    }
+
+    /// `now()` is the time at which the transaction began, and differs from the statement's in one that is open already;
+    /// by the simple protocol alone. Outside of one a ROLLBACK would leave a warning in the server's log each time. In a
+    /// transaction that an error has aborted, every statement but ROLLBACK fails, with 25P02.
+    fn prove(connection: &mut PgConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
+        Box::pin(async move {
+            let probe = format!("SELECT {nonce}::bigint, now() <> statement_timestamp(), pg_advisory_unlock_all()");
+            let in_transaction = match simple(connection, probe).await {
+                Ok(rows) => {
+                    let Some(row) = rows.last() else { return Ok(None) };
+                    if row.try_get::<i64, _>(0)? != nonce {
+                        return Ok(None);
+                    }
+                    row.try_get(1)?
+                }
+                Err(error) if sqlstate(&error).as_deref() == Some("25P02") => true,
+                Err(error) => return Err(error),
+            };
+            if in_transaction {
+                let answer = format!("ROLLBACK; SELECT {nonce}::bigint, pg_advisory_unlock_all()");
+                let rows = simple(connection, answer).await?;
+                return rows.last().map(|row| row.try_get(0)).transpose();
+            }
+            Ok(Some(nonce))
+        })
+    }
+
+    /// Terminates and does not only cancel: a statement that has not begun yet when the word arrives is ended too, and so
+    /// is the transaction: <https://www.postgresql.org/docs/15/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>.
+    fn cancel(connection: &mut PgConnection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move { simple(connection, format!("SELECT pg_terminate_backend({id})")).await.map(|_| ()) })
+    }
+
+    fn activity<'c>(
+        connection: &'c mut PgConnection,
+        ids: &'c [u64],
+    ) -> BoxFuture<'c, Result<Vec<Activity>, sqlx::Error>> {
+        Box::pin(async move {
+            let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+            let sql =
+                format!("SELECT pid, state, NULLIF(query, '') FROM pg_stat_activity WHERE pid IN ({})", ids.join(", "));
+            let rows = simple(connection, sql).await?;
+            rows.iter()
+                .map(|row| {
+                    let id: i32 = row.try_get(0)?;
+                    Ok(Activity {
+                        id: u64::try_from(id).unwrap_or_default(),
+                        state: row.try_get(1)?,
+                        statement: row.try_get(2)?,
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Serialization failure and deadlock:
+    /// <https://www.postgresql.org/docs/15/mvcc-serialization-failure-handling.html>. Cancelled by `statement_timeout`, and
+    /// a lock that was not to be had in time. Class 57P: the server is going down or coming up. Class 08: the connection
+    /// broke. 53300: too many connections.
+    fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
+        match error.code().as_deref() {
+            Some("40001" | "40P01") => Verdict::Conflict,
+            Some("57014" | "55P03") => Verdict::Overtime,
+            Some("53300") => Verdict::Lost,
+            Some(state) if state.starts_with("57P") || state.starts_with("08") => Verdict::Lost,
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// Any error aborts the transaction, and COMMIT is then answered with ROLLBACK, which no driver reports:
+    /// <https://www.postgresql.org/docs/15/sql-commit.html>.
+    fn ends_transaction(_error: &dyn sqlx::error::DatabaseError) -> bool {
+        true
+    }
+
+    pass_on!();
+}
+
+/// By the simple protocol, which takes several statements at once and prepares none.
+async fn simple(connection: &mut PgConnection, sql: String) -> Result<Vec<PgRow>, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}

@@ -1,0 +1,109 @@
+//! SQLite, embedded: a file or memory, many readers and one writer.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, Sqlite};
+
+use super::{Activity, Backend, Birth, Interrupt, Lifetime, pass_on};
+use crate::verdict::Verdict;
+
+/// How many of the virtual machine's operations pass between two looks at whether to stop: a fraction of a millisecond.
+const OPERATIONS_BETWEEN_LOOKS: i32 = 4096;
+
+impl Backend for Sqlite {
+    const TITLE: &str = "SQLite's";
+
+    /// The queue for this one place is fair and wakes the next writer at once; SQLite's own is a poll in which the unlucky
+    /// starve.
+    const WRITERS: Option<usize> = Some(1);
+
+    /// A database in memory must be one that a second connection can open: it takes over when the first is lost.
+    fn adapt(options: SqliteConnectOptions) -> (SqliteConnectOptions, Lifetime) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+        let name = options.get_filename().to_string_lossy().into_owned();
+        if name == ":memory:" || name.is_empty() {
+            let name = format!("file:freshdb-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            return (options.filename(name).in_memory(true).shared_cache(true), Lifetime::OfItsConnections);
+        }
+        // The driver does not tell whether its options name a database in memory, but prints it.
+        let in_memory = name.starts_with("file:sqlx-in-memory-") || format!("{options:?}").contains("in_memory: true");
+        (options, if in_memory { Lifetime::OfItsConnections } else { Lifetime::Own })
+    }
+
+    /// SQLite bounds just how long a statement waits for a writer of another process. The file's readers never wait.
+    fn bound_statements(limit: Duration) -> String {
+        format!("PRAGMA busy_timeout = {}", limit.as_millis().clamp(1, i32::MAX as u128))
+    }
+
+    fn settle<'c>(
+        connection: &'c mut SqliteConnection,
+        settings: &'c str,
+    ) -> BoxFuture<'c, Result<Birth, sqlx::Error>> {
+        Box::pin(async move {
+            if !settings.is_empty() {
+                sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *connection).await?;
+            }
+            let interrupt = Interrupt::default();
+            let asked = interrupt.clone();
+            connection.lock_handle().await?.set_progress_handler(OPERATIONS_BETWEEN_LOOKS, move || !asked.is_set());
+            Ok(Birth { id: None, interrupt: Some(interrupt) })
+        })
+    }
+
+    fn server(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(async move {
+            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(connection).await?;
+            Ok(format!("SQLite {version}"))
+        })
+    }
+
+    /// Outside of a transaction ROLLBACK is an error, and SAVEPOINT begins one; inside of one, ROLLBACK ends it whole,
+    /// savepoints and all: <https://www.sqlite.org/lang_savepoint.html>.
+    fn prove(connection: &mut SqliteConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
+        Box::pin(async move {
+            let sql = format!("SAVEPOINT freshdb; ROLLBACK; SELECT {nonce}");
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
+            rows.last().map(|row| row.try_get(0)).transpose()
+        })
+    }
+
+    /// A transaction that begins as a reader and then writes fails at once if another has written in between, and no
+    /// waiting helps: <https://www.sqlite.org/lang_transaction.html>.
+    fn begin_statement() -> Option<SqlStr> {
+        Some("BEGIN IMMEDIATE".into_sql_str())
+    }
+
+    /// No server, no sessions: [`Interrupt`] stops a statement.
+    fn cancel(_connection: &mut SqliteConnection, _id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn activity<'c>(
+        _connection: &'c mut SqliteConnection,
+        _ids: &'c [u64],
+    ) -> BoxFuture<'c, Result<Vec<Activity>, sqlx::Error>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// `SQLITE_BUSY_SNAPSHOT`, and `SQLITE_LOCKED` with its extended codes, whose last byte is the same, may win when run
+    /// again. `SQLITE_BUSY`: a writer of another process held the file for all of the time that there was.
+    fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
+        match error.code().and_then(|code| code.parse::<i32>().ok()) {
+            Some(517) => Verdict::Conflict,
+            Some(code) if code & 0xff == 6 => Verdict::Conflict,
+            Some(code) if code & 0xff == 5 => Verdict::Overtime,
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// After those errors that undo the whole transaction, COMMIT fails: there is nothing to say for it.
+    fn ends_transaction(_error: &dyn sqlx::error::DatabaseError) -> bool {
+        false
+    }
+
+    pass_on!();
+}

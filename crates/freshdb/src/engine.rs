@@ -1,0 +1,282 @@
+//! The engine: where sessions come from.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::{Execute, Executor, SqlSafeStr, SqlStr};
+
+use crate::counters::Stats;
+use crate::dialect::{Dialect, Item};
+use crate::error::{Error, Leaks};
+use crate::executor::Query;
+use crate::lease::Lease;
+use crate::options::EngineOptions;
+use crate::pool::Pool;
+use crate::registry::{OpenSession, Place};
+use crate::retry::Attempts;
+use crate::session::Session;
+use crate::tx::Tx;
+use crate::verdict::Verdict;
+
+/// An engine on PostgreSQL.
+#[cfg(feature = "postgres")]
+pub type PgEngine = Engine<sqlx::Postgres>;
+
+/// An engine on MySQL or MariaDB.
+#[cfg(feature = "mysql")]
+pub type MySqlEngine = Engine<sqlx::MySql>;
+
+/// An engine on SQLite.
+#[cfg(feature = "sqlite")]
+pub type SqliteEngine = Engine<sqlx::Sqlite>;
+
+#[doc = include_str!("docs/engine.md")]
+pub struct Engine<DB: Dialect>(Arc<Pool<DB>>);
+
+impl<DB: Dialect> Engine<DB> {
+    pub(crate) fn of(pool: Arc<Pool<DB>>) -> Self {
+        Self(pool)
+    }
+
+    /// An engine that connects when it is first used, with the options of [`EngineOptions::new`]. Needs no runtime, and so
+    /// can be the value of a `static`'s `LazyLock`.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of the database's.
+    pub fn lazy(url: &str) -> Result<Self, Error> {
+        EngineOptions::new().lazy(url)
+    }
+
+    /// An engine that has connected, with the options of [`EngineOptions::new`].
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of the database's, or no connection can be made.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped, there is no engine.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        EngineOptions::new().connect(url).await
+    }
+
+    /// Checks a connection out: an idle one, or a new one. The place of the call is remembered, for reports.
+    ///
+    /// # Errors
+    ///
+    /// If the engine is closed; if every session is in use for as long as one waits, which names who holds them; if no
+    /// connection can be made.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped, nothing is checked out, and a connection that is being made is kept for the next.
+    #[track_caller]
+    pub fn session(&self) -> impl Future<Output = Result<Session<DB>, Error>> + Send + 'static + use<DB> {
+        let (pool, place) = (self.0.clone(), Location::caller());
+        async move { Ok(Session::of(pool.acquire(place).await?)) }
+    }
+
+    /// Checks a connection out and begins a transaction on it. On SQLite it is one that may write, and waits in a fair
+    /// queue for the one before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::session`], and if the transaction cannot begin.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped, there is no transaction. A connection on which one may have begun is ended on the server.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<Tx<DB>, Error>> + Send + 'static + use<DB> {
+        let (engine, place) = (self.clone(), Location::caller());
+        async move { engine.begin_at(place).await }
+    }
+
+    /// As [`Self::begin`], with a statement of your own, such as `BEGIN ISOLATION LEVEL SERIALIZABLE`. It waits in no queue.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::begin`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Self::begin`].
+    #[track_caller]
+    pub fn begin_with<S: SqlSafeStr>(
+        &self,
+        statement: S,
+    ) -> impl Future<Output = Result<Tx<DB>, Error>> + Send + use<DB, S> {
+        let (engine, place, statement) = (self.clone(), Location::caller(), statement.into_sql_str());
+        async move { engine.begin_as(place, Some(&statement)).await }
+    }
+
+    pub(crate) async fn session_at(&self, place: Place) -> Result<Session<DB>, Error> {
+        Ok(Session::of(self.0.acquire(place).await?))
+    }
+
+    pub(crate) async fn begin_at(&self, place: Place) -> Result<Tx<DB>, Error> {
+        self.begin_as(place, None).await
+    }
+
+    async fn begin_as(&self, place: Place, statement: Option<&SqlStr>) -> Result<Tx<DB>, Error> {
+        // Before the connection: who waits for the right to write must not keep readers from theirs.
+        let mut writer = if statement.is_none() { self.0.writer().await? } else { None };
+        let mut attempts = Attempts::new();
+        loop {
+            let mut lease = self.0.acquire(place).await?;
+            lease.keep_writer(writer.take());
+            match lease.begin(statement.cloned()).await {
+                Ok(()) => return Ok(Tx::of(lease)),
+                // Nothing was done yet that another connection could not do as well.
+                Err(error) if Verdict::of(&error) == Verdict::Lost && attempts.may_go_on(Verdict::Lost) => {
+                    self.0.counters.lost();
+                    writer = lease.take_writer();
+                }
+                Err(error) => return Err(Error::statement("begin a transaction", error)),
+            }
+        }
+    }
+
+    /// The server's name and version, such as `MariaDB 10.11.19`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no session to be had, or the server does not answer.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    #[track_caller]
+    pub fn server(&self) -> impl Future<Output = Result<String, Error>> + Send + 'static + use<DB> {
+        let (engine, place) = (self.clone(), Location::caller());
+        async move {
+            let mut session = engine.session_at(place).await?;
+            session.lease().server().await.map_err(|error| Error::statement("ask the server for its version", error))
+        }
+    }
+
+    /// Takes no new sessions, waits until those that are open have come back, and closes every connection.
+    ///
+    /// After `limit`, and a fifth of a second at most, it says which sessions are still open; the server is told to end
+    /// them. Their own statements fail from then on.
+    ///
+    /// # Errors
+    ///
+    /// If sessions were still open: each with the place at which it was opened, its age, and its last statement where that
+    /// is known. A session that comes back later is closed then.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped, the engine stays closed to new sessions; those that come back are closed. It may be called again.
+    pub async fn close(&self, limit: Duration) -> Result<(), Leaks> {
+        self.0.close(limit).await
+    }
+
+    /// Counts what made it necessary to run work again, and asks every connection for a while if one was dead.
+    pub(crate) fn met(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::Conflict => self.0.counters.conflicted(),
+            Verdict::Lost => {
+                self.0.counters.lost();
+                self.0.vigilance.lost_one();
+            }
+            Verdict::Exhausted | Verdict::Overtime | Verdict::Refused => {}
+        }
+    }
+
+    /// The engine as it is now.
+    pub fn stats(&self) -> Stats {
+        let (idle, in_use) = self.0.counts();
+        let limit = self.0.settings.max_connections as usize;
+        self.0.counters.stats(idle, in_use, self.0.sessions.len(), limit)
+    }
+
+    /// The sessions that are open, the oldest first. The server is not asked.
+    pub fn open_sessions(&self) -> Vec<OpenSession> {
+        self.0.sessions.list().iter().map(OpenSession::of).collect()
+    }
+
+    /// The database's URL, without its password and parameters.
+    pub fn target(&self) -> &str {
+        &self.0.settings.target
+    }
+}
+
+impl<DB: Dialect> Lease<DB> {
+    async fn server(&mut self) -> Result<String, sqlx::Error> {
+        let (connection, watch) = self.watched()?;
+        watch.whole::<DB, _>(crate::conduct::Conduct::Clean, DB::server(connection)).await
+    }
+}
+
+/// Clones share the connections.
+impl<DB: Dialect> Clone for Engine<DB> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<DB: Dialect> fmt::Debug for Engine<DB> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Engine").field(&self.0).finish()
+    }
+}
+
+/// Each statement on a session of its own, which comes back when the statement has ended.
+impl<'c, DB: Dialect> Executor<'c> for &'_ Engine<DB> {
+    type Database = DB;
+
+    #[track_caller]
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Item<DB>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let (session, query) = (self.session(), Query::of(query));
+        Box::pin(async_stream::try_stream! {
+            let mut session = session.await?;
+            let mut items = session.lease().fetch_many(query);
+            while let Some(item) = items.try_next().await? {
+                yield item;
+            }
+        })
+    }
+
+    #[track_caller]
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let (session, query) = (self.session(), Query::of(query));
+        Box::pin(async move { session.await?.lease().fetch_optional(query).await })
+    }
+
+    #[track_caller]
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [DB::TypeInfo],
+    ) -> BoxFuture<'e, Result<DB::Statement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        let session = self.session();
+        Box::pin(async move { session.await?.lease().prepare(sql, parameters).await })
+    }
+
+    #[track_caller]
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<DB>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        let session = self.session();
+        Box::pin(async move { session.await?.lease().describe(sql).await })
+    }
+}

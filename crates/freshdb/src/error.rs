@@ -1,0 +1,262 @@
+//! What goes wrong with sessions.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use crate::registry::{OpenSession, Place, seconds};
+use crate::verdict::Verdict;
+
+/// Why there is no session, or why its transaction did not begin or end as it was told to.
+///
+/// Shown by `{}`: the fact, and who is in the way. By `{:?}`, as `unwrap` and `expect` show it: with its causes and, where
+/// there is one, a hint.
+pub struct Error(Box<Kind>);
+
+enum Kind {
+    Closed { target: String },
+    Exhausted { target: String, waited: Duration, wanted: Wanted, holders: Vec<OpenSession> },
+    Connect { target: String, source: sqlx::Error },
+    RuntimeGone { target: String },
+    CutOff { place: Place },
+    Aborted { cause: String },
+    Statement { doing: &'static str, source: sqlx::Error },
+    Options { fact: String, source: Option<sqlx::Error> },
+}
+
+/// What there was not enough of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Session {
+        limit: u32,
+    },
+    /// The one place for a writer.
+    Writer,
+}
+
+impl Error {
+    pub(crate) fn closed(target: &str) -> Self {
+        Self(Box::new(Kind::Closed { target: target.to_owned() }))
+    }
+
+    pub(crate) fn exhausted(target: &str, waited: Duration, wanted: Wanted, holders: Vec<OpenSession>) -> Self {
+        Self(Box::new(Kind::Exhausted { target: target.to_owned(), waited, wanted, holders }))
+    }
+
+    pub(crate) fn connect(target: &str, source: sqlx::Error) -> Self {
+        Self(Box::new(Kind::Connect { target: target.to_owned(), source }))
+    }
+
+    pub(crate) fn runtime_gone(target: &str) -> Self {
+        Self(Box::new(Kind::RuntimeGone { target: target.to_owned() }))
+    }
+
+    pub(crate) fn cut_off(place: Place) -> Self {
+        Self(Box::new(Kind::CutOff { place }))
+    }
+
+    pub(crate) fn aborted(cause: String) -> Self {
+        Self(Box::new(Kind::Aborted { cause }))
+    }
+
+    pub(crate) fn options(fact: impl Into<String>, source: Option<sqlx::Error>) -> Self {
+        Self(Box::new(Kind::Options { fact: fact.into(), source }))
+    }
+
+    /// An error of the driver's, unless it is one of freshdb's own that came through the driver's types.
+    pub(crate) fn statement(doing: &'static str, source: sqlx::Error) -> Self {
+        match source {
+            sqlx::Error::AnyDriverError(inner) => match inner.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(inner) => Self(Box::new(Kind::Statement { doing, source: sqlx::Error::AnyDriverError(inner) })),
+            },
+            source => Self(Box::new(Kind::Statement { doing, source })),
+        }
+    }
+
+    /// The error of freshdb's in an error of the driver's, where a session is used as the driver's executor.
+    pub fn within(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::AnyDriverError(inner) => inner.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// What it means for the work that met it.
+    pub fn verdict(&self) -> Verdict {
+        match &*self.0 {
+            Kind::Exhausted { .. } => Verdict::Exhausted,
+            // It may have been a server that answered before: whatever its reason, it is away.
+            Kind::Connect { .. } => Verdict::Lost,
+            Kind::Statement { source, .. } => Verdict::of(source),
+            Kind::Closed { .. }
+            | Kind::RuntimeGone { .. }
+            | Kind::CutOff { .. }
+            | Kind::Aborted { .. }
+            | Kind::Options { .. } => Verdict::Refused,
+        }
+    }
+
+    /// The engine was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(&*self.0, Kind::Closed { .. })
+    }
+
+    /// Every session was in use for as long as one waits: see [`Self::holders`].
+    pub fn is_exhausted(&self) -> bool {
+        matches!(&*self.0, Kind::Exhausted { .. })
+    }
+
+    /// No connection could be made.
+    pub fn is_connect(&self) -> bool {
+        matches!(&*self.0, Kind::Connect { .. })
+    }
+
+    /// A statement had failed before, and the database had rolled the transaction back.
+    pub fn is_aborted(&self) -> bool {
+        matches!(&*self.0, Kind::Aborted { .. })
+    }
+
+    /// Who held the sessions when there was none to be had, the oldest first.
+    pub fn holders(&self) -> &[OpenSession] {
+        match &*self.0 {
+            Kind::Exhausted { holders, .. } => holders,
+            _ => &[],
+        }
+    }
+
+    /// The driver's error behind it.
+    pub fn driver_error(&self) -> Option<&sqlx::Error> {
+        match &*self.0 {
+            Kind::Connect { source, .. } | Kind::Statement { source, .. } => Some(source),
+            Kind::Options { source, .. } => source.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What can be done about it, where that is no guess.
+    pub fn hint(&self) -> Option<&'static str> {
+        match &*self.0 {
+            Kind::Closed { .. } => Some("close the engine after the last of its users has ended"),
+            Kind::Exhausted { wanted: Wanted::Session { .. }, .. } => {
+                Some("a session is free again when it is dropped; if all of these are at work, raise `max_connections`")
+            }
+            Kind::Exhausted { wanted: Wanted::Writer, .. } => {
+                Some("SQLite has one writer at a time: keep what is done inside a transaction short")
+            }
+            Kind::RuntimeGone { .. } => {
+                Some("bind an engine only to a runtime that outlives it, or leave out `EngineOptions::runtime`")
+            }
+            Kind::CutOff { .. } => Some("drop the session together with the statement, and take a new one"),
+            Kind::Aborted { .. } => Some("return the error of a statement in a transaction instead of going on"),
+            Kind::Connect { .. } | Kind::Statement { .. } | Kind::Options { .. } => None,
+        }
+    }
+}
+
+/// At the most so many holders are listed.
+const MOST_HOLDERS: usize = 10;
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Closed { target } => write!(formatter, "the engine of `{target}` is closed"),
+            Kind::Exhausted { target, waited, wanted, holders } => {
+                let waited = seconds(*waited);
+                match wanted {
+                    Wanted::Session { limit } => write!(
+                        formatter,
+                        "no session of `{target}` became free within {waited}: all {limit} are in use"
+                    )?,
+                    Wanted::Writer => {
+                        write!(
+                            formatter,
+                            "no transaction on `{target}` could begin within {waited}: another one is open"
+                        )?;
+                    }
+                }
+                for holder in holders.iter().take(MOST_HOLDERS) {
+                    write!(formatter, "\n{holder}")?;
+                }
+                match holders.len().saturating_sub(MOST_HOLDERS) {
+                    0 => Ok(()),
+                    more => write!(formatter, "\n  and {more} more"),
+                }
+            }
+            Kind::Connect { target, .. } => write!(formatter, "cannot connect to `{target}`"),
+            Kind::RuntimeGone { target } => {
+                write!(formatter, "the runtime to which the engine of `{target}` is bound has ended")
+            }
+            Kind::CutOff { place } => write!(
+                formatter,
+                "the session opened at {place} cannot be used any more: a statement on it was dropped before its answer came"
+            ),
+            Kind::Aborted { cause } => write!(
+                formatter,
+                "the transaction is not committed: the database rolled it back when a statement failed ({cause})"
+            ),
+            Kind::Statement { doing, .. } => write!(formatter, "cannot {doing}"),
+            Kind::Options { fact, .. } => formatter.write_str(fact),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(formatter, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        match self.hint() {
+            Some(hint) => write!(formatter, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.driver_error().map(|error| error as &(dyn StdError + 'static))
+    }
+}
+
+/// So that `?` works where the driver's errors are used; [`Error::within`] finds it again.
+impl From<Error> for sqlx::Error {
+    fn from(error: Error) -> Self {
+        match *error.0 {
+            Kind::Statement { source, .. } => source,
+            kind => Self::AnyDriverError(Box::new(Error(Box::new(kind)))),
+        }
+    }
+}
+
+/// Sessions that were still open when the time to close was over. Each has been ended on the server.
+#[derive(Debug)]
+pub struct Leaks {
+    pub(crate) target: String,
+    pub(crate) waited: Duration,
+    pub(crate) sessions: Vec<OpenSession>,
+}
+
+impl Leaks {
+    /// The sessions, the oldest first.
+    pub fn sessions(&self) -> &[OpenSession] {
+        &self.sessions
+    }
+}
+
+impl fmt::Display for Leaks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, waited) = (self.sessions.len(), seconds(self.waited));
+        let (sessions, were) = if count == 1 { ("session", "was") } else { ("sessions", "were") };
+        write!(formatter, "{count} {sessions} of `{}` {were} still open after {waited}", self.target)?;
+        for session in &self.sessions {
+            write!(formatter, "\n{session}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Leaks {}

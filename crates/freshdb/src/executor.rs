@@ -1,0 +1,243 @@
+//! Statements under watch: what a session executes is known to have ended, or known not to have.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use sqlx::error::BoxDynError;
+use sqlx::{Either, Execute, SqlStr};
+
+use crate::conduct::{Conduct, Watch, conduct_of};
+use crate::dialect::{Backend, Item};
+use crate::lease::Lease;
+use crate::verdict::Verdict;
+
+/// A statement whose text can be read before it is executed.
+pub struct Query<DB: sqlx::Database> {
+    sql: SqlStr,
+    statement: Option<DB::Statement>,
+    arguments: Result<Option<DB::Arguments>, Option<BoxDynError>>,
+    persistent: bool,
+}
+
+impl<DB: sqlx::Database> Query<DB> {
+    pub(crate) fn of<'q>(mut query: impl Execute<'q, DB>) -> Self {
+        let persistent = query.persistent();
+        let statement = query.statement().cloned();
+        let arguments = query.take_arguments().map_err(Some);
+        Self { sql: query.sql(), statement, arguments, persistent }
+    }
+}
+
+impl<DB: sqlx::Database> Execute<'_, DB> for Query<DB> {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.statement.as_ref()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        match &mut self.arguments {
+            Ok(arguments) => Ok(arguments.take()),
+            Err(error) => Err(error.take().unwrap_or_else(|| "the arguments were taken before".into())),
+        }
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+}
+
+impl<DB: Backend> Lease<DB> {
+    pub(crate) fn fetch_many(&mut self, query: Query<DB>) -> BoxStream<'_, Item<DB>> {
+        let (connection, watch) = match self.watched() {
+            Ok(parts) => parts,
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        };
+        watch.remember(&query.sql);
+        let harm = conduct_of(query.sql.as_str());
+        let rows = DB::fetch_many(connection, query);
+        Watched::<DB> { rows, watch, harm, progress: Progress::NotBegun }.boxed()
+    }
+
+    pub(crate) fn fetch_optional(&mut self, query: Query<DB>) -> BoxFuture<'_, Result<Option<DB::Row>, sqlx::Error>> {
+        Box::pin(async move {
+            let mut items = self.fetch_many(query);
+            loop {
+                match items.try_next().await? {
+                    None => return Ok(None),
+                    Some(Either::Left(_)) => {}
+                    Some(Either::Right(row)) => {
+                        // The end has mostly come with the first row. If not, nobody waits for it.
+                        let more = async |items: &mut BoxStream<'_, Item<DB>>| {
+                            poll_fn(|context| Poll::Ready(items.poll_next_unpin(context))).await
+                        };
+                        while let Poll::Ready(Some(Ok(_))) = more(&mut items).await {}
+                        return Ok(Some(row));
+                    }
+                }
+            }
+        })
+    }
+
+    pub(crate) fn prepare<'c>(
+        &'c mut self,
+        sql: SqlStr,
+        parameters: &'c [DB::TypeInfo],
+    ) -> BoxFuture<'c, Result<DB::Statement, sqlx::Error>> {
+        Box::pin(async move {
+            let (connection, watch) = self.watched()?;
+            watch.whole::<DB, _>(Conduct::Clean, DB::prepare(connection, sql, parameters)).await
+        })
+    }
+
+    pub(crate) fn describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<sqlx::Describe<DB>, sqlx::Error>> {
+        Box::pin(async move {
+            let (connection, watch) = self.watched()?;
+            watch.whole::<DB, _>(Conduct::Clean, DB::describe(connection, sql)).await
+        })
+    }
+}
+
+/// The answers to one statement. Dropped before their end, they leave a mark on the session.
+struct Watched<'c, DB: Backend> {
+    rows: BoxStream<'c, Item<DB>>,
+    watch: Watch<'c>,
+    harm: Conduct,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    NotBegun,
+    UnderWay { before: Conduct },
+    Ended,
+}
+
+impl<DB: Backend> Stream for Watched<'_, DB> {
+    type Item = Item<DB>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let before = match this.progress {
+            Progress::Ended => return Poll::Ready(None),
+            Progress::UnderWay { before } => before,
+            Progress::NotBegun => {
+                let before = this.watch.conduct();
+                this.progress = Progress::UnderWay { before };
+                this.watch.set(Conduct::Cut);
+                before
+            }
+        };
+        let polled = this.rows.as_mut().poll_next(context);
+        match &polled {
+            Poll::Pending => {}
+            // The driver knows how to get over the rows that nobody reads; whether the server still works is open.
+            Poll::Ready(Some(Ok(_))) => this.watch.set(before.max(Conduct::Unknown)),
+            Poll::Ready(None) => {
+                this.progress = Progress::Ended;
+                this.watch.set(before.max(this.harm));
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.progress = Progress::Ended;
+                this.watch.failed::<DB>(before, error);
+            }
+        }
+        polled
+    }
+}
+
+impl Watch<'_> {
+    /// Work with the driver that leaves a mark on the session if it is dropped before its end.
+    pub(crate) async fn whole<DB, T>(
+        mut self,
+        harm: Conduct,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error>
+    where
+        DB: Backend,
+    {
+        let before = self.conduct();
+        self.set(Conduct::Cut);
+        let result = work.await;
+        match &result {
+            Ok(_) => self.set(before.max(harm)),
+            Err(error) => self.failed::<DB>(before, error),
+        }
+        result
+    }
+
+    fn failed<DB: Backend>(&mut self, before: Conduct, error: &sqlx::Error) {
+        let after = match error {
+            sqlx::Error::Database(error) => {
+                if DB::ends_transaction(&**error) {
+                    self.transaction_ended(&**error);
+                }
+                Conduct::Doubtful
+            }
+            // Nothing was sent: the values could not be written.
+            sqlx::Error::Encode(_) => Conduct::Doubtful,
+            _ => Conduct::Unknown,
+        };
+        let lost = Verdict::of(error) == Verdict::Lost;
+        self.set(before.max(if lost { Conduct::Broken } else { after }));
+    }
+}
+
+/// Everything that has a session executes statements on it in the same way.
+macro_rules! executes {
+    ($executor:ty) => {
+        impl<'c, DB: $crate::dialect::Dialect> ::sqlx::Executor<'c> for &'c mut $executor {
+            type Database = DB;
+
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> ::futures_util::stream::BoxStream<'e, $crate::dialect::Item<DB>>
+            where
+                'c: 'e,
+                E: 'q + ::sqlx::Execute<'q, DB>,
+            {
+                self.lease().fetch_many($crate::executor::Query::of(query))
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> ::futures_util::future::BoxFuture<'e, Result<Option<DB::Row>, ::sqlx::Error>>
+            where
+                'c: 'e,
+                E: 'q + ::sqlx::Execute<'q, DB>,
+            {
+                self.lease().fetch_optional($crate::executor::Query::of(query))
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: ::sqlx::SqlStr,
+                parameters: &'e [DB::TypeInfo],
+            ) -> ::futures_util::future::BoxFuture<'e, Result<DB::Statement, ::sqlx::Error>>
+            where
+                'c: 'e,
+            {
+                self.lease().prepare(sql, parameters)
+            }
+
+            fn describe<'e>(
+                self,
+                sql: ::sqlx::SqlStr,
+            ) -> ::futures_util::future::BoxFuture<'e, Result<::sqlx::Describe<DB>, ::sqlx::Error>>
+            where
+                'c: 'e,
+            {
+                self.lease().describe(sql)
+            }
+        }
+    };
+}
+pub(crate) use executes;

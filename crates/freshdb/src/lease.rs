@@ -1,0 +1,277 @@
+//! A connection that is checked out: what it takes with it, and how it comes back.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::SqlStr;
+use sqlx_core::transaction::TransactionManager as _;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::conduct::{Conduct, Last, OpenTransaction, Watch};
+use crate::dialect::{Backend, Interrupt};
+use crate::pool::{Pool, Slot};
+use crate::registry::{Place, Use};
+use crate::runtime::within;
+
+/// A connection that lives, and what is known of it.
+pub(crate) struct Live<DB: Backend> {
+    pub(crate) connection: DB::Connection,
+    pub(crate) id: Option<u64>,
+    pub(crate) interrupt: Option<Interrupt>,
+    pub(crate) born: Instant,
+    pub(crate) idle_since: Instant,
+    pub(crate) last: Last,
+}
+
+/// A connection that is checked out. Dropped, it comes back, or is discarded: the engine sees to that.
+pub(crate) struct Lease<DB: Backend> {
+    /// There until it is dropped.
+    live: Option<Live<DB>>,
+    slot: Option<Slot<DB>>,
+    writer: Option<OwnedSemaphorePermit>,
+    conduct: Conduct,
+    transaction: Option<OpenTransaction>,
+    place: Place,
+    key: u64,
+}
+
+/// How long a connection may take to prove that it is in order, when nothing can be under way on it.
+const PROOF: Duration = Duration::from_secs(5);
+
+/// And when something can: after that it is stopped.
+const PROOF_WHILE_UNKNOWN: Duration = Duration::from_millis(50);
+
+/// How long the server may take to end a session that it was told to end.
+const CANCEL: Duration = Duration::from_secs(2);
+
+impl<DB: Backend> Lease<DB> {
+    pub(crate) fn new(live: Live<DB>, slot: Slot<DB>, place: Place) -> Self {
+        let key = slot.pool().sessions.open(place, live.id, live.last.clone());
+        let conduct = Conduct::Clean;
+        Self { live: Some(live), slot: Some(slot), writer: None, conduct, transaction: None, place, key }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool<DB>> {
+        self.slot.as_ref().expect("a lease has a slot").pool()
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.live.as_ref().and_then(|live| live.id)
+    }
+
+    pub(crate) fn connection(&self) -> &DB::Connection {
+        &self.live.as_ref().expect("a lease has a connection").connection
+    }
+
+    /// Lends the driver's connection, out of sight.
+    pub(crate) fn lend(&mut self) -> &mut DB::Connection {
+        let live = self.live.as_mut().expect("a lease has a connection");
+        live.last.set(None);
+        self.conduct = self.conduct.max(Conduct::Unknown);
+        &mut live.connection
+    }
+
+    /// The driver's connection, and the marks that work on it makes.
+    ///
+    /// # Errors
+    ///
+    /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one.
+    pub(crate) fn watched(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
+        match self.conduct {
+            Conduct::Cut => return Err(crate::Error::cut_off(self.place).into()),
+            Conduct::Clean | Conduct::Doubtful | Conduct::Unknown | Conduct::Broken => {}
+        }
+        let live = self.live.as_mut().expect("a lease has a connection");
+        let watch = Watch { conduct: &mut self.conduct, transaction: &mut self.transaction, last: &live.last };
+        Ok((&mut live.connection, watch))
+    }
+
+    /// Keeps the right to write until the transaction is over, on the server too.
+    pub(crate) fn keep_writer(&mut self, writer: Option<OwnedSemaphorePermit>) {
+        self.writer = writer;
+    }
+
+    /// Hands the right to write on to another connection.
+    pub(crate) fn take_writer(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.writer.take()
+    }
+
+    /// Begins a transaction, and a savepoint inside of one.
+    pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<(), sqlx::Error> {
+        let outermost = self.transaction.is_none();
+        self.transaction.get_or_insert_default();
+        let (connection, watch) = self.watched()?;
+        let statement = statement.or_else(|| if outermost { DB::begin_statement() } else { None });
+        watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
+        if outermost {
+            self.pool().sessions.used_for(self.key, Use::Transaction);
+        }
+        Ok(())
+    }
+
+    /// Commits the innermost transaction or savepoint.
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        if let Some(cause) = self.transaction.as_ref().and_then(|open| open.ended_by.clone()) {
+            return Err(crate::Error::aborted(cause).into());
+        }
+        self.end_innermost(async |connection| DB::TransactionManager::commit(connection).await).await
+    }
+
+    /// Rolls the innermost transaction or savepoint back.
+    pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        self.end_innermost(async |connection| DB::TransactionManager::rollback(connection).await).await?;
+        if let Some(open) = &mut self.transaction {
+            open.ended_by = None;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::roll_back`], at the next use of the connection.
+    pub(crate) fn roll_back_later(&mut self) {
+        if let Ok((connection, watch)) = self.watched() {
+            DB::TransactionManager::start_rollback(connection);
+            let doubtful = watch.conduct().max(Conduct::Doubtful);
+            *watch.conduct = doubtful;
+            if let Some(open) = watch.transaction {
+                open.ended_by = None;
+            }
+        }
+    }
+
+    async fn end_innermost(
+        &mut self,
+        work: impl AsyncFnOnce(&mut DB::Connection) -> Result<(), sqlx::Error>,
+    ) -> Result<(), sqlx::Error> {
+        let (connection, watch) = self.watched()?;
+        watch.whole::<DB, _>(Conduct::Clean, work(&mut *connection)).await?;
+        if DB::TransactionManager::get_transaction_depth(self.connection()) == 0 {
+            self.transaction = None;
+            self.writer = None;
+            self.pool().sessions.used_for(self.key, Use::Session);
+        }
+        Ok(())
+    }
+}
+
+impl<DB: Backend> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        let (Some(live), Some(slot)) = (self.live.take(), self.slot.take()) else { return };
+        let pool = slot.pool().clone();
+        pool.sessions.close(self.key);
+        // A transaction that nobody has ended is rolled back, and others do not wait for it longer than that takes.
+        let open = self.transaction.is_some();
+        let conduct = if open { self.conduct.max(Conduct::Doubtful) } else { self.conduct };
+        let returning = Returning { live, slot, writer: self.writer.take() };
+        match conduct {
+            Conduct::Clean if !pool.vigilance.is_alert() => returning.put_back(),
+            Conduct::Clean | Conduct::Doubtful => pool.spawn(returning.prove(PROOF)),
+            Conduct::Unknown => pool.spawn(returning.prove(PROOF_WHILE_UNKNOWN)),
+            Conduct::Cut => pool.spawn(returning.cancel("a statement was dropped half-way")),
+            Conduct::Broken => {
+                pool.vigilance.lost_one();
+                drop(returning);
+            }
+        }
+    }
+}
+
+/// A connection on its way back. Its slot is free when that is over, however it ends.
+struct Returning<DB: Backend> {
+    // Dropped in this order: the connection, then the right to have one.
+    live: Live<DB>,
+    writer: Option<OwnedSemaphorePermit>,
+    slot: Slot<DB>,
+}
+
+impl<DB: Backend> Returning<DB> {
+    fn put_back(self) {
+        let Self { live, writer, slot } = self;
+        slot.pool().clone().put_back(live, slot);
+        drop(writer);
+    }
+
+    async fn prove(mut self, limit: Duration) {
+        // What the driver began it must end itself, or it would take the next transaction for a savepoint.
+        while DB::TransactionManager::get_transaction_depth(&self.live.connection) > 0 {
+            DB::TransactionManager::start_rollback(&mut self.live.connection);
+        }
+        match within(limit, prove::<DB>(&mut self.live.connection)).await {
+            Some(true) => self.put_back(),
+            Some(false) => {
+                tracing::debug!(id = self.live.id, "discarding a connection that is not in order");
+                self.slot.pool().vigilance.lost_one();
+            }
+            None => self.cancel("it was still at work").await,
+        }
+    }
+
+    /// Ends the session on the server, with whatever it executes, and the connection.
+    async fn cancel(self, reason: &str) {
+        let Self { live, writer, slot } = self;
+        let pool = slot.pool().clone();
+        pool.counters.cancelled();
+        tracing::debug!(id = live.id, reason, "ending a session on the server");
+        if let Some(interrupt) = &live.interrupt {
+            // Closing waits for the statement that was told to stop, and the next writer for that.
+            interrupt.set();
+            match within(CANCEL, DB::close(live.connection)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::warn!(%error, "a connection closed badly"),
+                None => tracing::warn!(limit = ?CANCEL, "a statement that was told to stop goes on"),
+            }
+        } else if let Some(id) = live.id {
+            match within(CANCEL, pool.cancel(id)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::warn!(id, %error, "a session could not be ended on the server"),
+                None => tracing::warn!(id, limit = ?CANCEL, "the server did not end a session in time"),
+            }
+            drop(live);
+        }
+        drop((writer, slot));
+    }
+}
+
+/// Whether the connection answers what it was asked, and nothing else; any transaction is over then.
+pub(crate) async fn prove<DB: Backend>(connection: &mut DB::Connection) -> bool {
+    let nonce = i64::from(fastrand::u32(..));
+    match DB::prove(connection, nonce).await {
+        Ok(answer) if answer == Some(nonce) => true,
+        Ok(answer) => {
+            tracing::warn!(?answer, "a connection gave the answer to another question");
+            false
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a connection did not prove itself");
+            false
+        }
+    }
+}
+
+/// Work with a connection that nobody else has.
+pub(crate) async fn bounded<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    within(limit, work).await.unwrap_or_else(|| {
+        let message = format!("no answer within {}", crate::registry::seconds(limit));
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
+    })
+}
+
+impl<DB: Backend> fmt::Debug for Lease<DB> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Lease")
+            .field("id", &self.id())
+            .field("opened_at", &format_args!("{}", self.place))
+            .field("conduct", &self.conduct)
+            .field("transaction", &self.transaction)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,234 @@
+//! How an engine is made.
+
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use url::Url;
+
+use crate::dialect::{Backend, ConnectOptions, Dialect};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::pool::Pool;
+use crate::runtime;
+
+/// How an engine is made.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] {
+/// use std::time::Duration;
+///
+/// use freshdb::{EngineOptions, SqliteEngine};
+///
+/// let engine: SqliteEngine = EngineOptions::new()
+///     .max_connections(4)
+///     .acquire_timeout(Duration::from_secs(3))
+///     .lazy("sqlite::memory:")?;
+/// # }
+/// # Ok::<(), freshdb::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until an engine is made of them"]
+pub struct EngineOptions {
+    max_connections: u32,
+    acquire_timeout: Duration,
+    idle_timeout: Duration,
+    max_lifetime: Duration,
+    statement_timeout: Option<Duration>,
+    on_connect: Vec<String>,
+    echo: Option<bool>,
+    runtime: Option<Handle>,
+}
+
+/// What the pool needs to know of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_connections: u32,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_lifetime: Duration,
+    /// Executed on each new connection.
+    pub(crate) statements: String,
+    /// The URL, as it is shown.
+    pub(crate) target: String,
+}
+
+/// A statement that took longer is logged as slow when statements are echoed or not.
+const SLOW_STATEMENT: Duration = Duration::from_secs(1);
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(10),
+            max_lifetime: Duration::from_mins(30),
+            statement_timeout: None,
+            on_connect: Vec::new(),
+            echo: None,
+            runtime: None,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Ten connections at the most; ten seconds to wait for one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Connections at the most, and so sessions at once: 10 if nothing else is said, at least 1. A database in SQLite's
+    /// memory always has one. To end sessions on a server, the engine opens one more for a moment.
+    pub fn max_connections(mut self, count: u32) -> Self {
+        self.max_connections = count.max(1);
+        self
+    }
+
+    /// How long [`Engine::session`] waits, for a free connection or a new one: 10 s if nothing else is said.
+    pub fn acquire_timeout(mut self, limit: Duration) -> Self {
+        self.acquire_timeout = limit;
+        self
+    }
+
+    /// After how long without work a connection is closed: 10 min if nothing else is said.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = limit;
+        self
+    }
+
+    /// After how long a connection is closed when it comes back: 30 min if nothing else is said.
+    pub fn max_lifetime(mut self, limit: Duration) -> Self {
+        self.max_lifetime = limit;
+        self
+    }
+
+    /// How long one statement may take, as far as the engine can hold to that: PostgreSQL ends the statement. MySQL and
+    /// MariaDB bound the time that it waits for locks, in whole seconds; SQLite, the time that it waits for another
+    /// process. No limit but the server's if nothing else is said.
+    pub fn statement_timeout(mut self, limit: Duration) -> Self {
+        self.statement_timeout = Some(limit);
+        self
+    }
+
+    /// Statements that are executed on each new connection, such as `SET time_zone = '+00:00'`. They must not open a
+    /// transaction.
+    pub fn on_connect(mut self, statements: impl Into<String>) -> Self {
+        self.on_connect.push(statements.into());
+        self
+    }
+
+    /// Whether every statement, its duration and its rows are written to `tracing`, at the level `INFO` under the target
+    /// `sqlx::query`. `false` silences the driver but for statements that take longer than a second. If nothing is said,
+    /// the driver decides: by its default, at the level `DEBUG`.
+    pub fn echo(mut self, echo: bool) -> Self {
+        self.echo = Some(echo);
+        self
+    }
+
+    /// Binds the engine to a runtime that lives longer than it: the one multi-thread runtime of a server. What sessions
+    /// read then wakes that runtime's own threads, and not by way of the engine's.
+    ///
+    /// If that runtime ends first, sessions that are open are lost, and no new ones are to be had.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Makes an engine that connects when it is first used. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of the database's, or the options cannot be kept.
+    pub fn lazy<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
+        let options = DB::options(url).map_err(|error| {
+            // The URL is not repeated: it may hold a password.
+            Error::options(format!("the database URL is not one of {}", DB::TITLE), Some(error))
+        })?;
+        let target = shown(url);
+        self.lazy_at(options, target)
+    }
+
+    /// Makes an engine out of the driver's own options, that connects when it is first used. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the options cannot be kept.
+    pub fn lazy_with<DB: Dialect>(self, options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
+        let target = shown(options.to_url_lossy().as_str());
+        self.lazy_at(options, target)
+    }
+
+    /// Makes an engine, and a first connection, so that what is wrong is said here.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of the database's, or no connection can be made.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped, there is no engine.
+    pub async fn connect<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
+        let engine = self.lazy(url)?;
+        drop(engine.session().await?);
+        Ok(engine)
+    }
+
+    fn lazy_at<DB: Backend>(self, mut options: ConnectOptions<DB>, target: String) -> Result<Engine<DB>, Error> {
+        // Always: it tells the time, and an engine that has one must not find out later that there is none.
+        let process = runtime::of_process().map_err(|error| {
+            Error::options("the system has no threads for the engine's runtime", Some(error.into()))
+        })?;
+        if let Some(bound) = &self.runtime
+            && bound.runtime_flavor() == RuntimeFlavor::CurrentThread
+        {
+            let fact =
+                "an engine cannot be bound to a current-thread runtime, which stands still while it is not driven";
+            return Err(Error::options(fact, None));
+        }
+        if let Some(echo) = self.echo {
+            let level = if echo { log::LevelFilter::Info } else { log::LevelFilter::Off };
+            options = options.log_statements(level).log_slow_statements(log::LevelFilter::Warn, SLOW_STATEMENT);
+        }
+        let bound = self.statement_timeout.map(DB::bound_statements);
+        let statements: Vec<String> = bound.into_iter().chain(self.on_connect).collect();
+        let settings = Settings {
+            max_connections: self.max_connections,
+            acquire_timeout: self.acquire_timeout,
+            idle_timeout: self.idle_timeout,
+            max_lifetime: self.max_lifetime,
+            statements: statements.join("; "),
+            target,
+        };
+        let home = self.runtime.unwrap_or_else(|| process.clone());
+        Ok(Engine::of(Pool::new(options, settings, home)))
+    }
+}
+
+/// A URL without its secrets.
+fn shown(url: &str) -> String {
+    let Ok(mut shown) = Url::parse(url) else { return "a database".into() };
+    // Refused only for a URL without a host, which then has no password either.
+    if shown.password().is_some() && shown.set_password(Some("***")).is_err() {
+        return format!("{}://***", shown.scheme());
+    }
+    if shown.host().is_none() {
+        return if shown.scheme() == "sqlite" { url.to_owned() } else { format!("{}:***", shown.scheme()) };
+    }
+    // A password may come as a parameter too, and so may the name of a key's file. Both are nobody's business.
+    shown.set_query(None);
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        assert_eq!(shown("mysql://u:se%40cret@db:3306/tags"), "mysql://u:***@db:3306/tags");
+        assert_eq!(shown("postgres://db/tags?user=u&password=secret"), "postgres://db/tags");
+        assert_eq!(shown("sqlite://data/tags.db"), "sqlite://data/tags.db");
+        assert_eq!(shown("sqlite::memory:"), "sqlite::memory:");
+        assert_eq!(shown("u:secret@db"), "u:***");
+    }
+}

@@ -1,0 +1,437 @@
+//! The connections of one engine: made, kept, handed out, and closed.
+//!
+//! Not the driver's pool. That one knows nothing of which connection is which on the server, so that what a dropped
+//! session executes could not be ended there; and it loses the place of a connection whose peer is dead.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use sqlx::Connection as _;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::conduct::Last;
+use crate::counters::Counters;
+use crate::dialect::{Activity, Backend, ConnectOptions, Lifetime};
+use crate::error::{Error, Leaks, Wanted};
+use crate::lease::{Lease, Live, bounded, prove};
+use crate::options::Settings;
+use crate::registry::{OpenSession, Place, Registry};
+use crate::runtime::{sleep, within};
+use crate::vigilance::Vigilance;
+
+pub(crate) struct Pool<DB: Backend> {
+    pub(crate) settings: Settings,
+    options: ConnectOptions<DB>,
+    lifetime: Lifetime,
+    /// Where the connections' sockets live, and the engine's own work is done.
+    home: Handle,
+    slots: Arc<Semaphore>,
+    writers: Option<Arc<Semaphore>>,
+    idle: Mutex<Idle<DB>>,
+    /// Keeps a database in memory alive while its connections come and go.
+    anchor: tokio::sync::Mutex<Option<DB::Connection>>,
+    /// The connection over which the server is told to end sessions; one more than the limit.
+    control: tokio::sync::Mutex<Option<(DB::Connection, Instant)>>,
+    /// Somebody has freed a slot.
+    freed: Notify,
+    reaper: OnceLock<()>,
+    pub(crate) sessions: Registry,
+    pub(crate) vigilance: Vigilance,
+    pub(crate) counters: Counters,
+}
+
+/// The connections that wait for work, the one used last at the end.
+struct Idle<DB: Backend> {
+    connections: Vec<Live<DB>>,
+    closed: bool,
+}
+
+/// The right to have a connection. Dropped, the next in the queue has it.
+pub(crate) struct Slot<DB: Backend> {
+    pool: Arc<Pool<DB>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<DB: Backend> Slot<DB> {
+    pub(crate) fn pool(&self) -> &Arc<Pool<DB>> {
+        &self.pool
+    }
+}
+
+impl<DB: Backend> Drop for Slot<DB> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.pool.freed.notify_waiters();
+    }
+}
+
+/// How long a connection that was idle may take to prove itself.
+const PROOF_OF_IDLE: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to close in order.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// What is left for a report, and for ending the sessions that leaked, when the time to close is over.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// A control connection that nobody needed for so long is closed.
+const CONTROL_IDLE: Duration = Duration::from_secs(30);
+
+impl<DB: Backend> Pool<DB> {
+    pub(crate) fn new(options: ConnectOptions<DB>, mut settings: Settings, home: Handle) -> Arc<Self> {
+        let (options, lifetime) = DB::adapt(options);
+        if lifetime == Lifetime::OfItsConnections {
+            // Connections to one database in memory get in each other's way as no two processes would on a file.
+            settings.max_connections = 1;
+        }
+        let slots = Arc::new(Semaphore::new(settings.max_connections as usize));
+        Arc::new(Self {
+            settings,
+            options,
+            lifetime,
+            home,
+            slots,
+            writers: DB::WRITERS.map(|count| Arc::new(Semaphore::new(count))),
+            idle: Mutex::new(Idle { connections: Vec::new(), closed: false }),
+            anchor: tokio::sync::Mutex::new(None),
+            control: tokio::sync::Mutex::new(None),
+            freed: Notify::new(),
+            reaper: OnceLock::new(),
+            sessions: Registry::default(),
+            vigilance: Vigilance::new(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Connections at this moment: those that wait for work, and the slots that are taken.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let taken = self.settings.max_connections as usize - self.slots.available_permits();
+        (self.idle().connections.len(), taken)
+    }
+
+    /// Does work where the engine's own work is done. Where that runtime is gone, so is what was to be done: the work is
+    /// dropped, and with it the connection.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.home.spawn(work));
+    }
+
+    pub(crate) async fn acquire(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
+        let started = Instant::now();
+        let slot = self.slot(started).await?;
+        while let Some(mut live) = self.next_idle() {
+            if live.born.elapsed() > self.settings.max_lifetime {
+                self.spawn(close(live));
+                continue;
+            }
+            if !self.vigilance.doubts(live.idle_since.elapsed()) {
+                return Ok(Lease::new(live, slot, place));
+            }
+            match within(PROOF_OF_IDLE, prove::<DB>(&mut live.connection)).await {
+                Some(true) => return Ok(Lease::new(live, slot, place)),
+                Some(false) => self.vigilance.lost_one(),
+                None => {
+                    // A network that says nothing says nothing to the others either.
+                    self.vigilance.lost_one();
+                    drop(std::mem::take(&mut self.idle().connections));
+                }
+            }
+        }
+        let (live, slot) = self.connect_elsewhere(slot, started).await?;
+        Ok(Lease::new(live, slot, place))
+    }
+
+    /// Waits for the right to write, where the engine limits that.
+    pub(crate) async fn writer(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        let Some(writers) = &self.writers else { return Ok(None) };
+        if let Ok(permit) = writers.clone().try_acquire_owned() {
+            return Ok(Some(permit));
+        }
+        let started = Instant::now();
+        match within(self.settings.acquire_timeout, writers.clone().acquire_owned()).await {
+            Some(Ok(permit)) => Ok(Some(permit)),
+            Some(Err(_closed)) => Err(Error::closed(&self.settings.target)),
+            None => Err(self.exhausted(started, Wanted::Writer)),
+        }
+    }
+
+    async fn slot(self: &Arc<Self>, started: Instant) -> Result<Slot<DB>, Error> {
+        let permit = match self.slots.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(Error::closed(&self.settings.target)),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                match within(self.settings.acquire_timeout, self.slots.clone().acquire_owned()).await {
+                    Some(Ok(permit)) => permit,
+                    Some(Err(_closed)) => return Err(Error::closed(&self.settings.target)),
+                    None => {
+                        let limit = self.settings.max_connections;
+                        return Err(self.exhausted(started, Wanted::Session { limit }));
+                    }
+                }
+            }
+        };
+        Ok(Slot { pool: self.clone(), permit: Some(permit) })
+    }
+
+    fn exhausted(&self, started: Instant, wanted: Wanted) -> Error {
+        self.counters.exhausted();
+        let holders = self.sessions.list().iter().map(OpenSession::of).collect();
+        Error::exhausted(&self.settings.target, started.elapsed(), wanted, holders)
+    }
+
+    /// Connects in a task of the engine's. A caller who gives up leaves the connection to the next.
+    async fn connect_elsewhere(
+        self: &Arc<Self>,
+        slot: Slot<DB>,
+        started: Instant,
+    ) -> Result<(Live<DB>, Slot<DB>), Error> {
+        let limit = self.settings.acquire_timeout.saturating_sub(started.elapsed());
+        let (sender, receiver) = oneshot::channel();
+        let pool = self.clone();
+        self.spawn(async move {
+            let connected = bounded(limit, pool.connect()).await;
+            match sender.send(connected.map(|live| (live, slot))) {
+                Ok(()) | Err(Err(_)) => {}
+                Err(Ok((live, slot))) => pool.put_back(live, slot),
+            }
+        });
+        // The task has its own limit; this one is for a runtime that nobody drives.
+        match within(limit + REPORT, receiver).await {
+            Some(Ok(Ok(connected))) => Ok(connected),
+            Some(Ok(Err(error))) => {
+                self.vigilance.lost_one();
+                self.counters.lost();
+                Err(Error::connect(&self.settings.target, error))
+            }
+            Some(Err(_dropped)) => Err(Error::runtime_gone(&self.settings.target)),
+            None => Err(Error::connect(&self.settings.target, timed_out(limit))),
+        }
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Live<DB>, sqlx::Error> {
+        if self.lifetime == Lifetime::OfItsConnections {
+            let mut anchor = self.anchor.lock().await;
+            if anchor.is_none() {
+                *anchor = Some(DB::Connection::connect_with(&self.options).await?);
+            }
+        }
+        let mut connection = DB::Connection::connect_with(&self.options).await?;
+        let birth = DB::settle(&mut connection, &self.settings.statements).await?;
+        self.reaper.get_or_init(|| {
+            let period = (self.settings.idle_timeout / 2).clamp(Duration::from_secs(1), Duration::from_secs(30));
+            self.spawn(reap_regularly(Arc::downgrade(self), period));
+        });
+        let now = Instant::now();
+        Ok(Live {
+            connection,
+            id: birth.id,
+            interrupt: birth.interrupt,
+            born: now,
+            idle_since: now,
+            last: Last::default(),
+        })
+    }
+
+    /// Keeps a connection for the next, whose turn it is then.
+    pub(crate) fn put_back(&self, mut live: Live<DB>, slot: Slot<DB>) {
+        live.idle_since = Instant::now();
+        live.last.set(None);
+        let mut idle = self.idle();
+        if idle.closed {
+            drop(idle);
+            // The slot is taken until the server has let go as well.
+            self.spawn(async move {
+                close(live).await;
+                drop(slot);
+            });
+        } else {
+            idle.connections.push(live);
+            drop(idle);
+            drop(slot);
+        }
+    }
+
+    /// Ends a session on the server, by the connection that is kept for that.
+    pub(crate) async fn cancel(&self, id: u64) -> Result<(), sqlx::Error> {
+        self.with_control(async |connection| DB::cancel(connection, id).await).await
+    }
+
+    async fn with_control<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut DB::Connection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut control = self.control.lock().await;
+        // Out of its place: work that fails or is dropped takes the connection with it.
+        let mut connection = match control.take() {
+            Some((connection, used)) if used.elapsed() < Duration::from_secs(1) => connection,
+            _ => DB::Connection::connect_with(&self.options).await?,
+        };
+        let output = work(&mut connection).await?;
+        *control = Some((connection, Instant::now()));
+        Ok(output)
+    }
+
+    /// Takes no new sessions, waits until those that are open have come back, and closes every connection.
+    pub(crate) async fn close(self: &Arc<Self>, limit: Duration) -> Result<(), Leaks> {
+        let deadline = Instant::now() + limit;
+        let idle = {
+            let mut idle = self.idle();
+            idle.closed = true;
+            std::mem::take(&mut idle.connections)
+        };
+        self.slots.close();
+        if let Some(writers) = &self.writers {
+            writers.close();
+        }
+        let (all_closed, closed) = oneshot::channel::<()>();
+        self.spawn(async move {
+            join_all(idle.into_iter().map(close)).await;
+            drop(all_closed);
+        });
+
+        let all_back = within(limit, self.all_slots_free()).await;
+        let leaks = if all_back.is_none() { self.end_sessions().await } else { Vec::new() };
+        // The channel ends when the task does, or its runtime.
+        let rest = deadline.saturating_duration_since(Instant::now()).max(REPORT / 2);
+        let pool = self.clone();
+        let (all_let_go, let_go) = oneshot::channel::<()>();
+        self.spawn(async move {
+            let (control, anchor) = (pool.control.lock().await.take(), pool.anchor.lock().await.take());
+            let rest = control.map(|(connection, _)| connection).into_iter().chain(anchor);
+            join_all(rest.map(|connection| within(CLOSE, DB::close(connection)))).await;
+            drop(all_let_go);
+        });
+        within(rest, async { (closed.await, let_go.await) }).await;
+        if leaks.is_empty() {
+            return Ok(());
+        }
+        Err(Leaks { target: self.settings.target.clone(), waited: limit, sessions: leaks })
+    }
+
+    async fn all_slots_free(&self) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.slots.available_permits() >= self.settings.max_connections as usize {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// What is still open, with what the server knows of it, which is told to end it.
+    async fn end_sessions(self: &Arc<Self>) -> Vec<OpenSession> {
+        let mut sessions: Vec<OpenSession> = self.sessions.list().iter().map(OpenSession::of).collect();
+        let ids: Vec<u64> = sessions.iter().filter_map(OpenSession::connection_id).collect();
+        if ids.is_empty() {
+            return sessions;
+        }
+        let (answer, answered) = oneshot::channel();
+        let pool = self.clone();
+        self.spawn(async move {
+            let asking = pool.with_control(async |connection| DB::activity(connection, &ids).await);
+            match bounded(REPORT, asking).await {
+                // Nobody waits any more for an answer that came late.
+                Ok(activity) => drop(answer.send(activity)),
+                Err(error) => tracing::debug!(%error, "the server did not say what the open sessions do"),
+            }
+            for id in ids {
+                match bounded(CLOSE, pool.cancel(id)).await {
+                    Ok(()) => {}
+                    Err(error) => tracing::warn!(id, %error, "a session could not be ended on the server"),
+                }
+            }
+        });
+        if let Some(Ok(activities)) = within(REPORT, answered).await {
+            for session in &mut sessions {
+                complete(session, &activities);
+            }
+        }
+        sessions
+    }
+
+    fn next_idle(&self) -> Option<Live<DB>> {
+        self.idle().connections.pop()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle<DB>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out what has been idle for too long, or has lived for too long.
+    fn take_expired(&self) -> Vec<Live<DB>> {
+        let Settings { idle_timeout, max_lifetime, .. } = self.settings;
+        let expired =
+            |live: &mut Live<DB>| live.idle_since.elapsed() > idle_timeout || live.born.elapsed() > max_lifetime;
+        self.idle().connections.extract_if(.., expired).collect()
+    }
+}
+
+fn complete(session: &mut OpenSession, activities: &[Activity]) {
+    let Some(activity) = activities.iter().find(|activity| Some(activity.id) == session.connection_id) else { return };
+    session.state.clone_from(&activity.state);
+    // What the session saw itself is what the user wrote.
+    if session.last_statement.is_none() {
+        session.last_statement.clone_from(&activity.statement);
+    }
+}
+
+/// Closes a connection in order, so that the server writes no complaint into its log.
+async fn close<DB: Backend>(live: Live<DB>) {
+    match within(CLOSE, DB::close(live.connection)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(id = live.id, %error, "a connection closed badly"),
+        None => tracing::debug!(id = live.id, limit = ?CLOSE, "a connection did not close in time"),
+    }
+}
+
+async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration) {
+    loop {
+        sleep(period).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if pool.idle().closed {
+            return;
+        }
+        join_all(pool.take_expired().into_iter().map(close)).await;
+        let mut control = pool.control.lock().await;
+        if let Some((connection, _)) = control.take_if(|(_, used)| used.elapsed() > CONTROL_IDLE) {
+            drop(control);
+            within(CLOSE, DB::close(connection)).await;
+        }
+    }
+}
+
+fn timed_out(limit: Duration) -> sqlx::Error {
+    let message = format!("no answer within {}", crate::registry::seconds(limit));
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
+}
+
+impl<DB: Backend> Drop for Pool<DB> {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let connections = std::mem::take(&mut idle.connections);
+        let control = self.control.get_mut().take().map(|(connection, _)| connection);
+        let anchor = self.anchor.get_mut().take();
+        let all = connections.into_iter().map(|live| live.connection).chain(control).chain(anchor);
+        let closing: Vec<_> = all.map(|connection| within(CLOSE, DB::close(connection))).collect();
+        if !closing.is_empty() {
+            self.spawn(async move { drop(join_all(closing).await) });
+        }
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Pool<DB> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (idle, taken) = self.counts();
+        formatter
+            .debug_struct("Pool")
+            .field("target", &self.settings.target)
+            .field("idle", &idle)
+            .field("taken", &taken)
+            .field("limit", &self.settings.max_connections)
+            .finish_non_exhaustive()
+    }
+}

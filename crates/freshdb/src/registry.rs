@@ -1,0 +1,169 @@
+//! The sessions that are open: where each was opened, and since when.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::conduct::Last;
+
+/// The place in the caller's source where a session was opened.
+pub(crate) type Place = &'static Location<'static>;
+
+/// What a session is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Statements of their own.
+    Session,
+    /// A transaction.
+    Transaction,
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Session => "session",
+            Self::Transaction => "transaction",
+        })
+    }
+}
+
+/// Every session that is open.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    next: u64,
+    /// In the order in which they were opened.
+    open: BTreeMap<u64, Entry>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) since: Instant,
+    pub(crate) used_for: Use,
+    pub(crate) id: Option<u64>,
+    pub(crate) last: Last,
+}
+
+impl Registry {
+    /// Notes a session; the number strikes it out again.
+    pub(crate) fn open(&self, place: Place, id: Option<u64>, last: Last) -> u64 {
+        let mut entries = self.entries();
+        let key = entries.next;
+        entries.next += 1;
+        entries.open.insert(key, Entry { place, since: Instant::now(), used_for: Use::Session, id, last });
+        key
+    }
+
+    pub(crate) fn used_for(&self, key: u64, used_for: Use) {
+        if let Some(entry) = self.entries().open.get_mut(&key) {
+            entry.used_for = used_for;
+        }
+    }
+
+    pub(crate) fn close(&self, key: u64) {
+        self.entries().open.remove(&key);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries().open.len()
+    }
+
+    /// The oldest first.
+    pub(crate) fn list(&self) -> Vec<Entry> {
+        self.entries().open.values().cloned().collect()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that is open, as it is told to people.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    pub(crate) place: Place,
+    pub(crate) open_for: Duration,
+    pub(crate) used_for: Use,
+    pub(crate) connection_id: Option<u64>,
+    pub(crate) state: Option<String>,
+    pub(crate) last_statement: Option<String>,
+}
+
+impl OpenSession {
+    pub(crate) fn of(entry: &Entry) -> Self {
+        Self {
+            place: entry.place,
+            open_for: entry.since.elapsed(),
+            used_for: entry.used_for,
+            connection_id: entry.id,
+            state: None,
+            last_statement: entry.last.get().map(|sql| sql.as_str().to_owned()),
+        }
+    }
+
+    /// Where it was opened: the call of `session()` or `begin()` in your source.
+    pub fn place(&self) -> &'static Location<'static> {
+        self.place
+    }
+
+    /// For how long it has been open.
+    pub fn open_for(&self) -> Duration {
+        self.open_for
+    }
+
+    /// Whether it is a transaction.
+    pub fn used_for(&self) -> Use {
+        self.used_for
+    }
+
+    /// How the server calls its connection (`CONNECTION_ID()`, `pg_backend_pid()`); an embedded database has no server.
+    pub fn connection_id(&self) -> Option<u64> {
+        self.connection_id
+    }
+
+    /// What the server says it is doing, where the server was asked and knows.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// The statement that it executed last, where the session saw it or the server knows it.
+    pub fn last_statement(&self) -> Option<&str> {
+        self.last_statement.as_deref()
+    }
+}
+
+/// As a report shows it: several lines, each indented by two spaces or more.
+impl fmt::Display for OpenSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "  {}", self.used_for)?;
+        if let Some(id) = self.connection_id {
+            write!(formatter, " {id}")?;
+        }
+        let state = self.state.as_deref().map(|state| format!("{state}, ")).unwrap_or_default();
+        writeln!(formatter, ": {state}open for {}", seconds(self.open_for))?;
+        writeln!(formatter, "    opened at {}:{}:{}", self.place.file(), self.place.line(), self.place.column())?;
+        write!(formatter, "    last statement: {}", self.last_statement.as_deref().map_or("unknown".into(), one_line))
+    }
+}
+
+/// `1.9 s`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// A statement in one line of at most a hundred characters.
+fn one_line(sql: &str) -> String {
+    const MOST: usize = 100;
+
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line,
+    }
+}

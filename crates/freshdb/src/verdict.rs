@@ -1,0 +1,59 @@
+//! What an error of the driver's means for the work that met it.
+
+/// What an error means for the work that met it, on whichever database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Every session was in use for as long as one waits.
+    Exhausted,
+    /// The connection is gone, or none can be made: the server is away, coming up, or full. The work may succeed on
+    /// another connection.
+    Lost,
+    /// The transaction lost against another, and may win when it is run again from the start.
+    Conflict,
+    /// A statement waited for others, or ran, for longer than it may.
+    Overtime,
+    /// The database refused a statement, and would refuse it again; or the value could not be sent or read.
+    Refused,
+}
+
+impl Verdict {
+    /// What an error of the driver's means.
+    pub fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => of_database(&**error),
+            // Half an answer is as good as none.
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Self::Lost
+            }
+            sqlx::Error::PoolTimedOut => Self::Exhausted,
+            sqlx::Error::AnyDriverError(inner) => {
+                inner.downcast_ref::<crate::Error>().map_or(Self::Refused, crate::Error::verdict)
+            }
+            _ => Self::Refused,
+        }
+    }
+
+    /// Whether the same work may succeed when it is run again from the start.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Lost | Self::Conflict)
+    }
+}
+
+/// The errors of the drivers are types of their own, each known to one dialect.
+fn of_database(error: &dyn sqlx::error::DatabaseError) -> Verdict {
+    use crate::dialect::Backend;
+    #[cfg(feature = "mysql")]
+    if error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().is_some() {
+        return sqlx::MySql::judge(error);
+    }
+    #[cfg(feature = "postgres")]
+    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        return sqlx::Postgres::judge(error);
+    }
+    #[cfg(feature = "sqlite")]
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        return sqlx::Sqlite::judge(error);
+    }
+    Verdict::Refused
+}

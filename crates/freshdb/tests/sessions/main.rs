@@ -1,0 +1,11 @@
+//! Sessions and transactions, each fact on each engine.
+
+#![expect(unreachable_pub, reason = "a test crate has no public interface")]
+
+#[macro_use(on_every_engine)]
+extern crate test_support;
+
+#[macro_use]
+mod harness;
+
+mod transactions;

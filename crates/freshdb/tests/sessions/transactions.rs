@@ -1,0 +1,145 @@
+//! What is stored, and what is not.
+
+use sqlx::{Connection as _, Row as _};
+use test_support::eventually;
+
+use crate::harness::{CLOSE, patient};
+
+const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(20))";
+const COUNT: &str = "SELECT COUNT(*) FROM items";
+
+with_every_driver! {
+    async fn a_transaction_is_stored_just_if_it_was_committed(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        let mut session = tx.commit().await.expect("it commits");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+        assert_eq!(count, 1);
+
+        let mut tx = session.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut tx).await.expect("a row");
+        let mut session = tx.rollback().await.expect("it rolls back");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+        assert_eq!(count, 1);
+        drop(session);
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (3, 'c')").execute(&mut tx).await.expect("a row");
+        drop(tx);
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&engine).await.expect("a count");
+        assert_eq!(count, 1);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    /// The locks of a transaction that was dropped are gone, though nobody has used its connection since.
+    async fn a_dropped_transaction_is_rolled_back_at_once(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        drop(tx);
+        eventually("no transaction is open", async || database.open_transactions().await == 0).await;
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    /// Begun with a statement of one's own, by text or on the driver's connection, it ends with the session all the same.
+    async fn a_transaction_begun_by_hand_does_not_outlive_its_session(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        for lent in [false, true] {
+            let mut session = engine.session().await.expect("a session");
+            let id = session.connection_id();
+            for sql in ["BEGIN", "INSERT INTO items VALUES (1, 'a')"] {
+                if lent {
+                    sqlx::raw_sql(sql).execute(&mut *session).await.expect("it is executed");
+                } else {
+                    sqlx::raw_sql(sql).execute(&mut session).await.expect("it is executed");
+                }
+            }
+            drop(session);
+            let mut session = engine.session().await.expect("a session");
+            assert_eq!(session.connection_id(), id, "the connection is kept");
+            let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+            assert_eq!(count, 0, "lent: {lent}");
+            sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut session).await.expect("a row");
+            drop(session);
+            database.execute("DELETE FROM items WHERE id = 2").await;
+        }
+        assert_eq!(engine.stats().cancellations, 0);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    async fn a_savepoint_is_undone_by_itself(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        let mut kept = tx.savepoint().await.expect("a savepoint");
+        sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut kept).await.expect("a row");
+        let mut undone = kept.savepoint().await.expect("a savepoint");
+        sqlx::query("INSERT INTO items VALUES (3, 'c')").execute(&mut undone).await.expect("a row");
+        undone.rollback().await.expect("it rolls back");
+        let mut dropped = kept.savepoint().await.expect("a savepoint");
+        sqlx::query("INSERT INTO items VALUES (4, 'd')").execute(&mut dropped).await.expect("a row");
+        drop(dropped);
+        kept.commit().await.expect("it commits");
+        let mut session = tx.commit().await.expect("it commits");
+        let rows = sqlx::query("SELECT name FROM items ORDER BY id").fetch_all(&mut session).await.expect("rows");
+        let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(names, ["a", "b"]);
+        drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [postgres]
+    /// PostgreSQL answers the COMMIT of a transaction that an error has aborted as if nothing had happened.
+    async fn a_transaction_that_the_database_has_undone_does_not_commit(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        sqlx::query("INSERT INTO items VALUES (1, 'b')").execute(&mut tx).await.expect_err("a duplicate");
+        let error = tx.commit().await.expect_err("it was undone");
+        assert!(error.is_aborted(), "{error:?}");
+
+        // A savepoint takes the error with it.
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        let mut attempt = tx.savepoint().await.expect("a savepoint");
+        sqlx::query("INSERT INTO items VALUES (1, 'b')").execute(&mut attempt).await.expect_err("a duplicate");
+        attempt.rollback().await.expect("it rolls back");
+        tx.commit().await.expect("it commits");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&engine).await.expect("a count");
+        assert_eq!(count, 1);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    /// The driver's own transaction on a session's connection is a transaction too.
+    async fn the_drivers_own_transaction_works_on_a_session(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut session = engine.session().await.expect("a session");
+        let mut driver = (*session).begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut *driver).await.expect("a row");
+        drop(driver);
+        drop(session);
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&engine).await.expect("a count");
+        assert_eq!(count, 0);
+        let tx = engine.begin().await.expect("a transaction, and not a savepoint of the driver's");
+        tx.commit().await.expect("it commits");
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
