@@ -11,6 +11,8 @@ use futures_util::stream::BoxStream;
 use sqlx::{Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::counters::Stats;
+#[cfg(feature = "sea-orm")]
+use crate::dialect::Begin;
 use crate::dialect::{Dialect, Item};
 use crate::error::{Error, Leaks};
 use crate::executor::Query;
@@ -112,8 +114,9 @@ impl<DB: Dialect> Engine<DB> {
         &self,
         statement: S,
     ) -> impl Future<Output = Result<Tx<DB>, Error>> + Send + use<DB, S> {
-        let (engine, place, statement) = (self.clone(), Location::caller(), statement.into_sql_str());
-        async move { engine.begin_as(place, Some(&statement)).await }
+        let (engine, place) = (self.clone(), Location::caller());
+        let beginning = Beginning::Statement(statement.into_sql_str());
+        async move { Ok(Tx::of(engine.begin_as(place, beginning).await?)) }
     }
 
     pub(crate) async fn session_at(&self, place: Place) -> Result<Session<DB>, Error> {
@@ -121,21 +124,26 @@ impl<DB: Dialect> Engine<DB> {
     }
 
     pub(crate) async fn begin_at(&self, place: Place) -> Result<Tx<DB>, Error> {
-        self.begin_as(place, None).await
+        Ok(Tx::of(self.begin_as(place, Beginning::Default).await?))
     }
 
-    async fn begin_as(&self, place: Place, statement: Option<&SqlStr>) -> Result<Tx<DB>, Error> {
+    pub(crate) async fn lease_at(&self, place: Place) -> Result<Lease<DB>, Error> {
+        self.0.acquire(place).await
+    }
+
+    pub(crate) async fn begin_as(&self, place: Place, beginning: Beginning) -> Result<Lease<DB>, Error> {
+        let (statement, is_to_write) = beginning.resolve::<DB>();
         // Before the connection: who waits for the right to write must not keep readers from theirs.
-        let mut writer = if statement.is_none() { self.0.writer().await? } else { None };
+        let mut writer = if is_to_write { self.0.writer().await? } else { None };
         let mut attempts = Attempts::new();
         loop {
             let mut lease = self.0.acquire(place).await?;
             lease.keep_writer(writer.take());
-            match lease.begin(statement.cloned()).await {
-                Ok(()) => return Ok(Tx::of(lease)),
+            match lease.begin(statement.clone()).await {
+                Ok(()) => return Ok(lease),
                 // Nothing was done yet that another connection could not do as well.
                 Err(error) if Verdict::of(&error) == Verdict::Lost && attempts.may_go_on(Verdict::Lost) => {
-                    self.0.counters.lost();
+                    self.met(Verdict::Lost);
                     writer = lease.take_writer();
                 }
                 Err(error) => return Err(Error::statement("begin a transaction", error)),
@@ -155,10 +163,12 @@ impl<DB: Dialect> Engine<DB> {
     #[track_caller]
     pub fn server(&self) -> impl Future<Output = Result<String, Error>> + Send + 'static + use<DB> {
         let (engine, place) = (self.clone(), Location::caller());
-        async move {
-            let mut session = engine.session_at(place).await?;
-            session.lease().server().await.map_err(|error| Error::statement("ask the server for its version", error))
-        }
+        async move { engine.server_at(place).await }
+    }
+
+    pub(crate) async fn server_at(&self, place: Place) -> Result<String, Error> {
+        let mut lease = self.lease_at(place).await?;
+        lease.server().await.map_err(|error| Error::statement("ask the server for its version", error))
     }
 
     /// Takes no new sessions, waits until those that are open have come back, and closes every connection.
@@ -208,7 +218,45 @@ impl<DB: Dialect> Engine<DB> {
     }
 }
 
+/// How a transaction begins.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// As the engine's do.
+    Default,
+    /// By a statement of the user's.
+    Statement(SqlStr),
+    /// With these properties.
+    #[cfg(feature = "sea-orm")]
+    With(Begin),
+}
+
+impl Beginning {
+    /// The statement, where it is not the driver's own, and whether to wait for the right to write.
+    fn resolve<DB: Dialect>(self) -> (Option<SqlStr>, bool) {
+        match self {
+            Self::Default => (DB::begin_statement(), true),
+            Self::Statement(statement) => (Some(statement), false),
+            #[cfg(feature = "sea-orm")]
+            Self::With(begin) => DB::begin_with(&begin),
+        }
+    }
+}
+
 impl<DB: Dialect> Lease<DB> {
+    /// Begins a transaction on a connection that is checked out already, or a savepoint in the one that is open.
+    pub(crate) async fn begin_transaction(&mut self, beginning: Beginning) -> Result<(), Error> {
+        let mut statement = None;
+        if !self.is_in_transaction() {
+            let is_to_write;
+            (statement, is_to_write) = beginning.resolve::<DB>();
+            if is_to_write {
+                let writer = self.pool().writer().await?;
+                self.keep_writer(writer);
+            }
+        }
+        self.begin(statement).await.map_err(|error| Error::statement("begin a transaction", error))
+    }
+
     async fn server(&mut self) -> Result<String, sqlx::Error> {
         let (connection, watch) = self.watched()?;
         watch.whole::<DB, _>(crate::conduct::Conduct::Clean, DB::server(connection)).await

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::conduct::{Conduct, Last, OpenTransaction, Watch};
 use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot};
-use crate::registry::{Place, Use};
+use crate::registry::{Label, Place, Use};
 use crate::runtime::within;
 
 /// A connection that lives, and what is known of it.
@@ -61,6 +61,10 @@ impl<DB: Backend> Lease<DB> {
         self.place
     }
 
+    pub(crate) fn label(&self, label: Label) {
+        self.pool().sessions.label(self.key, label);
+    }
+
     pub(crate) fn id(&self) -> Option<u64> {
         self.live.as_ref().and_then(|live| live.id)
     }
@@ -107,12 +111,15 @@ impl<DB: Backend> Lease<DB> {
         let outermost = self.transaction.is_none();
         self.transaction.get_or_insert_default();
         let (connection, watch) = self.watched()?;
-        let statement = statement.or_else(|| if outermost { DB::begin_statement() } else { None });
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
         if outermost {
             self.pool().sessions.used_for(self.key, Use::Transaction);
         }
         Ok(())
+    }
+
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some()
     }
 
     /// Commits the innermost transaction or savepoint.
@@ -142,6 +149,11 @@ impl<DB: Backend> Lease<DB> {
                 open.ended_by = None;
             }
         }
+    }
+
+    /// Does at once what [`Self::roll_back_later`] has left for later.
+    pub(crate) async fn flush(&mut self) -> Result<(), sqlx::Error> {
+        self.end_innermost(async |connection| sqlx::Connection::ping(connection).await).await
     }
 
     async fn end_innermost(

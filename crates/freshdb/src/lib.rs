@@ -6,6 +6,8 @@ compile_error!(
      as in `freshdb = { version = \"0.1\", features = [\"postgres\"] }`"
 );
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod conduct;
 mod counters;
 mod dialect;
@@ -14,6 +16,8 @@ mod error;
 mod executor;
 mod lease;
 mod options;
+#[cfg(feature = "sea-orm")]
+mod orm;
 mod pool;
 mod registry;
 mod retry;
@@ -36,6 +40,8 @@ pub use engine::PgEngine;
 pub use engine::SqliteEngine;
 pub use error::{Error, Leaks};
 pub use options::EngineOptions;
+#[cfg(feature = "sea-orm")]
+pub use orm::{OrmEngine, OrmSession, OrmTx};
 pub use registry::{OpenSession, Use};
 pub use retry::HasVerdict;
 pub use session::Session;

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::conduct::Last;
 
 /// The place in the caller's source where a session was opened.
 pub(crate) type Place = &'static Location<'static>;
+
+/// What a session was opened for, in the user's words.
+pub(crate) type Label = Arc<dyn fmt::Display + Send + Sync>;
 
 /// What a session is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +43,20 @@ struct Entries {
     open: BTreeMap<u64, Entry>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) place: Place,
     pub(crate) since: Instant,
     pub(crate) used_for: Use,
     pub(crate) id: Option<u64>,
     pub(crate) last: Last,
+    pub(crate) label: Option<Label>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", OpenSession::of(self))
+    }
 }
 
 impl Registry {
@@ -55,13 +65,19 @@ impl Registry {
         let mut entries = self.entries();
         let key = entries.next;
         entries.next += 1;
-        entries.open.insert(key, Entry { place, since: Instant::now(), used_for: Use::Session, id, last });
+        entries.open.insert(key, Entry { place, since: Instant::now(), used_for: Use::Session, id, last, label: None });
         key
     }
 
     pub(crate) fn used_for(&self, key: u64, used_for: Use) {
         if let Some(entry) = self.entries().open.get_mut(&key) {
             entry.used_for = used_for;
+        }
+    }
+
+    pub(crate) fn label(&self, key: u64, label: Label) {
+        if let Some(entry) = self.entries().open.get_mut(&key) {
+            entry.label = Some(label);
         }
     }
 
@@ -92,6 +108,7 @@ pub struct OpenSession {
     pub(crate) connection_id: Option<u64>,
     pub(crate) state: Option<String>,
     pub(crate) last_statement: Option<String>,
+    pub(crate) label: Option<String>,
 }
 
 impl OpenSession {
@@ -103,12 +120,18 @@ impl OpenSession {
             connection_id: entry.id,
             state: None,
             last_statement: entry.last.get().map(|sql| sql.as_str().to_owned()),
+            label: entry.label.as_ref().map(ToString::to_string),
         }
     }
 
     /// Where it was opened: the call of `session()` or `begin()` in your source.
     pub fn place(&self) -> &'static Location<'static> {
         self.place
+    }
+
+    /// What it was opened for, where that was said: a handler's argument says which request it is, as `GET /api/tag`.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
     }
 
     /// For how long it has been open.
@@ -146,7 +169,9 @@ impl fmt::Display for OpenSession {
         }
         let state = self.state.as_deref().map(|state| format!("{state}, ")).unwrap_or_default();
         writeln!(formatter, ": {state}open for {}", seconds(self.open_for))?;
-        writeln!(formatter, "    opened at {}:{}:{}", self.place.file(), self.place.line(), self.place.column())?;
+        let label = self.label.as_deref().map(|label| format!(" for {label}")).unwrap_or_default();
+        let place = self.place;
+        writeln!(formatter, "    opened{label} at {}:{}:{}", place.file(), place.line(), place.column())?;
         write!(formatter, "    last statement: {}", self.last_statement.as_deref().map_or("unknown".into(), one_line))
     }
 }

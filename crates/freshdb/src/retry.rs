@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::dialect::Dialect;
-use crate::engine::Engine;
+use crate::error::Error;
 use crate::runtime::sleep;
 use crate::verdict::Verdict;
 
@@ -22,6 +21,41 @@ impl HasVerdict for crate::Error {
 impl HasVerdict for sqlx::Error {
     fn verdict(&self) -> Verdict {
         Verdict::of(self)
+    }
+}
+
+/// Runs `work` on `first`, and where it may succeed then, on another, until it does or was run often enough.
+pub(crate) async fn run<S, T, E, Another, Work>(
+    first: S,
+    mut another: impl FnMut() -> Another,
+    met: impl Fn(Verdict),
+    mut work: impl FnMut(S) -> Work,
+) -> Result<T, E>
+where
+    Another: Future<Output = Result<S, Error>>,
+    Work: Future<Output = Result<T, E>>,
+    E: From<Error> + HasVerdict,
+{
+    let mut attempts = Attempts::new();
+    let mut next = Ok(first);
+    loop {
+        let error = match next {
+            Ok(session) => match work(session).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            },
+            Err(error) => E::from(error),
+        };
+        let verdict = error.verdict();
+        met(verdict);
+        if !attempts.may_go_on(verdict) {
+            return Err(error);
+        }
+        if verdict == Verdict::Conflict {
+            sleep(attempts.pause()).await;
+        }
+        tracing::debug!(?verdict, attempt = attempts.0, "running work again");
+        next = another().await;
     }
 }
 
@@ -50,19 +84,6 @@ impl Attempts {
         let may = self.0 < most;
         self.0 += 1;
         may
-    }
-
-    /// As [`Self::may_go_on`], and waits until it is time.
-    pub(crate) async fn go_on<DB: Dialect>(&mut self, engine: &Engine<DB>, verdict: Verdict) -> bool {
-        engine.met(verdict);
-        if !self.may_go_on(verdict) {
-            return false;
-        }
-        if verdict == Verdict::Conflict {
-            sleep(self.pause()).await;
-        }
-        tracing::debug!(?verdict, attempt = self.0, "running work again");
-        true
     }
 
     /// Random, so that those who met do not meet again, and longer each time.

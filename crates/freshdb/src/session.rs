@@ -4,14 +4,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 
-use sqlx::{SqlSafeStr, SqlStr};
+use sqlx::SqlSafeStr;
 
 use crate::dialect::Dialect;
-use crate::engine::Engine;
+use crate::engine::{Beginning, Engine};
 use crate::error::Error;
 use crate::executor::executes;
 use crate::lease::Lease;
-use crate::retry::{Attempts, HasVerdict};
+use crate::retry::{self, HasVerdict};
 use crate::tx::Tx;
 
 #[doc = include_str!("docs/session.md")]
@@ -39,10 +39,9 @@ impl<DB: Dialect> Session<DB> {
     ///
     /// Safe: dropped, there is no transaction. The connection is ended on the server.
     pub async fn begin(self) -> Result<Tx<DB>, Error> {
-        let writer = self.lease.pool().writer().await?;
         let mut lease = self.lease;
-        lease.keep_writer(writer);
-        begin(lease, None).await
+        lease.begin_transaction(Beginning::Default).await?;
+        Ok(Tx::of(lease))
     }
 
     /// As [`Self::begin`], with a statement of your own, such as `BEGIN ISOLATION LEVEL SERIALIZABLE`. It waits in no queue.
@@ -55,8 +54,9 @@ impl<DB: Dialect> Session<DB> {
     ///
     /// As [`Self::begin`].
     pub async fn begin_with(self, statement: impl SqlSafeStr) -> Result<Tx<DB>, Error> {
-        let statement = statement.into_sql_str();
-        begin(self.lease, Some(statement)).await
+        let mut lease = self.lease;
+        lease.begin_transaction(Beginning::Statement(statement.into_sql_str())).await?;
+        Ok(Tx::of(lease))
     }
 
     /// Runs `work`, which only reads, and runs it again on another session where the connection turns out dead.
@@ -68,32 +68,23 @@ impl<DB: Dialect> Session<DB> {
     /// # Cancellation
     ///
     /// As that of `work`.
-    pub async fn run<T, E, Work>(self, mut work: impl FnMut(Self) -> Work) -> Result<T, E>
+    pub async fn run<T, E, Work>(self, work: impl FnMut(Self) -> Work) -> Result<T, E>
     where
         Work: Future<Output = Result<T, E>>,
         E: From<Error> + HasVerdict,
     {
         let (engine, place) = (self.engine(), self.lease.place());
-        let mut attempts = Attempts::new();
-        let mut next = Ok(self);
-        loop {
-            let error = match next {
-                Ok(session) => match work(session).await {
-                    Ok(value) => return Ok(value),
-                    Err(error) => error,
-                },
-                Err(error) => E::from(error),
-            };
-            if !attempts.go_on(&engine, error.verdict()).await {
-                return Err(error);
-            }
-            next = engine.session_at(place).await;
-        }
+        retry::run(self, || engine.session_at(place), |verdict| engine.met(verdict), work).await
     }
 
     /// How the server calls this connection: `CONNECTION_ID()`, `pg_backend_pid()`. An embedded database has no server.
     pub fn connection_id(&self) -> Option<u64> {
         self.lease.id()
+    }
+
+    /// Says what it is for: reports of sessions that are open say so too.
+    pub fn label(&self, label: impl std::fmt::Display + Send + Sync + 'static) {
+        self.lease.label(std::sync::Arc::new(label));
     }
 
     /// Where it was opened.
@@ -104,13 +95,6 @@ impl<DB: Dialect> Session<DB> {
     /// The engine that it comes from.
     pub fn engine(&self) -> Engine<DB> {
         Engine::of(self.lease.pool().clone())
-    }
-}
-
-async fn begin<DB: Dialect>(mut lease: Lease<DB>, statement: Option<SqlStr>) -> Result<Tx<DB>, Error> {
-    match lease.begin(statement).await {
-        Ok(()) => Ok(Tx::of(lease)),
-        Err(error) => Err(Error::statement("begin a transaction", error)),
     }
 }
 

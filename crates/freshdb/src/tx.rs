@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::executor::executes;
 use crate::lease::Lease;
-use crate::retry::{Attempts, HasVerdict};
+use crate::retry::{self, HasVerdict};
 use crate::session::Session;
 
 #[doc = include_str!("docs/tx.md")]
@@ -87,32 +87,23 @@ impl<DB: Dialect> Tx<DB> {
     /// # Cancellation
     ///
     /// Safe: dropped before the COMMIT is sent, nothing is stored.
-    pub async fn run<T, E, Work>(self, mut work: impl FnMut(Self) -> Work) -> Result<T, E>
+    pub async fn run<T, E, Work>(self, work: impl FnMut(Self) -> Work) -> Result<T, E>
     where
         Work: Future<Output = Result<T, E>>,
         E: From<Error> + HasVerdict,
     {
         let (engine, place) = (self.engine(), self.lease.place());
-        let mut attempts = Attempts::new();
-        let mut next = Ok(self);
-        loop {
-            let error = match next {
-                Ok(tx) => match work(tx).await {
-                    Ok(value) => return Ok(value),
-                    Err(error) => error,
-                },
-                Err(error) => E::from(error),
-            };
-            if !attempts.go_on(&engine, error.verdict()).await {
-                return Err(error);
-            }
-            next = engine.begin_at(place).await;
-        }
+        retry::run(self, || engine.begin_at(place), |verdict| engine.met(verdict), work).await
     }
 
     /// How the server calls this connection: `CONNECTION_ID()`, `pg_backend_pid()`. An embedded database has no server.
     pub fn connection_id(&self) -> Option<u64> {
         self.lease.id()
+    }
+
+    /// Says what it is for: reports of sessions that are open say so too.
+    pub fn label(&self, label: impl std::fmt::Display + Send + Sync + 'static) {
+        self.lease.label(std::sync::Arc::new(label));
     }
 
     /// Where it was opened.

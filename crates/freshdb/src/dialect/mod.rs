@@ -72,6 +72,10 @@ pub trait Backend: sqlx::Database {
         None
     }
 
+    /// The statement with which a transaction of these properties begins, and whether it may write where that is limited.
+    #[cfg(feature = "sea-orm")]
+    fn begin_with(begin: &Begin) -> (Option<SqlStr>, bool);
+
     /// Ends the session of this number, and what it is executing. One that is gone already is no error.
     fn cancel(connection: &mut Self::Connection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
@@ -108,6 +112,28 @@ pub trait Backend: sqlx::Database {
         connection: &mut Self::Connection,
         sql: SqlStr,
     ) -> BoxFuture<'_, Result<sqlx::Describe<Self>, sqlx::Error>>;
+}
+
+/// What a transaction is to be like.
+#[cfg(feature = "sea-orm")]
+#[derive(Clone, Debug, Default)]
+pub struct Begin {
+    /// Such as `READ COMMITTED`.
+    pub(crate) isolation: Option<String>,
+    pub(crate) read_only: Option<bool>,
+    /// SQLite's: `DEFERRED`, `IMMEDIATE` or `EXCLUSIVE`.
+    pub(crate) mode: Option<&'static str>,
+}
+
+#[cfg(feature = "sea-orm")]
+impl Begin {
+    /// As the SQL standard has it: `ISOLATION LEVEL SERIALIZABLE, READ ONLY`.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    fn characteristics(&self) -> String {
+        let isolation = self.isolation.as_ref().map(|level| format!("ISOLATION LEVEL {level}"));
+        let access = self.read_only.map(|read_only| if read_only { "READ ONLY" } else { "READ WRITE" }.to_owned());
+        isolation.into_iter().chain(access).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// How long a database lives.

@@ -63,6 +63,17 @@ impl Backend for MySql {
         })
     }
 
+    /// The isolation level can be set just before: for the next transaction alone.
+    #[cfg(feature = "sea-orm")]
+    fn begin_with(begin: &super::Begin) -> (Option<sqlx::SqlStr>, bool) {
+        let characteristics = begin.characteristics();
+        if characteristics.is_empty() {
+            return (None, true);
+        }
+        let statement = AssertSqlSafe(format!("SET TRANSACTION {characteristics}; BEGIN"));
+        (Some(sqlx::SqlSafeStr::into_sql_str(statement)), true)
+    }
+
     /// KILL and not KILL QUERY: a statement that has not begun yet when the word arrives is ended too, and so is the
     /// transaction: <https://dev.mysql.com/doc/refman/9.7/en/kill.html>. 1094: there is no such session any more.
     fn cancel(connection: &mut MySqlConnection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>> {

@@ -62,6 +62,12 @@ impl Backend for Postgres {
         })
     }
 
+    #[cfg(feature = "sea-orm")]
+    fn begin_with(begin: &super::Begin) -> (Option<sqlx::SqlStr>, bool) {
+        let statement = AssertSqlSafe(format!("BEGIN {}", begin.characteristics()));
+        (Some(sqlx::SqlSafeStr::into_sql_str(statement)), true)
+    }
+
     /// Terminates and does not only cancel: a statement that has not begun yet when the word arrives is ended too, and so
     /// is the transaction: <https://www.postgresql.org/docs/15/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>.
     fn cancel(connection: &mut PgConnection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>> {

@@ -77,6 +77,16 @@ impl Backend for Sqlite {
         Some("BEGIN IMMEDIATE".into_sql_str())
     }
 
+    /// Every transaction is serializable. One that only reads waits for nobody.
+    #[cfg(feature = "sea-orm")]
+    fn begin_with(begin: &super::Begin) -> (Option<SqlStr>, bool) {
+        match (begin.mode, begin.read_only) {
+            (Some("DEFERRED"), _) | (None, Some(true)) => (Some("BEGIN DEFERRED".into_sql_str()), false),
+            (Some("EXCLUSIVE"), _) => (Some("BEGIN EXCLUSIVE".into_sql_str()), true),
+            _ => (Self::begin_statement(), true),
+        }
+    }
+
     /// No server, no sessions: [`Interrupt`] stops a statement.
     fn cancel(_connection: &mut SqliteConnection, _id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         Box::pin(async { Ok(()) })

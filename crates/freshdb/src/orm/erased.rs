@@ -1,0 +1,216 @@
+//! Engines and sessions whose database is known when the program runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use sea_orm::{DbBackend, ExecResult, QueryResult, Statement};
+use sea_query_sqlx::SqlxValues;
+use sqlx::{AssertSqlSafe, Either, IntoArguments};
+
+use crate::counters::Stats;
+use crate::dialect::{Backend, Begin};
+use crate::engine::{Beginning, Engine};
+use crate::error::{Error, Leaks};
+use crate::executor::Query;
+use crate::lease::Lease;
+use crate::registry::{Label, OpenSession, Place};
+use crate::verdict::Verdict;
+
+/// A database that SeaORM knows.
+pub(crate) trait OrmBackend: Backend {
+    const BACKEND: DbBackend;
+}
+
+#[cfg(feature = "mysql")]
+impl OrmBackend for sqlx::MySql {
+    const BACKEND: DbBackend = DbBackend::MySql;
+}
+
+#[cfg(feature = "postgres")]
+impl OrmBackend for sqlx::Postgres {
+    const BACKEND: DbBackend = DbBackend::Postgres;
+}
+
+#[cfg(feature = "sqlite")]
+impl OrmBackend for sqlx::Sqlite {
+    const BACKEND: DbBackend = DbBackend::Sqlite;
+}
+
+/// An engine on one of the databases.
+pub(crate) trait ErasedEngine: fmt::Debug + Send + Sync {
+    fn backend(&self) -> DbBackend;
+    fn session(&self, place: Place) -> BoxFuture<'_, Result<Arc<Shared>, Error>>;
+    fn begin(&self, place: Place, begin: Option<Begin>) -> BoxFuture<'_, Result<Arc<Shared>, Error>>;
+    fn server(&self, place: Place) -> BoxFuture<'_, Result<String, Error>>;
+    fn close(&self, limit: Duration) -> BoxFuture<'_, Result<(), Leaks>>;
+    fn stats(&self) -> Stats;
+    fn open_sessions(&self) -> Vec<OpenSession>;
+    fn target(&self) -> &str;
+    fn met(&self, verdict: Verdict);
+}
+
+/// A session on one of the databases, which SeaORM's traits use by shared reference: one statement at a time.
+pub(crate) struct Shared<L: ?Sized = dyn ErasedLease> {
+    pub(crate) engine: Arc<dyn ErasedEngine>,
+    pub(crate) place: Place,
+    pub(crate) lease: tokio::sync::Mutex<L>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.lease.try_lock() {
+            Ok(lease) => fmt::Debug::fmt(&*lease, formatter),
+            Err(_) => write!(formatter, "Lease {{ opened_at: {}, at work }}", self.place),
+        }
+    }
+}
+
+pub(crate) trait ErasedLease: fmt::Debug + Send {
+    fn execute(&mut self, statement: Statement) -> BoxFuture<'_, Result<ExecResult, sqlx::Error>>;
+    fn execute_unprepared(&mut self, sql: String) -> BoxFuture<'_, Result<ExecResult, sqlx::Error>>;
+    fn query_one(&mut self, statement: Statement) -> BoxFuture<'_, Result<Option<QueryResult>, sqlx::Error>>;
+    fn query_all(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<QueryResult>, sqlx::Error>>;
+    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<(), Error>>;
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+    fn roll_back_later(&mut self);
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+    fn connection_id(&self) -> Option<u64>;
+    fn label(&self, label: Label);
+}
+
+impl<DB> ErasedEngine for Engine<DB>
+where
+    DB: OrmBackend,
+    Lease<DB>: ErasedLease,
+{
+    fn backend(&self) -> DbBackend {
+        DB::BACKEND
+    }
+
+    fn session(&self, place: Place) -> BoxFuture<'_, Result<Arc<Shared>, Error>> {
+        Box::pin(async move { Ok(share(self, self.lease_at(place).await?)) })
+    }
+
+    fn begin(&self, place: Place, begin: Option<Begin>) -> BoxFuture<'_, Result<Arc<Shared>, Error>> {
+        let beginning = begin.map_or(Beginning::Default, Beginning::With);
+        Box::pin(async move { Ok(share(self, self.begin_as(place, beginning).await?)) })
+    }
+
+    fn server(&self, place: Place) -> BoxFuture<'_, Result<String, Error>> {
+        Box::pin(self.server_at(place))
+    }
+
+    fn close(&self, limit: Duration) -> BoxFuture<'_, Result<(), Leaks>> {
+        Box::pin(self.close(limit))
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn open_sessions(&self) -> Vec<OpenSession> {
+        self.open_sessions()
+    }
+
+    fn target(&self) -> &str {
+        self.target()
+    }
+
+    fn met(&self, verdict: Verdict) {
+        self.met(verdict);
+    }
+}
+
+fn share<DB>(engine: &Engine<DB>, lease: Lease<DB>) -> Arc<Shared>
+where
+    DB: OrmBackend,
+    Lease<DB>: ErasedLease,
+{
+    let place = lease.place();
+    Arc::new(Shared { engine: Arc::new(engine.clone()), place, lease: tokio::sync::Mutex::new(lease) })
+}
+
+impl<DB> ErasedLease for Lease<DB>
+where
+    DB: OrmBackend,
+    SqlxValues: IntoArguments<DB>,
+    ExecResult: From<DB::QueryResult>,
+    QueryResult: From<DB::Row>,
+{
+    fn execute(&mut self, statement: Statement) -> BoxFuture<'_, Result<ExecResult, sqlx::Error>> {
+        let done = self.fetch_many(query(statement)).try_filter_map(result_of);
+        Box::pin(async move { Ok(done.try_collect::<DB::QueryResult>().await?.into()) })
+    }
+
+    fn execute_unprepared(&mut self, sql: String) -> BoxFuture<'_, Result<ExecResult, sqlx::Error>> {
+        let done = self.fetch_many(Query::of(AssertSqlSafe(sql))).try_filter_map(result_of);
+        Box::pin(async move { Ok(done.try_collect::<DB::QueryResult>().await?.into()) })
+    }
+
+    fn query_one(&mut self, statement: Statement) -> BoxFuture<'_, Result<Option<QueryResult>, sqlx::Error>> {
+        let row = self.fetch_optional(query(statement));
+        Box::pin(async move { Ok(row.await?.map(QueryResult::from)) })
+    }
+
+    fn query_all(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<QueryResult>, sqlx::Error>> {
+        let mut items = self.fetch_many(query(statement));
+        Box::pin(async move {
+            let mut rows = Vec::new();
+            while let Some(item) = items.try_next().await? {
+                if let Either::Right(row) = item {
+                    rows.push(row.into());
+                }
+            }
+            Ok(rows)
+        })
+    }
+
+    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<(), Error>> {
+        let beginning = begin.map_or(Beginning::Default, Beginning::With);
+        Box::pin(self.begin_transaction(beginning))
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.commit().await.map_err(|error| Error::statement("commit a transaction", error)) })
+    }
+
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(
+            async move { self.roll_back().await.map_err(|error| Error::statement("roll a transaction back", error)) },
+        )
+    }
+
+    fn roll_back_later(&mut self) {
+        self.roll_back_later();
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.flush().await.map_err(|error| Error::statement("roll a transaction back", error)) })
+    }
+
+    fn connection_id(&self) -> Option<u64> {
+        self.id()
+    }
+
+    fn label(&self, label: Label) {
+        self.label(label);
+    }
+}
+
+async fn result_of<R, T>(item: Either<R, T>) -> Result<Option<R>, sqlx::Error> {
+    Ok(item.left())
+}
+
+/// The text, which SeaORM has built and which holds no value, and the values.
+fn query<DB>(statement: Statement) -> Query<DB>
+where
+    DB: sqlx::Database,
+    SqlxValues: IntoArguments<DB>,
+{
+    let values = statement.values.unwrap_or_else(|| sea_orm::Values(Vec::new()));
+    Query::of(sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values)))
+}

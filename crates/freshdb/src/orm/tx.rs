@@ -1,0 +1,149 @@
+//! A transaction for SeaORM.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use sea_orm::{DbBackend, DbErr};
+
+use super::engine::OrmEngine;
+use super::erased::Shared;
+use crate::dialect::Begin;
+use crate::error::Error;
+use crate::retry::{self, HasVerdict};
+use crate::runtime;
+
+/// A transaction, for SeaORM: everything that takes a `ConnectionTrait` or a `TransactionTrait` takes it. A transaction
+/// inside of it is a savepoint.
+///
+/// It commits only by [`OrmTx::commit`]. Dropped, wherever and however, it is rolled back at once.
+#[derive(Debug)]
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct OrmTx {
+    shared: Arc<Shared>,
+    open: bool,
+}
+
+impl OrmTx {
+    pub(crate) fn outermost(shared: Arc<Shared>) -> Self {
+        Self { shared, open: true }
+    }
+
+    /// A transaction on a session, or a savepoint in one that is open on it.
+    pub(crate) async fn begin_on(shared: &Arc<Shared>, begin: Option<Begin>) -> Result<Self, Error> {
+        shared.lease.lock().await.begin(begin).await?;
+        Ok(Self { shared: shared.clone(), open: true })
+    }
+
+    pub(crate) async fn begin_inner(&self, begin: Option<Begin>) -> Result<Self, Error> {
+        Self::begin_on(&self.shared, begin).await
+    }
+
+    /// Commits. What was begun inside of it must have ended before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tx::commit`](crate::Tx::commit).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped before its end, the transaction is either committed or rolled back.
+    pub async fn commit(mut self) -> Result<(), DbErr> {
+        self.shared.lease.lock().await.commit().await?;
+        self.open = false;
+        Ok(())
+    }
+
+    /// Rolls back.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost. The transaction is rolled back in any case.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped before its end, the transaction is rolled back all the same.
+    pub async fn rollback(mut self) -> Result<(), DbErr> {
+        self.shared.lease.lock().await.roll_back().await?;
+        self.open = false;
+        Ok(())
+    }
+
+    /// Runs `work`, which commits the transaction that it is given, and runs it again from the start where that may
+    /// succeed: see [`Tx::run`](crate::Tx::run).
+    ///
+    /// # Errors
+    ///
+    /// What `work` gave the last time; or no transaction could begin.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped before the COMMIT is sent, nothing is stored.
+    pub async fn run<T, E, Work>(self, work: impl FnMut(Self) -> Work) -> Result<T, E>
+    where
+        Work: Future<Output = Result<T, E>>,
+        E: From<Error> + HasVerdict,
+    {
+        let (engine, place) = (self.engine(), self.shared.place);
+        let met = self.shared.engine.clone();
+        retry::run(self, || engine.begin_at(place, None), |verdict| met.met(verdict), work).await
+    }
+
+    /// The database for which SeaORM builds statements.
+    pub fn backend(&self) -> DbBackend {
+        self.shared.engine.backend()
+    }
+
+    /// Says what it is for: reports of sessions that are open say so too.
+    pub fn label(&self, label: impl std::fmt::Display + Send + Sync + 'static) {
+        // Nobody else can be at work on it when it is new; later the label is not worth waiting for.
+        if let Ok(lease) = self.shared.lease.try_lock() {
+            lease.label(Arc::new(label));
+        }
+    }
+
+    /// Where its session was opened.
+    pub fn place(&self) -> &'static Location<'static> {
+        self.shared.place
+    }
+
+    /// How the server calls this connection; none on an embedded database.
+    pub async fn connection_id(&self) -> Option<u64> {
+        self.shared.lease.lock().await.connection_id()
+    }
+
+    /// The engine that it comes from.
+    pub fn engine(&self) -> OrmEngine {
+        OrmEngine::of(self.shared.engine.clone())
+    }
+
+    #[expect(clippy::unused_async, reason = "an engine's takes a session first")]
+    pub(crate) async fn shared(&self) -> Result<&Shared, Error> {
+        Ok(&self.shared)
+    }
+}
+
+impl Drop for OrmTx {
+    fn drop(&mut self) {
+        // The last of those that have the session takes it back to the engine, which rolls back.
+        if !self.open || Arc::strong_count(&self.shared) == 1 {
+            return;
+        }
+        // Before the next statement on the session; and at once, for whoever waits for its locks.
+        let begun = self.shared.lease.try_lock().map(|mut lease| lease.roll_back_later());
+        let shared = self.shared.clone();
+        let ended = async move {
+            let mut lease = shared.lease.lock().await;
+            let ended = match begun {
+                Ok(()) => lease.flush().await,
+                Err(_at_work) => lease.roll_back().await,
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a dropped transaction was not rolled back in order");
+            }
+        };
+        match runtime::of_process() {
+            Ok(process) => drop(process.spawn(ended)),
+            Err(error) => tracing::warn!(%error, "a dropped transaction is open until its session ends"),
+        }
+    }
+}
