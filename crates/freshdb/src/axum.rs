@@ -109,9 +109,14 @@ impl IntoResponse for SessionRejection {
 }
 
 /// A session or transaction that comes from an engine in a router's state.
+///
+/// Implement it for a type of your own around one of freshdb's, to answer in your own words where there is none.
 pub trait FromEngine<S>: Sized {
+    /// The answer where there is none.
+    type Rejection: IntoResponse;
+
     /// Takes one, for a request.
-    fn from_engine(state: &S, request: RequestLine) -> impl Future<Output = Result<Self, SessionRejection>> + Send;
+    fn from_engine(state: &S, request: RequestLine) -> impl Future<Output = Result<Self, Self::Rejection>> + Send;
 }
 
 /// What a request asks for, such as `GET /api/tag`: reports of sessions that are open name it.
@@ -122,7 +127,8 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    fn of(parts: &Parts) -> Self {
+    /// Of a request.
+    pub fn of(parts: &Parts) -> Self {
         Self { method: parts.method.clone(), uri: parts.uri.clone() }
     }
 }
@@ -140,6 +146,8 @@ where
     S: Send + Sync,
     Engine<DB>: FromRef<S>,
 {
+    type Rejection = SessionRejection;
+
     async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
         let session = Engine::from_ref(state).session().await?;
         session.label(request);
@@ -153,6 +161,8 @@ where
     S: Send + Sync,
     Engine<DB>: FromRef<S>,
 {
+    type Rejection = SessionRejection;
+
     async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
         let tx = Engine::from_ref(state).begin().await?;
         tx.label(request);
@@ -166,6 +176,8 @@ where
     S: Send + Sync,
     crate::OrmEngine: FromRef<S>,
 {
+    type Rejection = SessionRejection;
+
     async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
         let session = crate::OrmEngine::from_ref(state).session().await?;
         session.label(request);
@@ -179,6 +191,8 @@ where
     S: Send + Sync,
     crate::OrmEngine: FromRef<S>,
 {
+    type Rejection = SessionRejection;
+
     async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
         let tx = crate::OrmEngine::from_ref(state).begin().await?;
         tx.label(request);
@@ -192,7 +206,7 @@ macro_rules! extracts {
         impl<S $(, $generic: Dialect)?> FromRequestParts<S> for $extracted
         where
             S: Send + Sync,
-            Self: FromEngine<S>,
+            Self: FromEngine<S, Rejection = SessionRejection>,
         {
             type Rejection = SessionRejection;
 

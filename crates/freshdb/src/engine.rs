@@ -212,7 +212,7 @@ impl<DB: Dialect> Engine<DB> {
         self.0.sessions.list().iter().map(OpenSession::of).collect()
     }
 
-    /// The database's URL, without its password and parameters.
+    /// Where the database is: a URL without its password and parameters.
     pub fn target(&self) -> &str {
         &self.0.settings.target
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use url::Url;
 
 use crate::dialect::{Backend, ConnectOptions, Dialect};
 use crate::engine::Engine;
@@ -49,7 +48,7 @@ pub(crate) struct Settings {
     pub(crate) max_lifetime: Duration,
     /// Executed on each new connection.
     pub(crate) statements: String,
-    /// The URL, as it is shown.
+    /// Where the database is, as people are told.
     pub(crate) target: String,
 }
 
@@ -144,8 +143,7 @@ impl EngineOptions {
             // The URL is not repeated: it may hold a password.
             Error::options(format!("the database URL is not one of {}", DB::TITLE), Some(error))
         })?;
-        let target = shown(url);
-        self.lazy_at(options, target)
+        self.lazy_with(options)
     }
 
     /// Makes an engine out of the driver's own options, that connects when it is first used. Needs no runtime.
@@ -154,8 +152,7 @@ impl EngineOptions {
     ///
     /// If the options cannot be kept.
     pub fn lazy_with<DB: Dialect>(self, options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
-        let target = shown(options.to_url_lossy().as_str());
-        self.lazy_at(options, target)
+        self.lazy_at::<DB>(options)
     }
 
     /// Makes an engine, and a first connection, so that what is wrong is said here.
@@ -173,7 +170,7 @@ impl EngineOptions {
         Ok(engine)
     }
 
-    fn lazy_at<DB: Backend>(self, mut options: ConnectOptions<DB>, target: String) -> Result<Engine<DB>, Error> {
+    fn lazy_at<DB: Backend>(self, mut options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
         // Always: it tells the time, and an engine that has one must not find out later that there is none.
         let process = runtime::of_process().map_err(|error| {
             Error::options("the system has no threads for the engine's runtime", Some(error.into()))
@@ -197,38 +194,9 @@ impl EngineOptions {
             idle_timeout: self.idle_timeout,
             max_lifetime: self.max_lifetime,
             statements: statements.join("; "),
-            target,
+            target: DB::target(&options),
         };
         let home = self.runtime.unwrap_or_else(|| process.clone());
         Ok(Engine::of(Pool::new(options, settings, home)))
-    }
-}
-
-/// A URL without its secrets.
-fn shown(url: &str) -> String {
-    let Ok(mut shown) = Url::parse(url) else { return "a database".into() };
-    // Refused only for a URL without a host, which then has no password either.
-    if shown.password().is_some() && shown.set_password(Some("***")).is_err() {
-        return format!("{}://***", shown.scheme());
-    }
-    if shown.host().is_none() {
-        return if shown.scheme() == "sqlite" { url.to_owned() } else { format!("{}:***", shown.scheme()) };
-    }
-    // A password may come as a parameter too, and so may the name of a key's file. Both are nobody's business.
-    shown.set_query(None);
-    shown.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-
-    #[test]
-    fn a_url_is_shown_without_its_secrets() {
-        assert_eq!(shown("mysql://u:se%40cret@db:3306/tags"), "mysql://u:***@db:3306/tags");
-        assert_eq!(shown("postgres://db/tags?user=u&password=secret"), "postgres://db/tags");
-        assert_eq!(shown("sqlite://data/tags.db"), "sqlite://data/tags.db");
-        assert_eq!(shown("sqlite::memory:"), "sqlite::memory:");
-        assert_eq!(shown("u:secret@db"), "u:***");
     }
 }

@@ -129,6 +129,9 @@ impl Failure {
     }
 }
 
+/// How long the database's connections may take to close.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// Carries out a command line.
 ///
 /// # Errors
@@ -172,8 +175,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         tracing::warn!(grace = %args.grace, "requests were still under way and were cut off");
     }
     // Idle connections close at once; those of requests that were cut off are not waited for much longer.
-    if tokio::time::timeout(Duration::from_secs(5), database.close()).await.is_err() {
-        tracing::warn!("the database did not let go of every connection");
+    if let Err(leaks) = database.close(CLOSE).await {
+        tracing::warn!("{leaks}");
     }
     tracing::info!("stopped");
     Ok(())
@@ -187,7 +190,9 @@ async fn migrate(args: DatabaseArgs) -> Result<(), Failure> {
     if applied.is_empty() {
         eprintln!("{} is up to date", database.url());
     }
-    database.close().await;
+    if let Err(leaks) = database.close(CLOSE).await {
+        tracing::warn!("{leaks}");
+    }
     Ok(())
 }
 

@@ -10,8 +10,8 @@
 //! let database = Database::open(url, &Options::default()).await?;
 //! database.migrate().await?;
 //!
-//! store::upsert(&database, &[NewTag::new(TagId::parse("Python")?)]).await?;
-//! let tags = store::list(&database, &store::Listing::default()).await?;
+//! store::upsert(database.begin().await?, &[NewTag::new(TagId::parse("Python")?)]).await?;
+//! let tags = store::list(database.session().await?, &store::Listing::default()).await?;
 //! assert_eq!(tags[0].tag_id, "Python");
 //! # Ok(())
 //! # }

@@ -46,6 +46,9 @@ pub trait Backend: sqlx::Database {
         url.parse()
     }
 
+    /// Where the database is, as a URL without any secret.
+    fn target(options: &ConnectOptions<Self>) -> String;
+
     /// Prepares the options for a pool, which may connect more than once. Says whether the database lives in memory: it
     /// is gone with the last connection to it.
     fn adapt(options: ConnectOptions<Self>) -> (ConnectOptions<Self>, Lifetime) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::{AssertSqlSafe, MySql, Row};
 
 use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
@@ -18,6 +18,11 @@ impl Backend for MySql {
             Some(rest) => format!("mysql:{rest}").parse(),
             None => url.parse(),
         }
+    }
+
+    fn target(options: &MySqlConnectOptions) -> String {
+        let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+        format!("mysql://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
     }
 
     /// What is bounded is the time that a statement may wait for a lock, in seconds: of a row, and of the table, whose

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
@@ -11,6 +11,11 @@ use crate::verdict::Verdict;
 
 impl Backend for Postgres {
     const TITLE: &str = "PostgreSQL's";
+
+    fn target(options: &PgConnectOptions) -> String {
+        let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+        format!("postgres://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
+    }
 
     /// A transaction of which its process has lost track does not hold its locks for ever either.
     fn bound_statements(limit: Duration) -> String {

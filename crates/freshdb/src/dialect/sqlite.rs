@@ -20,6 +20,14 @@ impl Backend for Sqlite {
     /// starve.
     const WRITERS: Option<usize> = Some(1);
 
+    fn target(options: &SqliteConnectOptions) -> String {
+        if lives_in_memory(options) {
+            "sqlite::memory:".into()
+        } else {
+            format!("sqlite://{}", options.get_filename().display())
+        }
+    }
+
     /// A database in memory must be one that a second connection can open: it takes over when the first is lost.
     fn adapt(options: SqliteConnectOptions) -> (SqliteConnectOptions, Lifetime) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -29,9 +37,8 @@ impl Backend for Sqlite {
             let name = format!("file:freshdb-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
             return (options.filename(name).in_memory(true).shared_cache(true), Lifetime::OfItsConnections);
         }
-        // The driver does not tell whether its options name a database in memory, but prints it.
-        let in_memory = name.starts_with("file:sqlx-in-memory-") || format!("{options:?}").contains("in_memory: true");
-        (options, if in_memory { Lifetime::OfItsConnections } else { Lifetime::Own })
+        let lifetime = if lives_in_memory(&options) { Lifetime::OfItsConnections } else { Lifetime::Own };
+        (options, lifetime)
     }
 
     /// SQLite bounds just how long a statement waits for a writer of another process. The file's readers never wait.
@@ -116,4 +123,10 @@ impl Backend for Sqlite {
     }
 
     pass_on!();
+}
+
+/// The driver's options do not tell by a method whether they name a database in memory, but print it.
+fn lives_in_memory(options: &SqliteConnectOptions) -> bool {
+    let name = options.get_filename().to_string_lossy();
+    name == ":memory:" || name.is_empty() || format!("{options:?}").contains("in_memory: true")
 }

@@ -125,7 +125,7 @@ impl OrmEngine {
         self.0.open_sessions()
     }
 
-    /// The database's URL, without its password and parameters.
+    /// Where the database is: a URL without its password and parameters.
     pub fn target(&self) -> &str {
         self.0.target()
     }

@@ -1,43 +1,47 @@
 //! What goes wrong with a database, in the kinds that a caller can act on.
 
-use std::time::Duration;
+use freshdb::{HasVerdict, Verdict};
+use sea_orm::DbErr;
 
-use super::dialect::Dialect;
-use super::statements::Fault;
+use super::dialect;
+use super::url::DatabaseUrl;
 
 /// Why work on the database did not succeed. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Every connection was in use for as long as a request waits.
-    #[error("no database connection became free within {}", humantime::format_duration(*.waited))]
-    Exhausted {
-        /// How long the request waited.
-        waited: Duration,
-    },
+    #[error("no database connection became free")]
+    Exhausted(#[source] DbErr),
     /// The database does not answer, or has closed the connection.
     #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] DbErr),
     /// A statement waited for others, or ran, for longer than it may.
     #[error("a statement took too long")]
-    Overtime(#[source] sqlx::Error),
-    /// The database took the work and was never heard of again.
-    #[error("the database has been silent for {}", humantime::format_duration(*.waited))]
-    Silent {
-        /// How long it had.
-        waited: Duration,
-    },
+    Overtime(#[source] DbErr),
     /// The transaction lost against others each time it was run.
-    #[error("the transaction lost against others {attempts} times")]
-    Conflict {
-        /// How often it was run.
-        attempts: u32,
-        /// What the database said the last time.
-        #[source]
-        source: sqlx::Error,
-    },
+    #[error("the transaction lost against others each time it was run")]
+    Conflict(#[source] DbErr),
     /// Anything else: a bug of the service, or a schema that is not the service's.
     #[error("the database refused a statement")]
-    Refused(#[source] sqlx::Error),
+    Refused(#[source] DbErr),
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match error.verdict() {
+            Verdict::Exhausted => Self::Exhausted(error),
+            Verdict::Lost => Self::Unavailable(error),
+            Verdict::Overtime => Self::Overtime(error),
+            Verdict::Conflict => Self::Conflict(error),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+impl From<freshdb::Error> for Error {
+    fn from(error: freshdb::Error) -> Self {
+        DbErr::from(error).into()
+    }
 }
 
 /// Why a database cannot be opened: one sentence, and where there is one, the way out.
@@ -49,44 +53,16 @@ pub struct OpenError {
 }
 
 impl OpenError {
+    /// In the words of the server, where it has said something.
+    pub(super) fn of(url: &DatabaseUrl, error: &freshdb::Error) -> Self {
+        match error.driver_error() {
+            Some(error) => dialect::of(url).cannot_open(url, error),
+            None => Self { sentence: format!("cannot open {url}: {error}"), hint: None },
+        }
+    }
+
     /// What the user can do about it, where that is no guess.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
-    }
-}
-
-/// What an error means for the work that met it.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// Every connection of a healthy pool is in use.
-    Exhausted,
-    /// The connection is gone, or none can be made.
-    Lost,
-    /// The transaction lost against another.
-    Conflict,
-    /// The statement took too long.
-    Overtime,
-    Other,
-}
-
-pub(super) fn judge(dialect: &dyn Dialect, fault: &Fault) -> Verdict {
-    match fault {
-        Fault::Connect(sqlx::Error::PoolTimedOut) => Verdict::Exhausted,
-        // It answered when it was opened: a server that now refuses a connection, whatever its reason, is away.
-        Fault::Connect(_) => Verdict::Lost,
-        Fault::Execute(error) => judge_execution(dialect, error),
-    }
-}
-
-fn judge_execution(dialect: &dyn Dialect, error: &sqlx::Error) -> Verdict {
-    match error {
-        // Half an answer is as good as none.
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-            Verdict::Lost
-        }
-        error if dialect.is_conflict(error) => Verdict::Conflict,
-        error if dialect.is_overtime(error) => Verdict::Overtime,
-        error if dialect.is_away(error) => Verdict::Lost,
-        _ => Verdict::Other,
     }
 }

@@ -1,10 +1,11 @@
 //! Bringing a database's schema up to date.
 
-use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTrait;
 
+use super::dialect::Dialect;
 use super::error::OpenError;
-use super::session::Database;
+use super::open::Database;
 use crate::migration::{self, Migrator};
 
 impl Database {
@@ -32,10 +33,12 @@ impl Database {
             self.migrate().await?;
             return Ok(());
         }
-        let pending = migration::pending(self.connection()).await.map_err(|error| OpenError {
-            sentence: format!("cannot read the schema of {}: {}", self.url(), root_cause(&error)),
-            hint: None,
-        })?;
+        let connection = Migrating::of(self);
+        let pending =
+            connection.close_after(migration::pending(&connection.0).await).await.map_err(|error| OpenError {
+                sentence: format!("cannot read the schema of {}: {}", self.url(), root_cause(&error)),
+                hint: None,
+            })?;
         if pending.is_empty() {
             return Ok(());
         }
@@ -46,17 +49,40 @@ impl Database {
     }
 
     async fn apply_pending(&self) -> Result<Vec<String>, DbErr> {
-        if migration::pending(self.connection()).await?.is_empty() {
+        let connection = Migrating::of(self);
+        let applied = connection.apply_pending(self.dialect()).await;
+        connection.close_after(applied).await
+    }
+}
+
+/// A connection of SeaORM's own, while the schema is looked at or changed: its migrator takes no other.
+struct Migrating(DatabaseConnection);
+
+impl Migrating {
+    fn of(database: &Database) -> Self {
+        Self(database.driver().connection())
+    }
+
+    async fn apply_pending(&self, dialect: &dyn Dialect) -> Result<Vec<String>, DbErr> {
+        if migration::pending(&self.0).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let transaction = self.connection().begin_with_options(self.dialect().transaction()).await?;
-        self.dialect().lock_migrations(&transaction).await?;
+        let transaction = self.0.begin_with_options(dialect.transaction()).await?;
+        dialect.lock_migrations(&transaction).await?;
         let outcome = apply_still_pending(&transaction).await;
-        let unlocked = self.dialect().unlock_migrations(&transaction).await;
+        let unlocked = dialect.unlock_migrations(&transaction).await;
         let applied = outcome?;
         unlocked?;
         transaction.commit().await?;
         Ok(applied)
+    }
+
+    /// What went wrong before comes first.
+    async fn close_after<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        let closed = self.0.close_by_ref().await;
+        let value = result?;
+        closed?;
+        Ok(value)
     }
 }
 

@@ -1,16 +1,12 @@
-//! The database as the service sees it: reads, transactions that commit only explicitly, and what goes wrong, in kinds
-//! that a caller can act on.
+//! The database as the service sees it: sessions and transactions on it, its schema, and what goes wrong, in kinds that a
+//! caller can act on.
 
 pub(crate) mod dialect;
 mod error;
 mod migrate;
 mod open;
-mod session;
-mod statements;
 mod url;
 
 pub use error::{Error, OpenError};
-pub use open::Options;
-pub use session::{Counters, Database, PoolState, Transaction};
-pub use statements::Row;
+pub use open::{Database, Options};
 pub use url::{DatabaseUrl, DatabaseUrlError};

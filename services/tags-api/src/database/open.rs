@@ -1,8 +1,14 @@
 //! How a database is opened.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use freshdb::{EngineOptions, Leaks, OrmEngine, OrmSession, OrmTx, Stats};
+use sea_orm::{ConnectionTrait, DbErr};
+
+use super::dialect::{self, Dialect, Driver};
+use super::error::{Error, OpenError};
+use super::url::DatabaseUrl;
 
 /// How a database is used.
 #[derive(Clone, Debug)]
@@ -28,45 +34,126 @@ impl Default for Options {
     }
 }
 
-/// Which connections must prove that they live before they are used or kept.
-///
-/// Asking costs a round trip, as much as a small query. A connection that was in use a moment ago is taken at its word,
-/// until one such turned out dead: a server that was restarted has closed them all.
-#[derive(Clone, Debug)]
-pub(crate) struct Vigilance {
-    opened: Instant,
-    /// When a connection was last found dead, in milliseconds since `opened`, plus one; 0 if none was.
-    last_lost: Arc<AtomicU64>,
+impl Options {
+    pub(super) fn engine(&self) -> EngineOptions {
+        EngineOptions::new()
+            .max_connections(self.pool_size)
+            .acquire_timeout(self.pool_wait)
+            .statement_timeout(self.statement_timeout)
+            .echo(self.echo)
+    }
 }
 
-/// A connection that has been idle for so long is asked first.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// An open database. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database(Arc<Inner>);
 
-/// After a connection was lost, all are asked for so many milliseconds.
-const ALERT_MILLIS: u64 = 10_000;
+#[derive(Debug)]
+struct Inner {
+    url: DatabaseUrl,
+    server: String,
+    engine: OrmEngine,
+    driver: Driver,
+    dialect: &'static dyn Dialect,
+}
 
-impl Vigilance {
-    pub(crate) fn new() -> Self {
-        Self { opened: Instant::now(), last_lost: Arc::default() }
+impl Database {
+    /// Opens a database and asks it for its version.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached, refuses the user or does not exist, in one sentence.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    pub async fn open(url: DatabaseUrl, options: &Options) -> Result<Self, OpenError> {
+        let dialect = dialect::of(&url);
+        let opened = dialect.open(&url, options).await?;
+        let server = opened.engine.server().await.map_err(|error| OpenError::of(&url, &error))?;
+        Ok(Self(Arc::new(Inner { url, server, engine: opened.engine, driver: opened.driver, dialect })))
     }
 
-    /// A connection was found dead.
-    pub(crate) fn lost_one(&self) {
-        self.last_lost.store(self.now() + 1, Ordering::Relaxed);
+    /// Where it is; shown, its password is `***`.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.0.url
     }
 
-    /// Whether a connection was found dead a moment ago.
-    pub(crate) fn is_alert(&self) -> bool {
-        let last_lost = self.last_lost.load(Ordering::Relaxed);
-        last_lost > 0 && (self.now() + 1).saturating_sub(last_lost) < ALERT_MILLIS
+    /// The server's name and version, such as `MariaDB 10.11.19`.
+    pub fn server(&self) -> &str {
+        &self.0.server
     }
 
-    /// Whether a connection that has been idle for so long must be asked.
-    pub(crate) fn doubts(&self, idle_for: Duration) -> bool {
-        idle_for >= TRUSTED_FOR || self.is_alert()
+    /// Where the sessions come from.
+    pub fn engine(&self) -> &OrmEngine {
+        &self.0.engine
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    /// A session, to read.
+    ///
+    /// # Errors
+    ///
+    /// If none becomes free in time, or none can be made.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    #[track_caller]
+    pub fn session(&self) -> impl Future<Output = Result<OrmSession, Error>> + Send + use<> {
+        let session = self.0.engine.session();
+        async move { Ok(session.await?) }
+    }
+
+    /// A transaction, to write: dropped, it is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// If no session becomes free in time, or none can be made.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<OrmTx, Error>> + Send + use<> {
+        let begun = self.0.engine.begin();
+        async move { Ok(begun.await?) }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let session = self.session().await?;
+        let answered: Result<(), DbErr> =
+            session.run(async |session| session.execute_unprepared("SELECT 1").await.map(drop)).await;
+        Ok(answered?)
+    }
+
+    /// The sessions at this moment, and what happened so far.
+    pub fn stats(&self) -> Stats {
+        self.0.engine.stats()
+    }
+
+    /// Closes every connection; waits for the sessions that are open.
+    ///
+    /// # Errors
+    ///
+    /// If sessions are open still after `limit`: who opened them.
+    pub async fn close(&self, limit: Duration) -> Result<(), Leaks> {
+        self.0.engine.close(limit).await
+    }
+
+    pub(super) fn dialect(&self) -> &'static dyn Dialect {
+        self.0.dialect
+    }
+
+    pub(super) fn driver(&self) -> &Driver {
+        &self.0.driver
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -21,12 +21,10 @@ use crate::database::Database;
 
 /// What is counted.
 pub(super) struct Metrics {
-    database: Database,
     registry: Registry,
     requests: Family<Answer, Counter>,
     durations: Family<Route, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
-    connections: Family<Connections, Gauge<i64, AtomicI64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +43,41 @@ struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Connections {
     state: &'static str,
+}
+
+/// What the database's engine has counted, asked for when the numbers are read.
+#[derive(Debug)]
+struct Sessions(Database);
+
+impl Collector for Sessions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = self.0.stats();
+        let help = "Database connections: idle, in_use, and the limit of both together";
+        let connections = Family::<Connections, Gauge>::default();
+        for (state, count) in [("idle", stats.idle), ("in_use", stats.in_use), ("limit", stats.limit)] {
+            connections.get_or_create(&Connections { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        connections.encode(encoder.encode_descriptor(
+            "db_pool_connections",
+            help,
+            None,
+            connections.metric_type(),
+        )?)?;
+        for (name, help, count) in [
+            ("db_conflicts", "Transactions run again because they lost against others", stats.conflicts),
+            ("db_losses", "Attempts that met a dead database connection, or none", stats.losses),
+            ("db_pool_exhaustions", "Requests that found no free database connection in time", stats.exhaustions),
+            (
+                "db_cancellations",
+                "Statements ended on the database because nobody waited for them",
+                stats.cancellations,
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
 }
 
 /// From half a millisecond to half a minute.
@@ -66,17 +99,8 @@ impl Metrics {
         );
         let in_flight = Gauge::default();
         registry.register("http_requests_in_flight", "Requests that are not answered yet", in_flight.clone());
-        let connections = Family::default();
-        let help = "Database connections: idle, in_use, and the limit of both together";
-        registry.register("db_pool_connections", help, connections.clone());
-        let counters = database.counters();
-        let help = "Transactions run again because they lost against others";
-        registry.register("db_conflicts", help, counters.conflicts.clone());
-        let help = "Attempts that met a dead database connection, or none";
-        registry.register("db_losses", help, counters.losses.clone());
-        let help = "Requests that found no free database connection in time";
-        registry.register("db_pool_exhaustions", help, counters.exhaustions.clone());
-        Self { database: database.clone(), registry, requests, durations, in_flight, connections }
+        registry.register_collector(Box::new(Sessions(database.clone())));
+        Self { registry, requests, durations, in_flight }
     }
 
     /// Counts a request that begins; what it gives counts its end.
@@ -92,10 +116,6 @@ impl Metrics {
     }
 
     fn encode(&self) -> Result<String, fmt::Error> {
-        let pool = self.database.pool();
-        for (state, count) in [("idle", pool.idle), ("in_use", pool.in_use), ("limit", pool.limit)] {
-            self.connections.get_or_create(&Connections { state }).set(i64::from(count));
-        }
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)

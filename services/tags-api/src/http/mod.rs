@@ -13,6 +13,7 @@ mod path;
 mod problem;
 mod query;
 mod router;
+mod session;
 mod tags;
 
 pub use docs::openapi;

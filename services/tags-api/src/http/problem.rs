@@ -94,18 +94,22 @@ impl IntoResponse for database::Error {
     /// The client learns what it can act on; the log has the rest.
     fn into_response(self) -> Response {
         let mut response = match &self {
-            Self::Exhausted { .. } => come_back_later("Every database connection is in use"),
-            Self::Unavailable(_) | Self::Silent { .. } => come_back_later("The database is not available"),
+            Self::Exhausted(_) => come_back_later("Every database connection is in use"),
+            Self::Unavailable(_) => come_back_later("The database is not available"),
             Self::Overtime(_) => come_back_later("The database took too long"),
-            Self::Conflict { .. } => {
-                come_back_later("Other requests changed the same tags each time this one was tried")
-            }
+            Self::Conflict(_) => come_back_later("Other requests changed the same tags each time this one was tried"),
             Self::Refused(_) => internal(),
         };
-        let cause = match std::error::Error::source(&self) {
-            Some(source) => format!("{self}: {source}"),
-            None => self.to_string(),
-        };
+        let mut cause = self.to_string();
+        let mut source = std::error::Error::source(&self);
+        while let Some(error) = source {
+            // In one line, as everything in the log: who is in the way is said in several.
+            let words = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ");
+            if !cause.ends_with(&words) {
+                cause = format!("{cause}: {words}");
+            }
+            source = error.source();
+        }
         response.extensions_mut().insert(Cause(cause.into()));
         response
     }

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post};
+use freshdb::OrmEngine;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::limits::Limits;
@@ -32,6 +33,12 @@ impl App {
 impl FromRef<App> for Database {
     fn from_ref(app: &App) -> Self {
         app.database.clone()
+    }
+}
+
+impl FromRef<App> for OrmEngine {
+    fn from_ref(app: &App) -> Self {
+        app.database.engine().clone()
     }
 }
 

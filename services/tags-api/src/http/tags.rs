@@ -1,16 +1,18 @@
 //! The handlers of `/api`.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use freshdb::OrmTx;
+use freshdb::axum::Then;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::NewTags;
 use super::path::NamedTag;
 use super::problem;
-use crate::database::{self, Database};
+use super::session::{Reading, Writing};
+use crate::database;
 use crate::tags::store::{self, Listing};
 use crate::tags::{NewTag, Patch, Tag, TagId};
 
@@ -53,10 +55,9 @@ pub(super) struct TagsView {
     )
 )]
 pub(super) async fn upsert(
-    State(database): State<Database>,
-    NewTags(tags): NewTags,
+    Then(NewTags(tags), Writing(tx)): Then<NewTags, Writing>,
 ) -> Result<(StatusCode, Json<TagsView>), database::Error> {
-    store::upsert(&database, &tags).await?;
+    store::upsert(tx, &tags).await?;
     Ok((StatusCode::CREATED, Json(TagsView { tags: tags.into_iter().map(TagView::from).collect() })))
 }
 
@@ -78,11 +79,8 @@ pub(super) async fn upsert(
         (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
-pub(super) async fn list(
-    State(database): State<Database>,
-    listing: Listing,
-) -> Result<Json<TagsView>, database::Error> {
-    let tags = store::list(&database, &listing).await?;
+pub(super) async fn list(listing: Listing, Reading(session): Reading) -> Result<Json<TagsView>, database::Error> {
+    let tags = store::list(session, &listing).await?;
     Ok(Json(TagsView { tags: tags.into_iter().map(TagView::from).collect() }))
 }
 
@@ -101,8 +99,8 @@ pub(super) async fn list(
         (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
-pub(super) async fn find(State(database): State<Database>, NamedTag(tag_id): NamedTag) -> Response {
-    match store::find(&database, &tag_id).await {
+pub(super) async fn find(NamedTag(tag_id): NamedTag, Reading(session): Reading) -> Response {
+    match store::find(session, &tag_id).await {
         Ok(Some(tag)) => Json(TagView::from(tag)).into_response(),
         Ok(None) => problem::not_found(),
         Err(error) => error.into_response(),
@@ -124,17 +122,17 @@ pub(super) async fn find(State(database): State<Database>, NamedTag(tag_id): Nam
         (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
-pub(super) async fn remove(State(database): State<Database>, NamedTag(tag_id): NamedTag) -> Response {
-    delete(&database, &tag_id).await
+pub(super) async fn remove(NamedTag(tag_id): NamedTag, Writing(tx): Writing) -> Response {
+    delete(tx, &tag_id).await
 }
 
 /// Deletes the empty tag.
-pub(super) async fn remove_empty(State(database): State<Database>) -> Response {
-    delete(&database, &TagId::default()).await
+pub(super) async fn remove_empty(Writing(tx): Writing) -> Response {
+    delete(tx, &TagId::default()).await
 }
 
-async fn delete(database: &Database, tag_id: &TagId) -> Response {
-    match store::delete(database, tag_id).await {
+async fn delete(tx: OrmTx, tag_id: &TagId) -> Response {
+    match store::delete(tx, tag_id).await {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => problem::not_found(),
         Err(error) => error.into_response(),

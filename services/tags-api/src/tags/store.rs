@@ -1,16 +1,18 @@
 //! Reading and writing tags.
 //!
-//! Each function takes the [`Database`], so that it may run its work again where the database asks for that: a deadlock,
-//! a connection that a restarted server has closed.
+//! Each function takes the session or the transaction that it needs, whole: where the database asks for that, it runs its
+//! work again on another one. A deadlock, a connection that a restarted server has closed.
 
-use std::sync::Arc;
-
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement};
+use freshdb::{OrmSession, OrmTx};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    Select, Statement,
+};
 
 use super::batch::Batch;
 use super::entity::{Column, Entity};
 use super::tag::{NewTag, Tag, TagId};
-use crate::database::{self, Database};
+use crate::database;
 
 /// Which tags to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,22 +35,17 @@ pub struct Listing {
 /// # Cancellation
 ///
 /// Safe: dropped before the commit was sent, nothing will be stored; afterwards, all of it may be.
-pub async fn upsert(database: &Database, tags: &[NewTag]) -> Result<(), database::Error> {
-    if tags.is_empty() {
-        return Ok(());
-    }
-    let statements: Arc<[Statement]> = Batch::of(tags).statements(database.backend()).collect();
-    database
-        .write(move |mut transaction| {
-            let statements = statements.clone();
-            async move {
-                for statement in &*statements {
-                    transaction.execute(statement).await?;
-                }
-                transaction.commit().await
+pub async fn upsert(tx: OrmTx, tags: &[NewTag]) -> Result<(), database::Error> {
+    let statements: Vec<Statement> = Batch::of(tags).statements(tx.backend()).collect();
+    let stored: Result<(), DbErr> = tx
+        .run(async |tx| {
+            for statement in &statements {
+                tx.execute_raw(statement.clone()).await?;
             }
+            tx.commit().await
         })
-        .await
+        .await;
+    Ok(stored?)
 }
 
 /// The tags of a listing, in the order of their code points.
@@ -60,7 +57,7 @@ pub async fn upsert(database: &Database, tags: &[NewTag]) -> Result<(), database
 /// # Cancellation
 ///
 /// Safe.
-pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, database::Error> {
+pub async fn list(session: OrmSession, listing: &Listing) -> Result<Vec<Tag>, database::Error> {
     let mut select = Entity::find().select_only().columns([Column::TagId, Column::Description]);
     select = select.order_by_asc(Column::TagId);
     // A range and not LIKE, whose escapes and case rules differ from engine to engine.
@@ -76,8 +73,7 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
     if let Some(limit) = listing.limit {
         select = select.limit(limit);
     }
-    let rows = database.fetch::<(String, Option<String>)>(select.build(database.backend())).await?;
-    Ok(rows.into_iter().map(|(tag_id, description)| Tag { tag_id, description }).collect())
+    fetch(session, select).await
 }
 
 /// The tag of this identity, if it is stored.
@@ -89,10 +85,9 @@ pub async fn list(database: &Database, listing: &Listing) -> Result<Vec<Tag>, da
 /// # Cancellation
 ///
 /// Safe.
-pub async fn find(database: &Database, tag_id: &TagId) -> Result<Option<Tag>, database::Error> {
+pub async fn find(session: OrmSession, tag_id: &TagId) -> Result<Option<Tag>, database::Error> {
     let select = Entity::find_by_id(tag_id.as_str()).select_only().columns([Column::TagId, Column::Description]);
-    let rows = database.fetch::<(String, Option<String>)>(select.build(database.backend())).await?;
-    Ok(rows.into_iter().next().map(|(tag_id, description)| Tag { tag_id, description }))
+    Ok(fetch(session, select).await?.pop())
 }
 
 /// Deletes the tag of this identity, and says whether there was one.
@@ -104,19 +99,30 @@ pub async fn find(database: &Database, tag_id: &TagId) -> Result<Option<Tag>, da
 /// # Cancellation
 ///
 /// Safe: dropped before the commit was sent, the tag stays; afterwards, it may be gone.
-pub async fn delete(database: &Database, tag_id: &TagId) -> Result<bool, database::Error> {
-    let delete = Entity::delete_many().filter(Column::TagId.eq(tag_id.as_str())).build(database.backend());
-    let delete = Arc::new(delete);
-    database
-        .write(move |mut transaction| {
-            let delete = delete.clone();
-            async move {
-                let deleted = transaction.execute(&delete).await?;
-                transaction.commit().await?;
-                Ok(deleted > 0)
-            }
+pub async fn delete(tx: OrmTx, tag_id: &TagId) -> Result<bool, database::Error> {
+    let delete = Entity::delete_many().filter(Column::TagId.eq(tag_id.as_str())).build(tx.backend());
+    let deleted: Result<bool, DbErr> = tx
+        .run(async |tx| {
+            let done = tx.execute_raw(delete.clone()).await?;
+            tx.commit().await?;
+            Ok(done.rows_affected() > 0)
         })
-        .await
+        .await;
+    Ok(deleted?)
+}
+
+/// The tags that a statement of their two columns gives.
+async fn fetch(session: OrmSession, select: Select<Entity>) -> Result<Vec<Tag>, database::Error> {
+    let statement = select.build(session.backend());
+    let tags: Result<Vec<Tag>, DbErr> = session
+        .run(async |session| {
+            let rows = session.query_all_raw(statement.clone()).await?;
+            let tag =
+                |row: &QueryResult| Ok(Tag { tag_id: row.try_get_by_index(0)?, description: row.try_get_by_index(1)? });
+            rows.iter().map(tag).collect()
+        })
+        .await;
+    Ok(tags?)
 }
 
 /// The least text that is greater than every text that begins with `prefix`, or `None` if none is.

@@ -7,7 +7,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Serve, TestApp, send};
-use test_support::TestDatabase;
 
 /// A body that is not JSON gets 422 with the offset, in characters, and the decoder's words.
 async fn check_invalid(app: &TestApp, body: impl Into<reqwest::Body>, offset: usize, error: &str) {

@@ -14,7 +14,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Serve, TestApp, send};
-use test_support::TestDatabase;
 
 #[derive(Deserialize)]
 struct Contract {

@@ -45,7 +45,7 @@ impl Serve for TestDatabase {
         self.engine.confirm(database.server());
         database.migrate().await.expect("the schema is made");
         // What migrated is back in the pool: whoever waits for a connection to be in use means a request's.
-        eventually("the pool is at rest", async || database.pool().in_use == 0).await;
+        eventually("the pool is at rest", async || database.stats().in_use == 0).await;
         let listener = server::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = router(App::new(database.clone(), limits));

@@ -4,7 +4,6 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::harness::{Serve, send};
-use test_support::TestDatabase;
 use test_support::eventually;
 
 on_every_engine! {
@@ -26,7 +25,7 @@ on_every_engine! {
         app.find("none").await;
         app.get("/nowhere").await;
         send(app.request("BREW".parse().expect("a method"), "/api/tag")).await;
-        eventually("every connection is back", async || app.database.pool().in_use == 0).await;
+        eventually("every connection is back", async || app.database.stats().in_use == 0).await;
         let answer = app.get("/metrics").await;
         assert_eq!(answer.media_type(), Some("application/openmetrics-text"));
         for line in [

@@ -21,9 +21,9 @@ use test_support::{FAIR, Proxy, Weather};
 /// Holds that no transaction is open on the server, that every connection of the pool is back, and that what is stored
 /// through each of them is stored for others to see: none is inside a transaction that nobody will commit.
 async fn check_pool_is_whole(database: &TestDatabase, app: &TestApp, label: &str) {
-    eventually("every connection is back in the pool", async || app.database.pool().in_use == 0).await;
+    eventually("every connection is back in the pool", async || app.database.stats().in_use == 0).await;
     eventually("no transaction is open", async || database.open_transactions().await == 0).await;
-    let limit = app.database.pool().limit;
+    let limit = app.database.stats().limit;
     let tags: Vec<String> = (0..limit * 4).map(|number| format!("{label}-{number}")).collect();
     let posts: Vec<_> = tags.iter().map(|tag| json!({ "tags": [{ "tag_id": tag }] })).collect();
     let answers = join_all(posts.iter().map(|body| app.post_tags(body))).await;
@@ -32,7 +32,9 @@ async fn check_pool_is_whole(database: &TestDatabase, app: &TestApp, label: &str
     }
     let elsewhere = Database::open(DatabaseUrl::parse(database.url()).expect("a URL"), &Options::default()).await;
     let listing = Listing { prefix: format!("{label}-"), ..Listing::default() };
-    let seen = store::list(&elsewhere.expect("the database opens"), &listing).await.expect("a list");
+    let elsewhere = elsewhere.expect("the database opens");
+    let session = elsewhere.session().await.expect("a session");
+    let seen = store::list(session, &listing).await.expect("a list");
     assert_eq!(seen.len(), tags.len(), "what was answered with 201 is stored");
     assert_eq!(database.open_transactions().await, 0);
 }
@@ -199,7 +201,7 @@ on_every_engine! {
         let body = json!({ "tags": [{ "tag_id": "waits" }] });
         let waiting = app.post_tags(&body);
         let turned_away = async {
-            eventually("the connection is in use", async || app.database.pool().in_use == 1).await;
+            eventually("the connection is in use", async || app.database.stats().in_use == 1).await;
             let answer = app.get("/api/tag").await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(answer.header("retry-after"), Some("1"));
@@ -224,7 +226,7 @@ on_every_engine! {
         let lock = database.lock_tags().await;
         let body = json!({ "tags": [{ "tag_id": "waits" }] });
         let turned_away = async {
-            eventually("the first writes", async || app.database.pool().in_use == 1).await;
+            eventually("the first writes", async || app.database.stats().in_use == 1).await;
             let answer = app.post_tags(&body).await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(app.get("/api/tag").await.status, StatusCode::OK, "readers do not wait");
@@ -243,7 +245,7 @@ on_every_engine! {
         let lock = database.lock_tags().await;
         let body = json!({ "tags": [{ "tag_id": "waits" }] });
         let turned_away = async {
-            eventually("the first request is in", async || app.database.pool().in_use == 1).await;
+            eventually("the first request is in", async || app.database.stats().in_use == 1).await;
             let answer = app.get("/api/tag").await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(answer.header("retry-after"), Some("1"));
@@ -297,7 +299,7 @@ on_every_engine! {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client.post(format!("http://{address}/api/tags")).header("content-type", "application/json");
         let request = tokio::spawn(request.body(r#"{"tags":[{"tag_id":"in time"}]}"#).send());
-        eventually("the request is in", async || app.database.pool().in_use == 1).await;
+        eventually("the request is in", async || app.database.stats().in_use == 1).await;
         stop.send(()).expect("the service runs");
         eventually("nobody listens", async || TcpStream::connect(address).await.is_err()).await;
         assert!(!request.is_finished());
@@ -317,7 +319,7 @@ on_every_engine! {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client.post(format!("http://{address}/api/tags")).header("content-type", "application/json");
         let request = tokio::spawn(request.body(r#"{"tags":[{"tag_id":"late"}]}"#).send());
-        eventually("the request is in", async || app.database.pool().in_use == 1).await;
+        eventually("the request is in", async || app.database.stats().in_use == 1).await;
         stop.send(()).expect("the service runs");
         assert!(served.await.expect("the service ends"), "it says so");
         lock.release().await;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use url::Url;
 
-use test_support::{Engine, TestDatabase};
+use test_support::Engine;
 
 /// What `tags-api ARGUMENTS --database-url URL` writes to standard error as it fails.
 async fn failure(arguments: &[&str], url: &str) -> String {

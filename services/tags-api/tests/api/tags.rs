@@ -3,8 +3,6 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use test_support::TestDatabase;
-
 use crate::harness::Serve;
 
 on_every_engine! {
