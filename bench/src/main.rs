@@ -6,6 +6,7 @@ mod failure;
 mod interrupt;
 mod load;
 mod process;
+mod sessions;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Measure tags-api under load, beside a bare axum handler that runs the same SQL
     Load(Box<load::Args>),
+    /// Measure what a session of an engine costs, beside a connection of a plain sqlx pool
+    Sessions(Box<sessions::Args>),
     /// Serve the bare handler that `load` compares with
     #[command(hide = true)]
     Bare(load::bare::Args),
@@ -47,6 +50,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let one_thread = Builder::new_current_thread().enable_all().build();
     match cli.command {
         Command::Load(args) => one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(load::run(*args)),
+        Command::Sessions(args) => sessions::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
         Command::Bare(args) => Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -152,6 +152,7 @@ impl<DB: Backend> Lease<DB> {
     }
 
     /// Does at once what [`Self::roll_back_later`] has left for later.
+    #[cfg(feature = "sea-orm")]
     pub(crate) async fn flush(&mut self) -> Result<(), sqlx::Error> {
         self.end_innermost(async |connection| sqlx::Connection::ping(connection).await).await
     }
