@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034 # What is set here is read by the scripts that source it.
-# Shared by the scripts next to this file: messages, the list of engines, and where a server's programs are found.
+# Shared by the scripts next to this file: messages, the list of engines, where a server's programs are found, and
+# processes.
 # It is sourced, it never runs on its own.
 
 readonly all_engines=(sqlite mysql mariadb postgres)
@@ -208,4 +209,78 @@ version_in_banner() {
             ;;
     esac
     printf '%s' "$banner"
+}
+
+# A program stands in bin, sbin or libexec of the directory that its server calls the base.
+base_directory_of() {
+    local directory=${1%/*}
+    printf '%s' "${directory%/*}"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Processes that end with this one. The kernel sends them a signal when their parent dies, however it dies. It forgets
+# to do so when the process changes its user afterwards, so setpriv changes the user first and asks for the signal
+# second. A parent that died before that is noticed by the guard, for the process then has another parent.
+
+# shellcheck disable=SC2016 # The guard expands its own variables.
+readonly guard='[[ $PPID -eq $1 ]] || exit 1; shift; exec "$@"'
+
+# set_tied_command PROGRAM [ARGUMENT]...: sets `tied_command`, to be started in the background by the calling shell, as
+# the user in `as_server_user`. What the caller's environment would change in a server or a client is left behind.
+set_tied_command() {
+    tied_command=(setpriv --pdeathsig KILL "${as_server_user[@]}" -- bash -c "ulimit -c 0; $guard" guard "$BASHPID"
+        "${clean_environment[@]}" "$@")
+}
+
+# set_clean_environment HOME
+set_clean_environment() {
+    clean_environment=(env --ignore-environment "PATH=$PATH" LC_ALL=C.UTF-8 "HOME=$1" "TMPDIR=$1")
+    [[ -z ${TZ:-} ]] || clean_environment+=("TZ=$TZ")
+    [[ -z ${LD_LIBRARY_PATH:-} ]] || clean_environment+=("LD_LIBRARY_PATH=$LD_LIBRARY_PATH")
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Waiting. While bash waits for a child it may lose things (seen with 5.2): a Ctrl-C that the child does not die of, and
+# the exit code of a child that ends in the moment in which a signal comes, which it then takes for a running one and
+# would wait for for ever. Neither happens when it reads. So processes are looked at until they have ended, and only
+# those that have are waited for.
+
+# pause SECONDS
+pause() {
+    [[ -n ${silence:-} ]] || exec {silence}<> <(:)
+    read -r -t "$1" -u "$silence" || true
+}
+
+is_running() {
+    kill -0 "$1" 2>/dev/null
+}
+
+# await_end PROCESS [SECONDS]: for as long as it takes, or returns 1.
+await_end() {
+    local deadline=$((SECONDS + ${2:-0}))
+    while is_running "$1"; do
+        [[ $# -eq 1 || $SECONDS -lt $deadline ]] || return 1
+        pause 0.01
+    done
+}
+
+# set_exit_code PROCESS: sets `exit_code` to that of an ended child, to nothing when bash has lost it.
+set_exit_code() {
+    local still_running
+    still_running=$(jobs -rp)
+    exit_code=
+    [[ $'\n'$still_running$'\n' != *$'\n'$1$'\n'* ]] || return 0
+    exit_code=0
+    wait "$1" || exit_code=$?
+} 2>/dev/null # What bash itself would say about a process that died of a signal is in the code.
+
+# ending_of CODE: in words.
+ending_of() {
+    if [[ -z $1 ]]; then
+        printf 'an unknown exit code'
+    elif [[ $1 -gt 128 ]]; then
+        printf 'SIG%s' "$(kill -l "$1")"
+    else
+        printf 'exit code %d' "$1"
+    fi
 }
