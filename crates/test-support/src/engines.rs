@@ -166,6 +166,20 @@ impl TestDatabase {
         execute(self.engine, &url, sql).await;
     }
 
+    /// How the definition of a text column ends that ignores case, in a collation that is made if there is none.
+    pub async fn ignoring_case(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "COLLATE NOCASE",
+            Engine::Mysql | Engine::Mariadb => "COLLATE utf8mb4_general_ci",
+            Engine::Postgres => {
+                let sql = "CREATE COLLATION IF NOT EXISTS ignoring_case \
+                           (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+                self.execute(sql).await;
+                "COLLATE ignoring_case"
+            }
+        }
+    }
+
     /// A transaction that holds the table `tags` against every writer until it is dropped.
     pub async fn lock_tags(&self) -> Lock {
         match self.engine {
