@@ -127,7 +127,7 @@ impl<T> Upsert<T> {
     }
 
     /// The rows: each a tuple of values in the order of [`columns`](Self::columns), or `ValueTuple::Many` of any length.
-    /// The values of one column must be of one Rust type, from upsert to upsert too: PostgreSQL prepares a statement for the
+    /// The values of one column must be of one Rust type, and of one that the column is for, from upsert to upsert too: PostgreSQL prepares a statement for the
     /// types of the first, and sqlx knows it again by its text alone.
     pub fn rows<R: IntoValueTuple>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
         self.rows = rows.into_iter().map(|row| row.into_value_tuple().into_iter().collect()).collect();
@@ -148,17 +148,38 @@ impl<T> Upsert<T> {
     /// batch, so that is rare; it is not on MySQL and MariaDB, where two that insert next to each other may each wait for
     /// the other.
     ///
+    /// ```
+    /// # use freshdb::upsert::Upsert;
+    /// # use sea_orm::{ConnectionTrait, Database};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Database::connect("sqlite::memory:").await?;
+    /// # database.execute_unprepared("CREATE TABLE tags (tag_id TEXT PRIMARY KEY)").await?;
+    /// let upsert = Upsert::into("tags").key(["tag_id"]).columns(["tag_id"]).rows(["Rust", "Python"]);
+    /// let outcome = loop {
+    ///     match upsert.clone().execute(&database).await {
+    ///         Err(error) if error.is_conflict() => {} // once more; a service would stop at some number
+    ///         outcome => break outcome?,
+    ///     }
+    /// };
+    /// assert_eq!(outcome.inserted(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// MySQL and MariaDB end a deadlock by rolling back the whole transaction. On a transaction of the caller's that is
     /// [`UpsertError::NotRolledBack`], and the caller's own rollback then fails as well, for the savepoint is gone.
     ///
     /// # Cancellation
     ///
-    /// Safe as far as the connection is: dropped before it is done, its transaction or savepoint is rolled back when the
-    /// connection is next used. Dropped during its commit, all may be stored.
+    /// Dropped before its commit was sent, nothing is stored; afterwards, all of it may be. The connection is another
+    /// matter: sqlx 0.9 rolls back what is dropped when the connection is next used, but does not survive every moment of
+    /// it (while a transaction begins, or MySQL prepares a statement). Where callers go away, as clients of a web service
+    /// do, let a task of its own run the upsert to its end.
     pub async fn execute<C>(self, connection: &C) -> Result<Outcome<T>, UpsertError>
     where
         C: TransactionTrait,
-        T: Clone + Send + Sync,
+        T: Clone + Send,
     {
         let Self { table, key, columns, update, returning, read, rows } = self;
         let plan = Plan::new(table, &key, columns, update, returning)?;

@@ -61,7 +61,7 @@ pub enum UpsertError {
     Database(#[source] DbErr),
     /// The upsert failed, and what it had done could not be undone by itself. The transaction around it must be rolled
     /// back. MySQL and MariaDB do so themselves when they end a deadlock.
-    #[error("{error}, and its savepoint could not be rolled back: {rollback}")]
+    #[error("the upsert failed, and so did rolling it back: {rollback}")]
     NotRolledBack {
         /// Why the upsert failed.
         #[source]
@@ -98,5 +98,35 @@ fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
         | DbErr::Exec(RuntimeErr::SqlxError(error))
         | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    fn write(error: &dyn Error) -> String {
+        let cause = error.source().map(|cause| format!("\n  caused by: {}", write(cause)));
+        format!("{error}{}", cause.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_a_user_can_meet() {
+        let said = || DbErr::Custom("what the database said".into());
+        let errors = [
+            UpsertError::Columns("it has no key".into()),
+            UpsertError::RowLength { row: 1, expected: 2, found: 3 },
+            UpsertError::NullKey { row: 1, column: "tag_id".into() },
+            UpsertError::EqualKeys { row: 1, other: 2 },
+            UpsertError::AnotherKey(said()),
+            UpsertError::NotFound { row: 1 },
+            UpsertError::NotUnique { row: 1 },
+            UpsertError::Database(said()),
+            UpsertError::NotRolledBack { error: Box::new(UpsertError::Database(said())), rollback: said() },
+        ];
+        let errors: Vec<_> = errors.iter().map(|error| write(error)).collect();
+        insta::assert_snapshot!("messages", errors.join("\n"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, TryGetable};
 
 use super::batch::Row;
-use super::dialect::{Dialect, Find, Given, Insert};
+use super::dialect::{self, Dialect, Find, Given, Insert};
 use super::error::{UpsertError, is_unique_violation};
 use super::outcome::{RowOutcome, UpsertedRow};
 use super::plan::Plan;
@@ -54,7 +54,7 @@ impl<C: ConnectionTrait, T: Send> Run<'_, C, T> {
         }
         let mut outcomes = Vec::with_capacity(rows.len());
         let mut keys: HashMap<Texts, usize> = HashMap::with_capacity(rows.len());
-        for chunk in rows.chunks(rows_per_chunk(self.dialect, &self.plan)) {
+        for chunk in rows.chunks(dialect::rows_per_statement(self.dialect, &self.plan)) {
             for (row, (key, outcome)) in chunk.iter().zip(self.chunk(chunk).await?) {
                 if let Some(other) = keys.insert(key, row.number()) {
                     return Err(UpsertError::EqualKeys {
@@ -188,10 +188,6 @@ impl<C: ConnectionTrait, T: Send> Run<'_, C, T> {
         };
         Ok((number(row)?, stored))
     }
-}
-
-fn rows_per_chunk(dialect: &dyn Dialect, plan: &Plan) -> usize {
-    (dialect.most_parameters() / plan.parameters_per_row()).clamp(1, dialect.most_rows())
 }
 
 fn given<'row>(rows: &'row [Row], which: &[usize]) -> Vec<Given<'row>> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use freshdb::upsert::{RowOutcome, UpsertError};
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use sea_orm::{DatabaseConnection, IsolationLevel, TransactionTrait};
 use tokio::sync::Barrier;
 
 use crate::harness::{connect_with_items, counts, note, notes, stored_notes};
@@ -123,5 +123,38 @@ on_every_engine! {
         let mut stored = stored_notes(&connection).await;
         stored.sort();
         assert_eq!(stored, [note("a", Some("mine")), note("b", Some("same")), note("c", None)]);
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn a_row_that_another_has_deleted_meanwhile_is_inserted(database: &TestDatabase) {
+        let connection = connect_with_items(database).await;
+        notes([("a", Some("old"))]).execute(&connection).await.expect("an outcome");
+        let transaction = connection.begin().await.expect("a transaction");
+        assert_eq!(stored_notes(&transaction).await.len(), 1, "on MySQL and MariaDB, it goes on seeing the row");
+        database.execute("DELETE FROM items").await;
+        let outcome = notes([("a", Some("new")), ("b", None)]).execute(&transaction).await.expect("an outcome");
+        assert_eq!(counts(&outcome), [2, 0, 0]);
+        transaction.commit().await.expect("a commit");
+        assert_eq!(stored_notes(&connection).await.len(), 2);
+    }
+}
+
+on_every_engine! {
+    [postgres]
+    /// PostgreSQL does not let a transaction see what it began before, once it has asked to see nothing new.
+    async fn under_repeatable_read_what_another_has_done_is_a_conflict(database: &TestDatabase) {
+        let connection = connect_with_items(database).await;
+        notes([("a", Some("old"))]).execute(&connection).await.expect("an outcome");
+        let isolation = Some(IsolationLevel::RepeatableRead);
+        for (name, value) in [("a", "theirs"), ("new", "theirs")] {
+            let transaction = connection.begin_with_config(isolation, None).await.expect("a transaction");
+            stored_notes(&transaction).await;
+            notes([(name, Some(value))]).execute(&connection).await.expect("an outcome");
+            let error = notes([(name, Some("mine"))]).execute(&transaction).await.expect_err("an error");
+            assert!(error.is_conflict(), "{name}: {error:?}");
+            transaction.rollback().await.expect("a rollback");
+        }
     }
 }

@@ -9,7 +9,7 @@ mod values;
 
 use std::borrow::Cow;
 
-use sea_orm::sea_query::{Expr, InsertStatement, SelectStatement, UpdateStatement};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, SelectStatement, UpdateStatement};
 use sea_orm::{DbBackend, Value};
 
 use super::plan::Plan;
@@ -68,6 +68,13 @@ pub(super) fn of(backend: DbBackend) -> &'static dyn Dialect {
     }
 }
 
+/// How many rows any statement of an upsert has.
+pub(super) fn rows_per_statement(dialect: &dyn Dialect, plan: &Plan) -> usize {
+    // MySQL's `find` has the parameters of one row more.
+    let rows = (dialect.most_parameters() / plan.parameters_per_row()).saturating_sub(1);
+    rows.clamp(1, dialect.most_rows())
+}
+
 /// Whether the error says that the transaction lost against another.
 pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else { return false };
@@ -83,4 +90,15 @@ fn insert_into(plan: &Plan, rows: &[Given]) -> InsertStatement {
         insert.values_panic(values.iter().cloned().map(Expr::value));
     }
     insert
+}
+
+/// Whether any of the conditions holds, as a tree that is as shallow as it can be: writing it recurses, on the server as
+/// well as here, and a table may have a thousand columns.
+fn any(mut conditions: Vec<Expr>) -> Expr {
+    let mut second = conditions.split_off(conditions.len() / 2);
+    match (conditions.is_empty(), second.len()) {
+        (true, 0) => Expr::cust("1 = 0"),
+        (true, 1) => second.swap_remove(0),
+        _ => any(conditions).or(any(second)),
+    }
 }

@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, LockType, Query, SelectStatement, UnionType, UpdateStatement};
 use sqlx::error::DatabaseError;
 
-use super::{Dialect, Find, Given, Insert, insert_into};
+use super::{Dialect, Find, Given, Insert, any, insert_into};
 use crate::upsert::plan::Plan;
 
 pub(super) struct MySql;
@@ -80,7 +80,7 @@ fn select(plan: &Plan, (number, values): &Given, find: Find) -> SelectStatement 
             let equal = same(column.clone(), value.clone());
             equal.and(same(exact(column), exact(value))).not()
         });
-        select.expr(differs.reduce(ExprTrait::or).unwrap_or_else(|| Expr::cust("1 = 0")));
+        select.expr(any(differs.collect()));
         select.exprs(plan.key().chain(plan.update()).map(|column| exact(Expr::col(column.clone()))));
         select.exprs(plan.returning.iter().map(|column| Expr::col(column.clone())));
     }

@@ -5,7 +5,7 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{DbBackend, Value};
 
-use super::{Find, Insert, of};
+use super::{Find, Insert, of, rows_per_statement};
 use crate::upsert::plan::Plan;
 
 fn write(backend: DbBackend, statement: &impl QueryStatementWriter) -> String {
@@ -43,4 +43,30 @@ fn the_statements_of_each_engine() {
     insta::assert_snapshot!("mysql", statements(DbBackend::MySql));
     insta::assert_snapshot!("postgres", statements(DbBackend::Postgres));
     insta::assert_snapshot!("sqlite", statements(DbBackend::Sqlite));
+}
+
+#[test]
+fn no_statement_has_more_parameters_than_the_engine_takes() {
+    for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
+        for columns in [1, 2, 30, 300, 1000] {
+            let columns: Vec<DynIden> =
+                (0..columns).map(|column| Alias::new(format!("c{column}")).into_iden()).collect();
+            let values = vec![Value::from(1); columns.len()];
+            let plan = Plan::new("t".into(), &columns[..1], columns.clone(), None, None).expect("a plan");
+            let dialect = of(backend);
+            let rows: Vec<_> = (0..rows_per_statement(dialect, &plan)).map(|row| (row, values.as_slice())).collect();
+            let insert = match dialect.insert(&plan, &rows) {
+                Insert::LeavesOut(insert) | Insert::Refuses(insert) => backend.build(&insert),
+            };
+            let mut statements = vec![insert];
+            statements.extend([Find::Numbers, Find::Rows].map(|find| backend.build(&dialect.find(&plan, &rows, find))));
+            if columns.len() > 1 {
+                statements.extend(dialect.update(&plan, &rows).iter().map(|update| backend.build(update)));
+            }
+            for statement in statements {
+                let parameters = statement.values.map_or(0, |values| values.0.len());
+                assert!(parameters <= dialect.most_parameters(), "{parameters} for {} columns", columns.len());
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use sea_orm::sea_query::{
     TableRef, UpdateStatement, ValueTuple,
 };
 
-use super::{Find, Given, insert_into};
+use super::{Find, Given, any, insert_into};
 use crate::upsert::plan::Plan;
 
 /// What still differs between these engines.
@@ -39,7 +39,7 @@ pub(super) fn find(joins: &dyn Joins, plan: &Plan, rows: &[Given], find: Find) -
             let value = joins.typed(plan, place, given(1 + place));
             joins.differ(joins.exact(stored(column)), joins.exact(value))
         });
-        select.expr(differs.reduce(ExprTrait::or).unwrap_or_else(|| Expr::cust("1 = 0")));
+        select.expr(any(differs.collect()));
         select.exprs(plan.key().chain(plan.update()).map(|column| joins.exact(stored(column))));
         select.exprs(plan.returning.iter().map(stored));
         // Locked in this order. What the key refers to may be locked for others that refer to it.
