@@ -150,6 +150,23 @@ impl TestDatabase {
         sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
     }
 
+    /// How many transactions wait in it for another's lock, as the server sees it.
+    pub async fn waiting_transactions(&self) -> i64 {
+        let Kind::OnServer { server, name } = &self.kind else { panic!("a file does not say who waits for it") };
+        if self.engine == Engine::Postgres {
+            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
+            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
+        }
+        // `innodb_trx` knows better, but is not read anew for whoever asks more often than every tenth of a second:
+        // <https://dev.mysql.com/doc/refman/9.7/en/innodb-information-schema-internal-data.html>. What has been executed for
+        // a second waits.
+        let sql =
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep' AND time >= 1";
+        let mut connection = mysql_connection(server).await;
+        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+    }
+
     /// SQLite lets another write just if no transaction that writes is open.
     async fn writer_holds_the_file(&self) -> i64 {
         use std::str::FromStr;

@@ -144,9 +144,9 @@ impl<T> Upsert<T> {
     /// # Errors
     ///
     /// [`UpsertError`] says which. If [`is_conflict`](UpsertError::is_conflict), another transaction won, and the whole
-    /// transaction may be run again, the caller's own included. The order in which rows are locked is the same in every
-    /// batch, so that is rare; it is not on MySQL and MariaDB, where two that insert next to each other may each wait for
-    /// the other.
+    /// transaction may be run again, the caller's own included. Rows are locked in an order that is the same in every batch,
+    /// so that is rare, but for one case: MySQL and MariaDB lock the gaps between keys, and where many insert the same new
+    /// keys at once, about every other one of them ends in a deadlock.
     ///
     /// ```
     /// # use freshdb::upsert::Upsert;

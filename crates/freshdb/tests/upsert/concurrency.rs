@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use freshdb::upsert::{RowOutcome, UpsertError};
+use freshdb::upsert::{Outcome, RowOutcome, UpsertError};
 use sea_orm::{DatabaseConnection, IsolationLevel, TransactionTrait};
+use test_support::eventually;
 use tokio::sync::Barrier;
 
 use crate::harness::{connect_with_items, counts, note, notes, stored_notes};
@@ -123,6 +124,54 @@ on_every_engine! {
         let mut stored = stored_notes(&connection).await;
         stored.sort();
         assert_eq!(stored, [note("a", Some("mine")), note("b", Some("same")), note("c", None)]);
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    /// The second waits for the first, and finds that there is nothing left to do. (SQLite lets the second wait before it has
+    /// begun.)
+    async fn of_two_that_write_the_same_at_once_one_has_and_one_has_not(database: &TestDatabase) {
+        let connection = connect_with_items(database).await;
+        notes([("old", Some("old"))]).execute(&connection).await.expect("an outcome");
+        let rows = || notes([("new", Some("new")), ("old", Some("new"))]).returning::<i64>("id");
+
+        let first = connection.begin().await.expect("a transaction");
+        let one = rows().execute(&first).await.expect("an outcome");
+        let second = tokio::spawn({
+            let connection = connection.clone();
+            async move { rows().execute(&connection).await }
+        });
+        eventually("the second waits", async || database.waiting_transactions().await == 1).await;
+        first.commit().await.expect("a commit");
+        let other = second.await.expect("it ends").expect("an outcome");
+
+        assert_eq!((counts(&one), counts(&other)), ([1, 1, 0], [0, 0, 2]));
+        let ids = |outcome: &Outcome<i64>| outcome.rows().iter().map(|row| row.returned).collect::<Vec<_>>();
+        assert_eq!(ids(&one), ids(&other));
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn the_second_of_two_that_update_one_row_says_what_it_has_changed(database: &TestDatabase) {
+        let connection = connect_with_items(database).await;
+        notes([("a", Some("old"))]).execute(&connection).await.expect("an outcome");
+        // Beside what the row had when the second began, the first is a change and the second none; or the other way round.
+        for (begun, one, other, expected) in [("old", "new", "new", [0, 0, 1]), ("new", "old", "new", [0, 1, 0])] {
+            assert_eq!(stored_notes(&connection).await, [note("a", Some(begun))]);
+            let first = connection.begin().await.expect("a transaction");
+            notes([("a", Some(one))]).execute(&first).await.expect("an outcome");
+            let second = tokio::spawn({
+                let connection = connection.clone();
+                async move { notes([("a", Some(other))]).execute(&connection).await }
+            });
+            eventually("the second waits", async || database.waiting_transactions().await == 1).await;
+            first.commit().await.expect("a commit");
+            let outcome = second.await.expect("it ends").expect("an outcome");
+            assert_eq!(counts(&outcome), expected, "{one}, then {other}");
+            assert_eq!(stored_notes(&connection).await, [note("a", Some(other))]);
+        }
     }
 }
 
