@@ -137,43 +137,60 @@ impl TestDatabase {
 
     /// How many transactions are open in it, as the server sees it.
     pub async fn open_transactions(&self) -> i64 {
-        let Kind::OnServer { server, name } = &self.kind else { return self.writer_holds_the_file().await };
-        if self.engine == Engine::Postgres {
-            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL";
-            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
-            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
+        if matches!(self.kind, Kind::File { .. }) {
+            return self.writer_holds_the_file().await;
         }
-        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx AS trx \
-                   JOIN information_schema.processlist AS process ON process.id = trx.trx_mysql_thread_id \
-                   WHERE process.db = ?";
-        let mut connection = mysql_connection(server).await;
-        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+        self.count(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL",
+            "SELECT COUNT(*) FROM information_schema.innodb_trx AS trx \
+             JOIN information_schema.processlist AS process ON process.id = trx.trx_mysql_thread_id \
+             WHERE process.db = ?",
+        )
+        .await
     }
 
     /// How many sessions others have on it, as the server sees it; an embedded one has no server, and none.
     pub async fn sessions(&self) -> i64 {
-        let Kind::OnServer { server, name } = &self.kind else { return 0 };
-        if self.engine == Engine::Postgres {
-            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1";
-            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
-            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
+        if matches!(self.kind, Kind::File { .. }) {
+            return 0;
         }
-        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ?";
-        let mut connection = mysql_connection(server).await;
-        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+        self.count(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1",
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ?",
+        )
+        .await
     }
 
     /// How many sessions on it execute a statement at this moment, as the server's own list says.
     pub async fn statements_running(&self) -> i64 {
-        let Kind::OnServer { server, name } = &self.kind else { panic!("a file has no server") };
+        self.count(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'",
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep'",
+        )
+        .await
+    }
+
+    /// How many transactions wait in it for another's lock, as the server sees it.
+    pub async fn waiting_transactions(&self) -> i64 {
+        self.count(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'",
+            // `innodb_trx` knows better, but is not read anew for whoever asks more often than every tenth of a second:
+            // <https://dev.mysql.com/doc/refman/9.7/en/innodb-information-schema-internal-data.html>. What has been
+            // executed for a second waits.
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep' AND time >= 1",
+        )
+        .await
+    }
+
+    /// What its server counts.
+    async fn count(&self, on_postgres: &'static str, on_mysql: &'static str) -> i64 {
+        let Kind::OnServer { server, name } = &self.kind else { panic!("a file has no server to ask") };
         if self.engine == Engine::Postgres {
-            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'";
             let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
-            return sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer");
+            return sqlx::query_scalar(on_postgres).bind(name).fetch_one(&mut connection).await.expect("an answer");
         }
-        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep'";
         let mut connection = mysql_connection(server).await;
-        sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+        sqlx::query_scalar(on_mysql).bind(name).fetch_one(&mut connection).await.expect("an answer")
     }
 
     /// Ends a session, as an administrator would. One that is gone already is no failure.
@@ -216,6 +233,20 @@ impl TestDatabase {
     pub async fn execute(&self, sql: &str) {
         let url = Url::parse(&self.url).expect("a URL");
         execute(self.engine, &url, sql).await;
+    }
+
+    /// How the definition of a text column ends that ignores case, in a collation that is made if there is none.
+    pub async fn ignoring_case(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "COLLATE NOCASE",
+            Engine::Mysql | Engine::Mariadb => "COLLATE utf8mb4_general_ci",
+            Engine::Postgres => {
+                let sql = "CREATE COLLATION IF NOT EXISTS ignoring_case \
+                           (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+                self.execute(sql).await;
+                "COLLATE ignoring_case"
+            }
+        }
     }
 
     /// A transaction that holds the table `tags` against every writer until it is dropped.

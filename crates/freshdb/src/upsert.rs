@@ -1,1 +1,0 @@
-//! The portable upsert.

@@ -1,0 +1,70 @@
+//! SQLite.
+
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, SelectStatement, UpdateStatement};
+use sqlx::error::DatabaseError;
+
+use super::values::{self, Joins};
+use super::{Dialect, Find, Given, Insert};
+use crate::upsert::plan::Plan;
+
+pub(super) struct Sqlite;
+
+impl Dialect for Sqlite {
+    /// `SQLITE_MAX_VARIABLE_NUMBER`: <https://www.sqlite.org/limits.html>.
+    fn most_parameters(&self) -> usize {
+        32_766
+    }
+
+    fn most_rows(&self) -> usize {
+        1000
+    }
+
+    /// What is given has no affinity, and takes that of the column it is compared with:
+    /// <https://www.sqlite.org/datatype3.html#affinity_of_expressions>.
+    fn types(&self, _plan: &Plan) -> Option<SelectStatement> {
+        None
+    }
+
+    /// No lock: a transaction that writes is the only one that does, and one that began by reading fails where another has
+    /// written since: <https://www.sqlite.org/isolation.html>.
+    fn find(&self, plan: &Plan, rows: &[Given], find: Find) -> SelectStatement {
+        values::find(self, plan, rows, find)
+    }
+
+    fn insert(&self, plan: &Plan, rows: &[Given]) -> Insert {
+        Insert::LeavesOut(values::insert(self, plan, rows))
+    }
+
+    fn update(&self, plan: &Plan, rows: &[Given]) -> Vec<UpdateStatement> {
+        vec![values::update(self, plan, rows)]
+    }
+}
+
+impl Joins for Sqlite {
+    /// The value as a literal, which tells 1 from 1.0 and from '1', whatever the column's collation:
+    /// <https://www.sqlite.org/lang_corefunc.html#quote>. NULL is a literal too.
+    fn exact(&self, value: Expr) -> Expr {
+        Func::cust(Alias::new("quote")).arg(value).into()
+    }
+
+    fn differ(&self, one: Expr, other: Expr) -> Expr {
+        one.ne(other)
+    }
+
+    fn typed(&self, _plan: &Plan, _place: usize, value: Expr) -> Expr {
+        value
+    }
+}
+
+/// `SQLITE_BUSY` and `SQLITE_LOCKED`, with their extended codes, whose last byte is the same:
+/// <https://www.sqlite.org/rescode.html>.
+#[cfg(feature = "sqlite")]
+pub(super) fn is_conflict(error: &dyn DatabaseError, code: &str) -> bool {
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+        && code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+#[cfg(not(feature = "sqlite"))]
+pub(super) fn is_conflict(_error: &dyn DatabaseError, _code: &str) -> bool {
+    false
+}
