@@ -59,8 +59,19 @@ impl Last {
 /// A transaction that is open on a session.
 #[derive(Debug, Default)]
 pub(crate) struct OpenTransaction {
-    /// The error that has ended it on the server, before whoever began it has.
-    pub(crate) ended_by: Option<String>,
+    /// What an error has done to it on the server, before whoever began it has ended it, and the error.
+    pub(crate) undone: Option<(Undone, String)>,
+}
+
+/// What an error has done to the transaction in which it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// Nothing: it undid its own statement at the most.
+    No,
+    /// The transaction is good for nothing but to be rolled back, to a savepoint or whole.
+    Aborted,
+    /// The transaction is gone with its savepoints. What is executed next is not part of any.
+    Gone,
 }
 
 /// The marks that a statement makes on its session.
@@ -84,9 +95,9 @@ impl Watch<'_> {
         self.last.set(Some(sql.clone()));
     }
 
-    pub(crate) fn transaction_ended(&mut self, error: &dyn sqlx::error::DatabaseError) {
+    pub(crate) fn transaction_undone(&mut self, how: Undone, error: &dyn sqlx::error::DatabaseError) {
         if let Some(open) = self.transaction {
-            open.ended_by.get_or_insert_with(|| error.to_string());
+            open.undone.get_or_insert_with(|| (how, error.to_string()));
         }
     }
 }

@@ -140,7 +140,7 @@ impl<DB: Dialect> Engine<DB> {
             let mut lease = self.0.acquire(place).await?;
             lease.keep_writer(writer.take());
             match lease.begin(statement.clone()).await {
-                Ok(()) => return Ok(lease),
+                Ok(_) => return Ok(lease),
                 // Nothing was done yet that another connection could not do as well.
                 Err(error) if Verdict::of(&error) == Verdict::Lost && attempts.may_go_on(Verdict::Lost) => {
                     self.met(Verdict::Lost);
@@ -244,7 +244,7 @@ impl Beginning {
 
 impl<DB: Dialect> Lease<DB> {
     /// Begins a transaction on a connection that is checked out already, or a savepoint in the one that is open.
-    pub(crate) async fn begin_transaction(&mut self, beginning: Beginning) -> Result<(), Error> {
+    pub(crate) async fn begin_transaction(&mut self, beginning: Beginning) -> Result<usize, Error> {
         let mut statement = None;
         if !self.is_in_transaction() {
             let is_to_write;

@@ -112,7 +112,7 @@ impl Error {
         matches!(&*self.0, Kind::Connect { .. })
     }
 
-    /// A statement had failed before, and the database had rolled the transaction back.
+    /// A statement had failed before, and the database had undone the transaction, or will not commit it.
     pub fn is_aborted(&self) -> bool {
         matches!(&*self.0, Kind::Aborted { .. })
     }
@@ -148,7 +148,9 @@ impl Error {
                 Some("bind an engine only to a runtime that outlives it, or leave out `EngineOptions::runtime`")
             }
             Kind::CutOff { .. } => Some("drop the session together with the statement, and take a new one"),
-            Kind::Aborted { .. } => Some("return the error of a statement in a transaction instead of going on"),
+            Kind::Aborted { .. } => {
+                Some("return the error of a statement in a transaction instead of going on, or undo it by a savepoint")
+            }
             Kind::Connect { .. } | Kind::Statement { .. } | Kind::Options { .. } => None,
         }
     }
@@ -191,10 +193,9 @@ impl fmt::Display for Error {
                 formatter,
                 "the session opened at {place} cannot be used any more: a statement on it was dropped before its answer came"
             ),
-            Kind::Aborted { cause } => write!(
-                formatter,
-                "the transaction is not committed: the database rolled it back when a statement failed ({cause})"
-            ),
+            Kind::Aborted { cause } => {
+                write!(formatter, "the transaction cannot go on: it was undone before ({cause})")
+            }
             Kind::Statement { doing, .. } => write!(formatter, "cannot {doing}"),
             Kind::Options { fact, .. } => formatter.write_str(fact),
         }

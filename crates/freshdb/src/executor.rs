@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use sqlx::error::BoxDynError;
 use sqlx::{Either, Execute, SqlStr};
 
-use crate::conduct::{Conduct, Watch, conduct_of};
+use crate::conduct::{Conduct, Undone, Watch, conduct_of};
 use crate::dialect::{Backend, Item};
 use crate::lease::Lease;
 use crate::verdict::Verdict;
@@ -175,8 +175,9 @@ impl Watch<'_> {
     fn failed<DB: Backend>(&mut self, before: Conduct, error: &sqlx::Error) {
         let after = match error {
             sqlx::Error::Database(error) => {
-                if DB::ends_transaction(&**error) {
-                    self.transaction_ended(&**error);
+                match DB::undoes(&**error) {
+                    Undone::No => {}
+                    how => self.transaction_undone(how, &**error),
                 }
                 Conduct::Doubtful
             }

@@ -9,7 +9,7 @@ use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::conduct::{Conduct, Last, OpenTransaction, Watch};
+use crate::conduct::{Conduct, Last, OpenTransaction, Undone, Watch};
 use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot};
 use crate::registry::{Label, Place, Use};
@@ -85,11 +85,18 @@ impl<DB: Backend> Lease<DB> {
     ///
     /// # Errors
     ///
-    /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one.
+    /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one. If the
+    /// transaction is gone: what is executed next would be stored at once.
     pub(crate) fn watched(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
-        match self.conduct {
-            Conduct::Cut => return Err(crate::Error::cut_off(self.place).into()),
-            Conduct::Clean | Conduct::Doubtful | Conduct::Unknown | Conduct::Broken => {}
+        if let Some((Undone::Gone, cause)) = self.transaction.as_ref().and_then(|open| open.undone.as_ref()) {
+            return Err(crate::Error::aborted(cause.clone()).into());
+        }
+        self.watched_anyway()
+    }
+
+    fn watched_anyway(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
+        if self.conduct == Conduct::Cut {
+            return Err(crate::Error::cut_off(self.place).into());
         }
         let live = self.live.as_mut().expect("a lease has a connection");
         let watch = Watch { conduct: &mut self.conduct, transaction: &mut self.transaction, last: &live.last };
@@ -106,8 +113,8 @@ impl<DB: Backend> Lease<DB> {
         self.writer.take()
     }
 
-    /// Begins a transaction, and a savepoint inside of one.
-    pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<(), sqlx::Error> {
+    /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
+    pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         let outermost = self.transaction.is_none();
         self.transaction.get_or_insert_default();
         let (connection, watch) = self.watched()?;
@@ -115,60 +122,95 @@ impl<DB: Backend> Lease<DB> {
         if outermost {
             self.pool().sessions.used_for(self.key, Use::Transaction);
         }
-        Ok(())
+        Ok(self.level())
     }
 
     pub(crate) fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
     }
 
-    /// Commits the innermost transaction or savepoint.
-    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        if let Some(cause) = self.transaction.as_ref().and_then(|open| open.ended_by.clone()) {
-            return Err(crate::Error::aborted(cause).into());
-        }
-        self.end_innermost(async |connection| DB::TransactionManager::commit(connection).await).await
+    /// How many transactions and savepoints the driver knows to be open.
+    fn level(&self) -> usize {
+        DB::TransactionManager::get_transaction_depth(self.connection())
     }
 
-    /// Rolls the innermost transaction or savepoint back.
-    pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
-        self.end_innermost(async |connection| DB::TransactionManager::rollback(connection).await).await?;
-        if let Some(open) = &mut self.transaction {
-            open.ended_by = None;
+    /// Commits the transaction or savepoint of this level. What was begun inside of it and has not ended is undone first.
+    pub(crate) async fn commit(&mut self, level: usize) -> Result<(), sqlx::Error> {
+        if let Some((_, cause)) = self.transaction.as_ref().and_then(|open| open.undone.as_ref()) {
+            return Err(crate::Error::aborted(cause.clone()).into());
+        }
+        while self.level() > level {
+            self.roll_back_innermost().await?;
+        }
+        if self.level() < level {
+            return Err(crate::Error::aborted("the transaction around it has ended".into()).into());
+        }
+        let (connection, watch) = self.watched()?;
+        watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::commit(connection)).await?;
+        self.note_end();
+        Ok(())
+    }
+
+    /// Rolls the transaction or savepoint of this level back, with everything that was begun inside of it.
+    pub(crate) async fn roll_back(&mut self, level: usize) -> Result<(), sqlx::Error> {
+        while self.level() >= level.max(1) {
+            self.roll_back_innermost().await?;
         }
         Ok(())
     }
 
-    /// As [`Self::roll_back`], at the next use of the connection.
-    pub(crate) fn roll_back_later(&mut self) {
-        if let Ok((connection, watch)) = self.watched() {
-            DB::TransactionManager::start_rollback(connection);
-            let doubtful = watch.conduct().max(Conduct::Doubtful);
-            *watch.conduct = doubtful;
-            if let Some(open) = watch.transaction {
-                open.ended_by = None;
+    async fn roll_back_innermost(&mut self) -> Result<(), sqlx::Error> {
+        let undone = self.transaction.as_ref().and_then(|open| open.undone.as_ref()).map(|(how, _)| *how);
+        let savepoints = self.level().saturating_sub(1);
+        let (connection, watch) = self.watched_anyway()?;
+        let work = async {
+            if undone == Some(Undone::Gone) {
+                DB::replace_transaction(connection, savepoints).await?;
             }
+            DB::TransactionManager::rollback(connection).await
+        };
+        watch.whole::<DB, _>(Conduct::Clean, work).await?;
+        if let Some(open) = &mut self.transaction
+            && undone == Some(Undone::Aborted)
+        {
+            open.undone = None;
         }
+        self.note_end();
+        Ok(())
+    }
+
+    /// As [`Self::roll_back`], before the next statement. Says whether that is all that is to be done: a transaction that is
+    /// gone must be rolled back by [`Self::roll_back`].
+    pub(crate) fn roll_back_later(&mut self, level: usize) -> bool {
+        let Some(open) = (self.level() + 1).checked_sub(level.max(1)) else { return true };
+        let Ok((connection, watch)) = self.watched() else { return false };
+        // SQLite's driver does it in a thread of its own, and its level falls only then.
+        for _ in 0..open {
+            DB::TransactionManager::start_rollback(connection);
+        }
+        *watch.conduct = watch.conduct().max(Conduct::Doubtful);
+        if let Some(open) = watch.transaction {
+            open.undone = None;
+        }
+        true
     }
 
     /// Does at once what [`Self::roll_back_later`] has left for later.
     #[cfg(feature = "sea-orm")]
     pub(crate) async fn flush(&mut self) -> Result<(), sqlx::Error> {
-        self.end_innermost(async |connection| sqlx::Connection::ping(connection).await).await
+        let (connection, watch) = self.watched()?;
+        watch.whole::<DB, _>(Conduct::Clean, sqlx::Connection::ping(connection)).await?;
+        self.note_end();
+        Ok(())
     }
 
-    async fn end_innermost(
-        &mut self,
-        work: impl AsyncFnOnce(&mut DB::Connection) -> Result<(), sqlx::Error>,
-    ) -> Result<(), sqlx::Error> {
-        let (connection, watch) = self.watched()?;
-        watch.whole::<DB, _>(Conduct::Clean, work(&mut *connection)).await?;
-        if DB::TransactionManager::get_transaction_depth(self.connection()) == 0 {
+    /// The outermost transaction has ended, if it has.
+    fn note_end(&mut self) {
+        if self.level() == 0 {
             self.transaction = None;
             self.writer = None;
             self.pool().sessions.used_for(self.key, Use::Session);
         }
-        Ok(())
     }
 }
 
@@ -211,7 +253,7 @@ impl<DB: Backend> Returning<DB> {
 
     async fn prove(mut self, limit: Duration) {
         // What the driver began it must end itself, or it would take the next transaction for a savepoint.
-        while DB::TransactionManager::get_transaction_depth(&self.live.connection) > 0 {
+        for _ in 0..DB::TransactionManager::get_transaction_depth(&self.live.connection) {
             DB::TransactionManager::start_rollback(&mut self.live.connection);
         }
         match within(limit, prove::<DB>(&mut self.live.connection)).await {

@@ -18,6 +18,9 @@ pub struct Tx<DB: Dialect> {
     lease: Lease<DB>,
 }
 
+/// The level of a transaction that is in no other.
+const OUTERMOST: usize = 1;
+
 impl<DB: Dialect> Tx<DB> {
     pub(crate) fn of(lease: Lease<DB>) -> Self {
         Self { lease }
@@ -39,7 +42,7 @@ impl<DB: Dialect> Tx<DB> {
     ///
     /// Dropped before its end, the transaction is either committed or rolled back.
     pub async fn commit(mut self) -> Result<Session<DB>, Error> {
-        match self.lease.commit().await {
+        match self.lease.commit(OUTERMOST).await {
             Ok(()) => Ok(Session::of(self.lease)),
             Err(error) => Err(Error::statement("commit a transaction", error)),
         }
@@ -55,7 +58,7 @@ impl<DB: Dialect> Tx<DB> {
     ///
     /// Safe: dropped before its end, the transaction is rolled back all the same.
     pub async fn rollback(mut self) -> Result<Session<DB>, Error> {
-        match self.lease.roll_back().await {
+        match self.lease.roll_back(OUTERMOST).await {
             Ok(()) => Ok(Session::of(self.lease)),
             Err(error) => Err(Error::statement("roll a transaction back", error)),
         }
@@ -144,13 +147,14 @@ impl<DB: Dialect> fmt::Debug for Tx<DB> {
 #[must_use = "a savepoint that is dropped is rolled back"]
 pub struct Savepoint<'t, DB: Dialect> {
     lease: &'t mut Lease<DB>,
+    level: usize,
     open: bool,
 }
 
 impl<'t, DB: Dialect> Savepoint<'t, DB> {
     async fn set(lease: &'t mut Lease<DB>) -> Result<Self, Error> {
         match lease.begin(None).await {
-            Ok(()) => Ok(Self { lease, open: true }),
+            Ok(level) => Ok(Self { lease, level, open: true }),
             Err(error) => Err(Error::statement("set a savepoint", error)),
         }
     }
@@ -169,7 +173,7 @@ impl<'t, DB: Dialect> Savepoint<'t, DB> {
     ///
     /// Dropped before its end, the transaction is good for nothing but to be dropped.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.lease.commit().await.map_err(|error| Error::statement("release a savepoint", error))?;
+        self.lease.commit(self.level).await.map_err(|error| Error::statement("release a savepoint", error))?;
         self.open = false;
         Ok(())
     }
@@ -184,7 +188,7 @@ impl<'t, DB: Dialect> Savepoint<'t, DB> {
     ///
     /// Dropped before its end, the transaction is good for nothing but to be dropped.
     pub async fn rollback(mut self) -> Result<(), Error> {
-        self.lease.roll_back().await.map_err(|error| Error::statement("roll back to a savepoint", error))?;
+        self.lease.roll_back(self.level).await.map_err(|error| Error::statement("roll back to a savepoint", error))?;
         self.open = false;
         Ok(())
     }
@@ -206,7 +210,8 @@ impl<'t, DB: Dialect> Savepoint<'t, DB> {
 impl<DB: Dialect> Drop for Savepoint<'_, DB> {
     fn drop(&mut self) {
         if self.open {
-            self.lease.roll_back_later();
+            // What is left of a transaction that is gone, its end sees to.
+            self.lease.roll_back_later(self.level);
         }
     }
 }

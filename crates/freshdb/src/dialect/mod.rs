@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::{Connection, Either, SqlStr};
 
+use crate::conduct::Undone;
 use crate::executor::Query;
 use crate::verdict::Verdict;
 
@@ -91,9 +92,14 @@ pub trait Backend: sqlx::Database {
     /// What the server's error means for the work that met it.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict;
 
-    /// Whether the server's error has ended the transaction in which it came: what is said afterwards goes nowhere, and a
-    /// COMMIT would be answered as if nothing had happened.
-    fn ends_transaction(error: &dyn sqlx::error::DatabaseError) -> bool;
+    /// What the server's error has done to the transaction in which it came.
+    fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone;
+
+    /// Makes a transaction with `savepoints` in the place of one that is gone, for the driver to roll back.
+    fn replace_transaction(
+        connection: &mut Self::Connection,
+        savepoints: usize,
+    ) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
     /// Closes the connection in order.
     fn close(connection: Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'static {

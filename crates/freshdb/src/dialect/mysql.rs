@@ -5,8 +5,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::{AssertSqlSafe, MySql, Row};
+use sqlx_core::transaction::begin_ansi_transaction_sql;
 
 use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
+use crate::conduct::Undone;
 use crate::verdict::Verdict;
 
 impl Backend for MySql {
@@ -133,8 +135,19 @@ impl Backend for MySql {
 
     /// A deadlock undoes the whole transaction; any other error just its statement:
     /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-error-handling.html>.
-    fn ends_transaction(error: &dyn sqlx::error::DatabaseError) -> bool {
-        Self::judge(error) == Verdict::Conflict
+    fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone {
+        if Self::judge(error) == Verdict::Conflict { Undone::Gone } else { Undone::No }
+    }
+
+    fn replace_transaction(
+        connection: &mut MySqlConnection,
+        savepoints: usize,
+    ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let begin = (0..=savepoints).map(|depth| begin_ansi_transaction_sql(depth).as_str().to_owned());
+            let sql = begin.collect::<Vec<_>>().join("; ");
+            simple(connection, sql).await.map(drop)
+        })
     }
 
     pass_on!();

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
+use crate::conduct::Undone;
 use crate::verdict::Verdict;
 
 impl Backend for Postgres {
@@ -117,8 +118,16 @@ impl Backend for Postgres {
 
     /// Any error aborts the transaction, and COMMIT is then answered with ROLLBACK, which no driver reports:
     /// <https://www.postgresql.org/docs/15/sql-commit.html>.
-    fn ends_transaction(_error: &dyn sqlx::error::DatabaseError) -> bool {
-        true
+    fn undoes(_error: &dyn sqlx::error::DatabaseError) -> Undone {
+        Undone::Aborted
+    }
+
+    /// None is ever gone by itself.
+    fn replace_transaction(
+        _connection: &mut PgConnection,
+        _savepoints: usize,
+    ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async { Ok(()) })
     }
 
     pass_on!();

@@ -6,8 +6,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, Sqlite};
+use sqlx_core::transaction::begin_ansi_transaction_sql;
 
 use super::{Activity, Backend, Birth, Interrupt, Lifetime, pass_on};
+use crate::conduct::Undone;
 use crate::verdict::Verdict;
 
 /// How many of the virtual machine's operations pass between two looks at whether to stop: a fraction of a millisecond.
@@ -117,9 +119,26 @@ impl Backend for Sqlite {
         }
     }
 
-    /// After those errors that undo the whole transaction, COMMIT fails: there is nothing to say for it.
-    fn ends_transaction(_error: &dyn sqlx::error::DatabaseError) -> bool {
-        false
+    /// `SQLITE_NOMEM`, `SQLITE_IOERR` and `SQLITE_FULL` may undo the whole transaction:
+    /// <https://www.sqlite.org/lang_transaction.html>.
+    fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone {
+        match error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
+            Some(7 | 10 | 13) => Undone::Gone,
+            _ => Undone::No,
+        }
+    }
+
+    /// A savepoint outside of a transaction begins one, and inside of one it is harmless.
+    fn replace_transaction(
+        connection: &mut SqliteConnection,
+        savepoints: usize,
+    ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let begin = std::iter::once("SAVEPOINT freshdb".to_owned());
+            let set = (1..=savepoints).map(|depth| begin_ansi_transaction_sql(depth).as_str().to_owned());
+            let sql = begin.chain(set).collect::<Vec<_>>().join("; ");
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+        })
     }
 
     pass_on!();

@@ -73,10 +73,10 @@ pub(crate) trait ErasedLease: fmt::Debug + Send {
     fn execute_unprepared(&mut self, sql: String) -> BoxFuture<'_, Result<ExecResult, sqlx::Error>>;
     fn query_one(&mut self, statement: Statement) -> BoxFuture<'_, Result<Option<QueryResult>, sqlx::Error>>;
     fn query_all(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<QueryResult>, sqlx::Error>>;
-    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<(), Error>>;
-    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;
-    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>>;
-    fn roll_back_later(&mut self);
+    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<usize, Error>>;
+    fn commit(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>>;
+    fn roll_back(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>>;
+    fn roll_back_later(&mut self, level: usize) -> bool;
     fn flush(&mut self) -> BoxFuture<'_, Result<(), Error>>;
     fn connection_id(&self) -> Option<u64>;
     fn label(&self, label: Label);
@@ -169,23 +169,25 @@ where
         })
     }
 
-    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<(), Error>> {
+    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<usize, Error>> {
         let beginning = begin.map_or(Beginning::Default, Beginning::With);
         Box::pin(self.begin_transaction(beginning))
     }
 
-    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move { self.commit().await.map_err(|error| Error::statement("commit a transaction", error)) })
-    }
-
-    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+    fn commit(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(
-            async move { self.roll_back().await.map_err(|error| Error::statement("roll a transaction back", error)) },
+            async move { self.commit(level).await.map_err(|error| Error::statement("commit a transaction", error)) },
         )
     }
 
-    fn roll_back_later(&mut self) {
-        self.roll_back_later();
+    fn roll_back(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            self.roll_back(level).await.map_err(|error| Error::statement("roll a transaction back", error))
+        })
+    }
+
+    fn roll_back_later(&mut self, level: usize) -> bool {
+        self.roll_back_later(level)
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<(), Error>> {

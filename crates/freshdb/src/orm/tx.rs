@@ -20,25 +20,27 @@ use crate::runtime;
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct OrmTx {
     shared: Arc<Shared>,
+    /// 1 for the outermost.
+    level: usize,
     open: bool,
 }
 
 impl OrmTx {
     pub(crate) fn outermost(shared: Arc<Shared>) -> Self {
-        Self { shared, open: true }
+        Self { shared, level: 1, open: true }
     }
 
     /// A transaction on a session, or a savepoint in one that is open on it.
     pub(crate) async fn begin_on(shared: &Arc<Shared>, begin: Option<Begin>) -> Result<Self, Error> {
-        shared.lease.lock().await.begin(begin).await?;
-        Ok(Self { shared: shared.clone(), open: true })
+        let level = shared.lease.lock().await.begin(begin).await?;
+        Ok(Self { shared: shared.clone(), level, open: true })
     }
 
     pub(crate) async fn begin_inner(&self, begin: Option<Begin>) -> Result<Self, Error> {
         Self::begin_on(&self.shared, begin).await
     }
 
-    /// Commits. What was begun inside of it must have ended before.
+    /// Commits. What was begun inside of it and has not been committed is undone.
     ///
     /// # Errors
     ///
@@ -48,7 +50,7 @@ impl OrmTx {
     ///
     /// Dropped before its end, the transaction is either committed or rolled back.
     pub async fn commit(mut self) -> Result<(), DbErr> {
-        self.shared.lease.lock().await.commit().await?;
+        self.shared.lease.lock().await.commit(self.level).await?;
         self.open = false;
         Ok(())
     }
@@ -63,7 +65,7 @@ impl OrmTx {
     ///
     /// Safe: dropped before its end, the transaction is rolled back all the same.
     pub async fn rollback(mut self) -> Result<(), DbErr> {
-        self.shared.lease.lock().await.roll_back().await?;
+        self.shared.lease.lock().await.roll_back(self.level).await?;
         self.open = false;
         Ok(())
     }
@@ -129,14 +131,11 @@ impl Drop for OrmTx {
             return;
         }
         // Before the next statement on the session; and at once, for whoever waits for its locks.
-        let begun = self.shared.lease.try_lock().map(|mut lease| lease.roll_back_later());
-        let shared = self.shared.clone();
+        let begun = self.shared.lease.try_lock().is_ok_and(|mut lease| lease.roll_back_later(self.level));
+        let (shared, level) = (self.shared.clone(), self.level);
         let ended = async move {
             let mut lease = shared.lease.lock().await;
-            let ended = match begun {
-                Ok(()) => lease.flush().await,
-                Err(_at_work) => lease.roll_back().await,
-            };
+            let ended = if begun { lease.flush().await } else { lease.roll_back(level).await };
             if let Err(error) = ended {
                 tracing::debug!(%error, "a dropped transaction was not rolled back in order");
             }

@@ -127,8 +127,8 @@ impl<T> Upsert<T> {
     }
 
     /// The rows: each a tuple of values in the order of [`columns`](Self::columns), or `ValueTuple::Many` of any length.
-    /// The values of one column must be of one Rust type, and of one that the column is for, from upsert to upsert too: PostgreSQL prepares a statement for the
-    /// types of the first, and sqlx knows it again by its text alone.
+    /// The values of one column must be of one Rust type, and of one that the column is for, from upsert to upsert too:
+    /// PostgreSQL prepares a statement for the types of the first, and sqlx knows it again by its text alone.
     pub fn rows<R: IntoValueTuple>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
         self.rows = rows.into_iter().map(|row| row.into_value_tuple().into_iter().collect()).collect();
         self
@@ -167,15 +167,16 @@ impl<T> Upsert<T> {
     /// # }
     /// ```
     ///
-    /// MySQL and MariaDB end a deadlock by rolling back the whole transaction. On a transaction of the caller's that is
-    /// [`UpsertError::NotRolledBack`], and the caller's own rollback then fails as well, for the savepoint is gone.
+    /// MySQL and MariaDB end a deadlock by rolling back the whole transaction, whatever savepoint it is in: on a
+    /// transaction of the caller's, all of that must be run again. freshdb's refuses to go on until it is rolled back. On
+    /// SeaORM's own it is [`UpsertError::NotRolledBack`], and the caller's rollback then fails as well, for the savepoint is
+    /// gone.
     ///
     /// # Cancellation
     ///
-    /// Dropped before its commit was sent, nothing is stored; afterwards, all of it may be. The connection is another
-    /// matter: sqlx 0.9 rolls back what is dropped when the connection is next used, but does not survive every moment of
-    /// it (while a transaction begins, or MySQL prepares a statement). Where callers go away, as clients of a web service
-    /// do, let a task of its own run the upsert to its end.
+    /// Dropped before its commit was sent, nothing is stored; afterwards, all of it may be. On SeaORM's own connection the
+    /// pool may suffer: sqlx 0.9 does not survive every moment at which a statement is dropped (while a transaction begins,
+    /// or MySQL prepares). freshdb's sessions do.
     pub async fn execute<C>(self, connection: &C) -> Result<Outcome<T>, UpsertError>
     where
         C: TransactionTrait,

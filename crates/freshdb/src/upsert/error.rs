@@ -1,8 +1,9 @@
 //! What goes wrong with an upsert.
 
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::DbErr;
 
-use super::dialect;
+use crate::retry::HasVerdict;
+use crate::verdict::Verdict;
 
 /// Why an upsert did not succeed. Nothing of its batch is stored.
 ///
@@ -71,15 +72,33 @@ pub enum UpsertError {
     },
 }
 
+impl HasVerdict for UpsertError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Database(error) => error.verdict(),
+            Self::NotRolledBack { error, .. } => error.verdict(),
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+impl From<DbErr> for UpsertError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<crate::Error> for UpsertError {
+    fn from(error: crate::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
 impl UpsertError {
     /// Whether the transaction lost against another (a deadlock, a serialization failure, a lock that took too long) and
     /// may succeed when the whole of it is run again.
     pub fn is_conflict(&self) -> bool {
-        match self {
-            Self::Database(error) => sqlx_error(error).is_some_and(dialect::is_conflict),
-            Self::NotRolledBack { error, .. } => error.is_conflict(),
-            _ => false,
-        }
+        matches!(self.verdict(), Verdict::Conflict | Verdict::Overtime)
     }
 
     /// What the database said to a statement that stores rows.
@@ -90,15 +109,6 @@ impl UpsertError {
 
 pub(super) fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)))
-}
-
-fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(error))
-        | DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -143,3 +143,45 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// A deadlock undoes the whole transaction, and what is executed next would be stored at once, whatever becomes of the
+    /// rest.
+    async fn a_transaction_that_is_gone_takes_no_more_statements(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        sqlx::query("INSERT INTO items VALUES (1, 'a'), (2, 'b')").execute(&engine).await.expect("rows");
+        let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(2));
+        let cross = |first: &'static str, second: &'static str| {
+            let (engine, barrier) = (engine.clone(), barrier.clone());
+            tokio::spawn(async move {
+                let mut tx = engine.begin().await.expect("a transaction");
+                sqlx::query(first).execute(&mut tx).await.expect("it is executed");
+                let mut savepoint = tx.savepoint().await.expect("a savepoint");
+                barrier.wait().await;
+                if sqlx::query(second).execute(&mut savepoint).await.is_ok() {
+                    savepoint.commit().await.expect("it commits");
+                    tx.commit().await.expect("it commits");
+                    return false;
+                }
+                let error = sqlx::query("INSERT INTO items VALUES (3, 'c')").execute(&mut savepoint).await;
+                let error = error.expect_err("the transaction is gone");
+                assert!(freshdb::Error::within(&error).is_some_and(freshdb::Error::is_aborted), "{error:?}");
+                savepoint.rollback().await.expect("it rolls back");
+                sqlx::query("INSERT INTO items VALUES (4, 'd')").execute(&mut tx).await.expect_err("it is gone still");
+                let mut session = tx.rollback().await.expect("it rolls back");
+                let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+                assert_eq!(count, 2);
+                // And the session is as good as new.
+                drop(session.begin().await.expect("a transaction"));
+                true
+            })
+        };
+        let (one, two) = ("UPDATE items SET name = 'x' WHERE id = 1", "UPDATE items SET name = 'x' WHERE id = 2");
+        let (first, second) = tokio::join!(cross(one, two), cross(two, one));
+        let lost = [first.expect("it ends"), second.expect("it ends")];
+        assert_eq!(lost.iter().filter(|lost| **lost).count(), 1, "one of two loses: {lost:?}");
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}

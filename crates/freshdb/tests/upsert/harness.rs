@@ -1,19 +1,19 @@
 //! The table that the tests upsert into.
 
 use freshdb::upsert::{Outcome, RowOutcome, Upsert};
+use freshdb::{EngineOptions, OrmEngine};
+use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Alias, ColumnDef, Order, Query, Table, TableCreateStatement};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use test_support::{DEADLINE, TestDatabase};
 
-/// A database as SeaORM connects to it, with eight connections.
-pub async fn connect(database: &TestDatabase) -> DatabaseConnection {
-    let url = database.url().replacen("mariadb:", "mysql:", 1);
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(8).acquire_timeout(DEADLINE).sqlx_logging(false);
-    Database::connect(options).await.expect("a connection")
+/// An engine on the database, with eight connections.
+pub async fn connect(database: &TestDatabase) -> OrmEngine {
+    let options = EngineOptions::new().max_connections(8).acquire_timeout(DEADLINE).echo(false);
+    options.lazy_orm(database.url()).expect("an engine")
 }
 
-/// `items`, whose texts are in the server's default character set (of MariaDB, latin1): a number of its own, a name that is unique, a code that is unique too, and a note.
+/// `items`, whose texts are in the server's default character set (of MariaDB, latin1): a number of its own, a name that
+/// is unique, a code that is unique too, and a note.
 pub fn items() -> TableCreateStatement {
     let column = |name: &str| ColumnDef::new(Alias::new(name));
     Table::create()
@@ -26,7 +26,7 @@ pub fn items() -> TableCreateStatement {
 }
 
 /// A database that has `items`.
-pub async fn connect_with_items(database: &TestDatabase) -> DatabaseConnection {
+pub async fn connect_with_items(database: &TestDatabase) -> OrmEngine {
     let connection = connect(database).await;
     connection.execute(&items()).await.expect("the table is made");
     connection

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use freshdb::OrmEngine;
 use freshdb::upsert::{RowOutcome, Upsert};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Alias, Query};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::runtime::Handle;
 
 use crate::harness::{connect_with_items, outcomes, stored_notes};
@@ -33,7 +34,7 @@ fn upsert(model: &mut Model, batch: &Batch) -> Vec<RowOutcome> {
     batch.iter().map(outcome).collect()
 }
 
-async fn check(connection: &DatabaseConnection, batches: Vec<Batch>) -> Result<(), TestCaseError> {
+async fn check(connection: &OrmEngine, batches: Vec<Batch>) -> Result<(), TestCaseError> {
     let delete = Query::delete().from_table(Alias::new("items")).take();
     connection.execute(&delete).await.expect("the table is emptied");
     let mut model = Model::new();

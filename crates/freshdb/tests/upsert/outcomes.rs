@@ -3,7 +3,7 @@
 use freshdb::upsert::RowOutcome::{Inserted, Unchanged, Updated};
 use freshdb::upsert::{Upsert, UpsertError};
 use sea_orm::sea_query::{Alias, Query, ValueTuple};
-use sea_orm::{ConnectionTrait, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, Value};
 
 use crate::harness::{connect_with_items, counts, note, notes, outcomes, stored_notes};
 

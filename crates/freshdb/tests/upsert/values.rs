@@ -1,16 +1,17 @@
 //! What is a change.
 
+use freshdb::OrmEngine;
 use freshdb::upsert::RowOutcome::{Inserted, Unchanged, Updated};
 use freshdb::upsert::Upsert;
 use sea_orm::sea_query::{Alias, ColumnDef, Table};
-use sea_orm::{ConnectionTrait, DatabaseConnection, Value};
+use sea_orm::{ConnectionTrait, Value};
 use serde_json::json;
 use test_support::TestDatabase;
 
 use crate::harness::{connect, outcomes};
 
 /// A table `valued` with a key and one column of this definition.
-async fn valued(database: &TestDatabase, column: &mut ColumnDef) -> DatabaseConnection {
+async fn valued(database: &TestDatabase, column: &mut ColumnDef) -> OrmEngine {
     let connection = connect(database).await;
     let create = Table::create()
         .table(Alias::new("valued"))
@@ -22,7 +23,7 @@ async fn valued(database: &TestDatabase, column: &mut ColumnDef) -> DatabaseConn
 }
 
 /// Upserts one value after another into one row, and each once more.
-async fn each_is_a_change(connection: &DatabaseConnection, values: &[Value]) {
+async fn each_is_a_change(connection: &OrmEngine, values: &[Value]) {
     let upsert = async |value: &Value| {
         let upsert = Upsert::into("valued").key(["key"]).columns(["key", "value"]).rows([(1, value.clone())]);
         outcomes(&upsert.execute(connection).await.expect("an outcome"))

@@ -7,8 +7,6 @@ mod sqlite;
 mod tests;
 mod values;
 
-use std::borrow::Cow;
-
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, SelectStatement, UpdateStatement};
 use sea_orm::{DbBackend, Value};
 
@@ -73,13 +71,6 @@ pub(super) fn rows_per_statement(dialect: &dyn Dialect, plan: &Plan) -> usize {
     // MySQL's `find` has the parameters of one row more.
     let rows = (dialect.most_parameters() / plan.parameters_per_row()).saturating_sub(1);
     rows.clamp(1, dialect.most_rows())
-}
-
-/// Whether the error says that the transaction lost against another.
-pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error() else { return false };
-    let code = error.code().unwrap_or(Cow::Borrowed(""));
-    mysql::is_conflict(error) || postgres::is_conflict(&code) || sqlite::is_conflict(error, &code)
 }
 
 /// Rows to insert, all columns of them.

@@ -1,7 +1,6 @@
 //! MySQL and MariaDB.
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, LockType, Query, SelectStatement, UnionType, UpdateStatement};
-use sqlx::error::DatabaseError;
 
 use super::{Dialect, Find, Given, Insert, any, insert_into};
 use crate::upsert::plan::Plan;
@@ -100,18 +99,4 @@ fn same(one: Expr, other: Expr) -> Expr {
 /// The bytes, which no collation compares, in digits that every character set has.
 fn exact(value: Expr) -> Expr {
     Func::cust(Alias::new("HEX")).arg(value.cast_as("BINARY")).into()
-}
-
-/// 1213: a deadlock was found and this transaction was chosen to end it. 1205: it waited too long for a lock. 1020:
-/// MariaDB's snapshot isolation found a newer row.
-/// <https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html>
-#[cfg(feature = "mysql")]
-pub(super) fn is_conflict(error: &dyn DatabaseError) -> bool {
-    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>();
-    error.is_some_and(|error| matches!(error.number(), 1213 | 1205 | 1020))
-}
-
-#[cfg(not(feature = "mysql"))]
-pub(super) fn is_conflict(_error: &dyn DatabaseError) -> bool {
-    false
 }

@@ -64,9 +64,3 @@ impl Joins for Postgres {
         }
     }
 }
-
-/// `serialization_failure`, `deadlock_detected` and `lock_not_available`:
-/// <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
-pub(super) fn is_conflict(state: &str) -> bool {
-    matches!(state, "40001" | "40P01" | "55P03")
-}

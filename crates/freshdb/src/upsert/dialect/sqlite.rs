@@ -1,7 +1,6 @@
 //! SQLite.
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, SelectStatement, UpdateStatement};
-use sqlx::error::DatabaseError;
 
 use super::values::{self, Joins};
 use super::{Dialect, Find, Given, Insert};
@@ -54,17 +53,4 @@ impl Joins for Sqlite {
     fn typed(&self, _plan: &Plan, _place: usize, value: Expr) -> Expr {
         value
     }
-}
-
-/// `SQLITE_BUSY` and `SQLITE_LOCKED`, with their extended codes, whose last byte is the same:
-/// <https://www.sqlite.org/rescode.html>.
-#[cfg(feature = "sqlite")]
-pub(super) fn is_conflict(error: &dyn DatabaseError, code: &str) -> bool {
-    error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
-        && code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
-}
-
-#[cfg(not(feature = "sqlite"))]
-pub(super) fn is_conflict(_error: &dyn DatabaseError, _code: &str) -> bool {
-    false
 }
