@@ -59,6 +59,9 @@ impl Last {
 /// A transaction that is open on a session.
 #[derive(Debug, Default)]
 pub(crate) struct OpenTransaction {
+    /// How many transactions and savepoints are open, one in the other. The driver's own count falls behind where it rolls
+    /// back later.
+    pub(crate) levels: usize,
     /// What an error has done to it on the server, before whoever began it has ended it, and the error.
     pub(crate) undone: Option<(Undone, String)>,
 }

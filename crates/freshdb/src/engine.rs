@@ -246,7 +246,7 @@ impl<DB: Dialect> Lease<DB> {
     /// Begins a transaction on a connection that is checked out already, or a savepoint in the one that is open.
     pub(crate) async fn begin_transaction(&mut self, beginning: Beginning) -> Result<usize, Error> {
         let mut statement = None;
-        if !self.is_in_transaction() {
+        if self.level() == 0 {
             let is_to_write;
             (statement, is_to_write) = beginning.resolve::<DB>();
             if is_to_write {

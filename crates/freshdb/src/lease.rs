@@ -115,23 +115,20 @@ impl<DB: Backend> Lease<DB> {
 
     /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
     pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
-        let outermost = self.transaction.is_none();
         self.transaction.get_or_insert_default();
         let (connection, watch) = self.watched()?;
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
-        if outermost {
+        let open = self.transaction.get_or_insert_default();
+        open.levels += 1;
+        if open.levels == 1 {
             self.pool().sessions.used_for(self.key, Use::Transaction);
         }
         Ok(self.level())
     }
 
-    pub(crate) fn is_in_transaction(&self) -> bool {
-        self.transaction.is_some()
-    }
-
-    /// How many transactions and savepoints the driver knows to be open.
-    fn level(&self) -> usize {
-        DB::TransactionManager::get_transaction_depth(self.connection())
+    /// How many transactions and savepoints are open.
+    pub(crate) fn level(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |open| open.levels)
     }
 
     /// Commits the transaction or savepoint of this level. What was begun inside of it and has not ended is undone first.
@@ -147,7 +144,7 @@ impl<DB: Backend> Lease<DB> {
         }
         let (connection, watch) = self.watched()?;
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::commit(connection)).await?;
-        self.note_end();
+        self.note_end_of_innermost();
         Ok(())
     }
 
@@ -175,7 +172,7 @@ impl<DB: Backend> Lease<DB> {
         {
             open.undone = None;
         }
-        self.note_end();
+        self.note_end_of_innermost();
         Ok(())
     }
 
@@ -184,13 +181,13 @@ impl<DB: Backend> Lease<DB> {
     pub(crate) fn roll_back_later(&mut self, level: usize) -> bool {
         let Some(open) = (self.level() + 1).checked_sub(level.max(1)) else { return true };
         let Ok((connection, watch)) = self.watched() else { return false };
-        // SQLite's driver does it in a thread of its own, and its level falls only then.
         for _ in 0..open {
             DB::TransactionManager::start_rollback(connection);
         }
         *watch.conduct = watch.conduct().max(Conduct::Doubtful);
-        if let Some(open) = watch.transaction {
-            open.undone = None;
+        if let Some(transaction) = watch.transaction {
+            transaction.undone = None;
+            transaction.levels -= open;
         }
         true
     }
@@ -202,6 +199,13 @@ impl<DB: Backend> Lease<DB> {
         watch.whole::<DB, _>(Conduct::Clean, sqlx::Connection::ping(connection)).await?;
         self.note_end();
         Ok(())
+    }
+
+    fn note_end_of_innermost(&mut self) {
+        if let Some(open) = &mut self.transaction {
+            open.levels = open.levels.saturating_sub(1);
+        }
+        self.note_end();
     }
 
     /// The outermost transaction has ended, if it has.
