@@ -39,8 +39,8 @@ impl Error {
         Self(Box::new(Kind::Closed { target: target.to_owned() }))
     }
 
-    pub(crate) fn exhausted(target: &str, waited: Duration, wanted: Wanted, holders: Vec<OpenSession>) -> Self {
-        Self(Box::new(Kind::Exhausted { target: target.to_owned(), waited, wanted, holders }))
+    pub(crate) fn exhausted(target: &str, waited: Duration, lack: Wanted, holders: Vec<OpenSession>) -> Self {
+        Self(Box::new(Kind::Exhausted { target: target.to_owned(), waited, wanted: lack, holders }))
     }
 
     pub(crate) fn connect(target: &str, source: sqlx::Error) -> Self {

@@ -8,4 +8,5 @@ extern crate test_support;
 #[macro_use]
 mod harness;
 
+mod cancellation;
 mod transactions;
