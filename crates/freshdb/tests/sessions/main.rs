@@ -9,4 +9,5 @@ extern crate test_support;
 mod harness;
 
 mod cancellation;
+mod disconnect;
 mod transactions;
