@@ -9,5 +9,6 @@ extern crate test_support;
 mod harness;
 
 mod cancellation;
+mod chaos;
 mod disconnect;
 mod transactions;
