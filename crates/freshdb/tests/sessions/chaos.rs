@@ -10,7 +10,7 @@ use freshdb::{Dialect, Engine};
 use sqlx::{AssertSqlSafe, Executor as _};
 use test_support::eventually;
 
-use crate::harness::{drop_after, number, patient, unique};
+use crate::harness::{MACHINE, drop_after, number, patient, unique};
 
 const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(20))";
 
@@ -105,6 +105,7 @@ async fn leak_after_a_statement<DB: Dialect>(engine: &Engine<DB>) -> u32 {
 
 with_every_driver! {
     async fn ten_thousand_sessions(database: &TestDatabase, open: Open) {
+        let _machine = MACHINE.lock().await;
         let seed = fastrand::u64(..);
         println!("the seed is {seed}");
         // PostgreSQL's driver takes a tenth of a second to connect where it is not optimised: there, fewer connections are

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Executor as _};
 use test_support::{FAIR, Observer, Weather, eventually, warned};
 
-use crate::harness::{CLOSE, Network, all_are_in_order, all_come_back, number, patient};
+use crate::harness::{CLOSE, MACHINE, Network, all_are_in_order, all_come_back, number, patient};
 
 const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(20))";
 
@@ -38,12 +38,12 @@ async fn gone(observer: &mut Observer, since: Instant) -> Duration {
     since.elapsed()
 }
 
-/// The best of three: what a busy machine adds is not the engine's. The first time is not counted at all: it needs a
+/// The best of a few: what a busy machine adds is not the engine's, and other tests run meanwhile. The first time is not counted at all: it needs a
 /// connection for it, for which PostgreSQL's driver alone takes a tenth of a second where it is not optimised.
 async fn best(limit: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Duration) {
     let first = attempt().await;
     let mut best = Duration::MAX;
-    for _ in 0..3 {
+    for _ in 0..10 {
         best = best.min(attempt().await);
         if best < limit {
             println!("{what}: gone after {best:?}, the first time after {first:?}");
@@ -58,6 +58,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 with_every_driver! {
     async fn a_statement_ends_with_whoever_waited_for_it(database: &TestDatabase, open: Open) {
         database.execute(CREATE).await;
+        let _machine = MACHINE.lock().await;
         let mut observer = database.observer().await;
         let name = database.engine.name();
         // One connection: who comes next waits for it.
@@ -107,6 +108,7 @@ with_every_driver! {
         database.execute(CREATE).await;
         database.execute("INSERT INTO items VALUES (1, 'a')").await;
         let mut observer = database.observer().await;
+        let _machine = MACHINE.lock().await;
         let mut other = database.observer().await;
         let engine = open(database.url(), patient().max_connections(1));
         // A statement that reads: what another one waits for is the transaction's row, or its file.

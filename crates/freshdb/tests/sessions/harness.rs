@@ -84,6 +84,9 @@ impl Network {
     }
 }
 
+/// Held by tests that take the whole machine, and by those that measure how fast something is: one at a time.
+pub static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Polls a future so many times at the most, each time when it has asked for it, and drops it.
 pub async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
