@@ -73,11 +73,7 @@ impl<DB: Backend> Lease<DB> {
                     None => return Ok(None),
                     Some(Either::Left(_)) => {}
                     Some(Either::Right(row)) => {
-                        // The end has mostly come with the first row. If not, nobody waits for it.
-                        let more = async |items: &mut BoxStream<'_, Item<DB>>| {
-                            poll_fn(|context| Poll::Ready(items.poll_next_unpin(context))).await
-                        };
-                        while let Poll::Ready(Some(Ok(_))) = more(&mut items).await {}
+                        end_or_row::<DB>(&mut items).await;
                         return Ok(Some(row));
                     }
                 }
@@ -102,6 +98,30 @@ impl<DB: Backend> Lease<DB> {
             watch.whole::<DB, _>(Conduct::Clean, DB::describe(connection, sql)).await
         })
     }
+}
+
+/// Reads to the end, which mostly has come with the first row. If not, waits for what comes next: a driver that was asked
+/// for it must not be left half-way. Of further rows, those are read that are there already.
+async fn end_or_row<DB: Backend>(items: &mut BoxStream<'_, Item<DB>>) {
+    let mut is_row = false;
+    let mut waited = false;
+    poll_fn(|context| {
+        loop {
+            if waited && is_row {
+                return Poll::Ready(());
+            }
+            match items.poll_next_unpin(context) {
+                Poll::Ready(Some(Ok(item))) => is_row = item.is_right(),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => {
+                    waited = true;
+                    is_row = false;
+                    return Poll::Pending;
+                }
+            }
+        }
+    })
+    .await;
 }
 
 /// The answers to one statement. Dropped before their end, they leave a mark on the session.
@@ -136,9 +156,11 @@ impl<DB: Backend> Stream for Watched<'_, DB> {
         };
         let polled = this.rows.as_mut().poll_next(context);
         match &polled {
-            Poll::Pending => {}
+            // MySQL's driver forgets a packet's head when it is dropped while it waits for the rest of it, and notes the end
+            // of a statement only when it is asked for what comes after the result.
+            Poll::Pending | Poll::Ready(Some(Ok(Either::Left(_)))) => this.watch.set(Conduct::Cut),
             // The driver knows how to get over the rows that nobody reads; whether the server still works is open.
-            Poll::Ready(Some(Ok(_))) => this.watch.set(before.max(Conduct::Unknown)),
+            Poll::Ready(Some(Ok(Either::Right(_)))) => this.watch.set(before.max(Conduct::Unknown)),
             Poll::Ready(None) => {
                 this.progress = Progress::Ended;
                 this.watch.set(before.max(this.harm));

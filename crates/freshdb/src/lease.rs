@@ -43,8 +43,11 @@ const PROOF: Duration = Duration::from_secs(5);
 /// And when something can: after that it is stopped.
 const PROOF_WHILE_UNKNOWN: Duration = Duration::from_millis(50);
 
-/// How long the server may take to end a session that it was told to end.
+/// How long others wait for the place of a session that the server was told to end.
 const CANCEL: Duration = Duration::from_secs(2);
+
+/// And how long it may take when nobody waits for that any more.
+const CANCEL_AT_ALL: Duration = Duration::from_secs(30);
 
 impl<DB: Backend> Lease<DB> {
     pub(crate) fn new(live: Live<DB>, slot: Slot<DB>, place: Place) -> Self {
@@ -284,15 +287,23 @@ impl<DB: Backend> Returning<DB> {
                 Some(Err(error)) => tracing::warn!(%error, "a connection closed badly"),
                 None => tracing::warn!(limit = ?CANCEL, "a statement that was told to stop goes on"),
             }
+            drop((writer, slot));
         } else if let Some(id) = live.id {
-            match within(CANCEL, pool.cancel(id)).await {
+            let mut ending = std::pin::pin!(within(CANCEL_AT_ALL, pool.cancel(id)));
+            let in_time = within(CANCEL, ending.as_mut()).await;
+            // Who waits for the place waits no longer. The server is told all the same, for the sake of its locks.
+            drop((writer, slot));
+            let ended = match in_time {
+                Some(ended) => ended,
+                None => ending.await,
+            };
+            match ended {
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::warn!(id, %error, "a session could not be ended on the server"),
-                None => tracing::warn!(id, limit = ?CANCEL, "the server did not end a session in time"),
+                None => tracing::warn!(id, limit = ?CANCEL_AT_ALL, "the server did not end a session in time"),
             }
             drop(live);
         }
-        drop((writer, slot));
     }
 }
 

@@ -255,7 +255,27 @@ impl<DB: Backend> Pool<DB> {
 
     /// Ends a session on the server, by the connection that is kept for that.
     pub(crate) async fn cancel(&self, id: u64) -> Result<(), sqlx::Error> {
+        let result = self.end(id).await;
+        // Nobody comes by later who would close it.
+        if self.idle().closed {
+            self.close_control().await;
+        }
+        result
+    }
+
+    async fn end(&self, id: u64) -> Result<(), sqlx::Error> {
         self.with_control(async |connection| DB::cancel(connection, id).await).await
+    }
+
+    async fn close_control(&self) {
+        let control = self.control.lock().await.take();
+        if let Some((connection, _)) = control {
+            match within(CLOSE, DB::close(connection)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%error, "the control connection closed badly"),
+                None => tracing::debug!(limit = ?CLOSE, "the control connection did not close in time"),
+            }
+        }
     }
 
     async fn with_control<T>(
@@ -339,11 +359,12 @@ impl<DB: Backend> Pool<DB> {
                 Err(error) => tracing::debug!(%error, "the server did not say what the open sessions do"),
             }
             for id in ids {
-                match bounded(CLOSE, pool.cancel(id)).await {
+                match bounded(CLOSE, pool.end(id)).await {
                     Ok(()) => {}
                     Err(error) => tracing::warn!(id, %error, "a session could not be ended on the server"),
                 }
             }
+            pool.close_control().await;
         });
         if let Some(Ok(activities)) = within(REPORT, answered).await {
             for session in &mut sessions {

@@ -163,11 +163,8 @@ impl TestDatabase {
 
     /// How many sessions on it execute a statement at this moment, as the server's own list says.
     pub async fn statements_running(&self) -> i64 {
-        self.count(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'",
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep'",
-        )
-        .await
+        assert_ne!(self.engine, Engine::Sqlite, "a file has no server");
+        self.observer().await.statements_running().await
     }
 
     /// How many transactions wait in it for another's lock, as the server sees it.
@@ -195,15 +192,39 @@ impl TestDatabase {
 
     /// Ends a session, as an administrator would. One that is gone already is no failure.
     pub async fn kill(&self, id: u64) {
-        let Kind::OnServer { server, .. } = &self.kind else { panic!("a file has no server") };
-        if self.engine == Engine::Postgres {
-            let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
-            let sql = AssertSqlSafe(format!("SELECT pg_terminate_backend({id})"));
-            sqlx::raw_sql(sql).execute(&mut connection).await.expect("an answer");
-        } else {
-            let mut connection = mysql_connection(server).await;
-            drop(sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut connection).await);
+        self.observer().await.kill(id).await;
+    }
+
+    /// A statement on its table `items (id, name)` that takes half a minute, and that an [`Observer`] sees: on SQLite it is
+    /// one that writes.
+    pub fn long_statement(&self) -> String {
+        let sleep = self.sleep(30);
+        if self.engine == Engine::Sqlite {
+            return format!("INSERT INTO items (id) SELECT * FROM ({sleep})");
         }
+        sleep
+    }
+
+    /// A statement that fails inside of a transaction, and changes nothing outside of one.
+    pub fn fails_in_a_transaction(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "BEGIN; ROLLBACK",
+            // By the simple protocol alone: <https://www.postgresql.org/docs/15/functions-datetime.html>.
+            Engine::Postgres => "SELECT 1 / CASE WHEN now() = statement_timestamp() THEN 1 ELSE 0 END",
+            // 1568: <https://dev.mysql.com/doc/refman/9.7/en/set-transaction.html>.
+            Engine::Mysql | Engine::Mariadb => "SET TRANSACTION READ WRITE",
+        }
+    }
+
+    /// Statements for a new connection with which the database writes as fast as a server whose durability is off; where
+    /// there is no server, connections look for their turn to write in a poll, and long turns make for long waits.
+    pub fn without_durability(&self) -> &'static str {
+        if self.engine == Engine::Sqlite { "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF" } else { "" }
+    }
+
+    /// How a statement names its first parameter.
+    pub fn parameter(&self) -> &'static str {
+        if self.engine == Engine::Postgres { "$1" } else { "?" }
     }
 
     /// A statement that takes so many seconds and gives one row.
@@ -328,7 +349,7 @@ async fn execute(engine: Engine, url: &Url, sql: &str) {
     result.expect("the statement is executed");
 }
 
-async fn mysql_connection(url: &Url) -> MySqlConnection {
+pub(crate) async fn mysql_connection(url: &Url) -> MySqlConnection {
     let url = url.as_str().replacen("mariadb:", "mysql:", 1);
     MySqlConnection::connect(&url).await.expect("a connection")
 }

@@ -4,9 +4,13 @@
 #![expect(clippy::missing_panics_doc, reason = "what a test calls panics where the test fails")]
 
 mod engines;
+mod log;
+mod observer;
 mod proxy;
 mod run;
 
 pub use engines::{Engine, Lock, TestDatabase};
+pub use log::warned;
+pub use observer::Observer;
 pub use proxy::{FAIR, Proxy, Weather};
 pub use run::{DEADLINE, eventually, run};

@@ -14,6 +14,10 @@ use tokio::sync::watch;
 pub enum Weather {
     /// Passes everything on after this long.
     Delay(Duration),
+    /// Passes everything on in pieces of so many bytes, a millisecond or so apart.
+    Trickle(usize),
+    /// Passes everything on, and takes no new connections.
+    Refuse,
     /// Closes every connection, old and new.
     Cut,
     /// Keeps every connection open, and passes nothing on.
@@ -47,7 +51,7 @@ impl Proxy {
         let (accepting, cutting) = (weather.clone(), cuts.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *accepting.borrow() == Weather::Cut {
+                if matches!(*accepting.borrow(), Weather::Cut | Weather::Refuse) {
                     continue;
                 }
                 tokio::spawn(connect(client, target.clone(), accepting.subscribe(), cutting.subscribe()));
@@ -93,11 +97,24 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: w
         {
             tokio::time::sleep(delay).await;
         }
-        if weather.wait_for(|weather| matches!(weather, Weather::Delay(_))).await.is_err() {
+        if weather.wait_for(|weather| !matches!(weather, Weather::Cut | Weather::Stall)).await.is_err() {
             return;
         }
-        if to.write_all(&buffer[..length]).await.is_err() {
-            return;
+        let most = most_at_once(*weather.borrow());
+        for piece in buffer[..length].chunks(most) {
+            if to.write_all(piece).await.is_err() {
+                return;
+            }
+            if piece.len() < length {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
+    }
+}
+
+fn most_at_once(weather: Weather) -> usize {
+    match weather {
+        Weather::Trickle(bytes) => bytes.max(1),
+        Weather::Delay(_) | Weather::Refuse | Weather::Cut | Weather::Stall => usize::MAX,
     }
 }

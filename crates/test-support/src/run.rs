@@ -52,7 +52,7 @@ where
     let log = tracing_subscriber::fmt()
         .with_env_filter("info,freshdb=debug,tags_api=debug")
         .with_ansi(false)
-        .with_test_writer();
+        .with_writer(crate::log::Log::default);
     drop(log.try_init());
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();

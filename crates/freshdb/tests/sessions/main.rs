@@ -8,4 +8,7 @@ extern crate test_support;
 #[macro_use]
 mod harness;
 
+mod cancellation;
+mod chaos;
+mod disconnect;
 mod transactions;

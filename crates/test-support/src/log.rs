@@ -1,0 +1,33 @@
+//! What is logged while tests run: in the output of the test, and where a test can look for it.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use tracing_subscriber::fmt::TestWriter;
+
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Whether any test of this process has caused a warning that holds all of these words.
+pub fn warned(words: &[&str]) -> bool {
+    let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    warnings.iter().any(|line| words.iter().all(|word| line.contains(word)))
+}
+
+/// Writes into the output of the test, and keeps the warnings.
+#[derive(Debug, Default)]
+pub(crate) struct Log(TestWriter);
+
+impl Write for Log {
+    /// Called once for each event.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        if text.contains(" WARN ") {
+            WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).push(text.into_owned());
+        }
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
