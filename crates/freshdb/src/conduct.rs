@@ -42,16 +42,26 @@ fn leaves_more_behind(sql: &[u8]) -> bool {
     })
 }
 
-/// The text of the statement that a session executed last, where the session saw it.
+/// What a session executed last.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Last(Arc<Mutex<Option<SqlStr>>>);
+pub(crate) struct Last(Arc<Mutex<LastStatement>>);
+
+#[derive(Clone, Debug, Default)]
+pub(crate) enum LastStatement {
+    /// Nothing yet.
+    #[default]
+    None,
+    Seen(SqlStr),
+    /// The driver's connection was lent out.
+    Unseen,
+}
 
 impl Last {
-    pub(crate) fn set(&self, sql: Option<SqlStr>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sql;
+    pub(crate) fn set(&self, last: LastStatement) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
-    pub(crate) fn get(&self) -> Option<SqlStr> {
+    pub(crate) fn get(&self) -> LastStatement {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -95,7 +105,7 @@ impl Watch<'_> {
     }
 
     pub(crate) fn remember(&self, sql: &SqlStr) {
-        self.last.set(Some(sql.clone()));
+        self.last.set(LastStatement::Seen(sql.clone()));
     }
 
     pub(crate) fn transaction_undone(&mut self, how: Undone, error: &dyn sqlx::error::DatabaseError) {

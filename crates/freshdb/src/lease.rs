@@ -9,7 +9,7 @@ use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::conduct::{Conduct, Last, OpenTransaction, Undone, Watch};
+use crate::conduct::{Conduct, Last, LastStatement, OpenTransaction, Undone, Watch};
 use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot};
 use crate::registry::{Label, Place, Use};
@@ -79,7 +79,7 @@ impl<DB: Backend> Lease<DB> {
     /// Lends the driver's connection, out of sight.
     pub(crate) fn lend(&mut self) -> &mut DB::Connection {
         let live = self.live.as_mut().expect("a lease has a connection");
-        live.last.set(None);
+        live.last.set(LastStatement::Unseen);
         self.conduct = self.conduct.max(Conduct::Unknown);
         &mut live.connection
     }

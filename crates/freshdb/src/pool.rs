@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::conduct::Last;
+use crate::conduct::{Last, LastStatement};
 use crate::counters::Counters;
 use crate::dialect::{Activity, Backend, ConnectOptions, Lifetime};
 use crate::error::{Error, Leaks, Wanted};
@@ -237,7 +237,7 @@ impl<DB: Backend> Pool<DB> {
     /// Keeps a connection for the next, whose turn it is then.
     pub(crate) fn put_back(&self, mut live: Live<DB>, slot: Slot<DB>) {
         live.idle_since = Instant::now();
-        live.last.set(None);
+        live.last.set(LastStatement::None);
         let mut idle = self.idle();
         if idle.closed {
             drop(idle);
@@ -394,9 +394,11 @@ impl<DB: Backend> Pool<DB> {
 fn complete(session: &mut OpenSession, activities: &[Activity]) {
     let Some(activity) = activities.iter().find(|activity| Some(activity.id) == session.connection_id) else { return };
     session.state.clone_from(&activity.state);
-    // What the session saw itself is what the user wrote.
-    if session.last_statement.is_none() {
-        session.last_statement.clone_from(&activity.statement);
+    // What the session saw itself is what the user wrote, and not what the engine asked.
+    if matches!(session.last_statement, LastStatement::Unseen)
+        && let Some(statement) = &activity.statement
+    {
+        session.last_statement = LastStatement::Seen(AssertSqlSafe(statement.as_str()).into_sql_str());
     }
 }
 

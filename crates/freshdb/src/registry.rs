@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::conduct::Last;
+use crate::conduct::{Last, LastStatement};
 
 /// The place in the caller's source where a session was opened.
 pub(crate) type Place = &'static Location<'static>;
@@ -107,7 +107,7 @@ pub struct OpenSession {
     pub(crate) used_for: Use,
     pub(crate) connection_id: Option<u64>,
     pub(crate) state: Option<String>,
-    pub(crate) last_statement: Option<String>,
+    pub(crate) last_statement: LastStatement,
     pub(crate) label: Option<String>,
 }
 
@@ -119,7 +119,7 @@ impl OpenSession {
             used_for: entry.used_for,
             connection_id: entry.id,
             state: None,
-            last_statement: entry.last.get().map(|sql| sql.as_str().to_owned()),
+            last_statement: entry.last.get(),
             label: entry.label.as_ref().map(ToString::to_string),
         }
     }
@@ -156,7 +156,10 @@ impl OpenSession {
 
     /// The statement that it executed last, where the session saw it or the server knows it.
     pub fn last_statement(&self) -> Option<&str> {
-        self.last_statement.as_deref()
+        match &self.last_statement {
+            LastStatement::Seen(sql) => Some(sql.as_str()),
+            LastStatement::None | LastStatement::Unseen => None,
+        }
     }
 }
 
@@ -172,7 +175,12 @@ impl fmt::Display for OpenSession {
         let label = self.label.as_deref().map(|label| format!(" for {label}")).unwrap_or_default();
         let place = self.place;
         writeln!(formatter, "    opened{label} at {}:{}:{}", place.file(), place.line(), place.column())?;
-        write!(formatter, "    last statement: {}", self.last_statement.as_deref().map_or("unknown".into(), one_line))
+        let last = match &self.last_statement {
+            LastStatement::None => "none".into(),
+            LastStatement::Seen(sql) => one_line(sql.as_str()),
+            LastStatement::Unseen => "unknown".into(),
+        };
+        write!(formatter, "    last statement: {last}")
     }
 }
 
