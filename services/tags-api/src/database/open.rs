@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use freshdb::{EngineOptions, Leaks, OrmEngine, OrmSession, OrmTx, Stats};
 use sea_orm::{ConnectionTrait, DbErr};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::dialect::{self, Dialect, Driver};
 use super::error::{Error, OpenError};
@@ -35,12 +36,18 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Call it inside a runtime: the service's lives as long as the database is open, and what sessions read then wakes
+    /// the thread that waits for it without a detour.
     pub(super) fn engine(&self) -> EngineOptions {
-        EngineOptions::new()
+        let options = EngineOptions::new()
             .max_connections(self.pool_size)
             .acquire_timeout(self.pool_wait)
             .statement_timeout(self.statement_timeout)
-            .echo(self.echo)
+            .echo(self.echo);
+        match Handle::try_current() {
+            Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => options.runtime(runtime),
+            _ => options,
+        }
     }
 }
 
