@@ -12,6 +12,8 @@ use crate::verdict::Verdict;
 impl Backend for Postgres {
     const TITLE: &str = "PostgreSQL's";
 
+    const SCHEMES: &[&str] = &["postgres", "postgresql"];
+
     /// A transaction of which its process has lost track does not hold its locks for ever either.
     fn bound_statements(limit: Duration) -> String {
         let milliseconds = limit.as_millis().max(1);

@@ -8,4 +8,7 @@ extern crate test_support;
 #[macro_use]
 mod harness;
 
+mod closing;
+mod messages;
+mod survival;
 mod transactions;
