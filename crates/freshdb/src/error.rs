@@ -233,8 +233,9 @@ impl From<Error> for sqlx::Error {
     }
 }
 
-/// Sessions that were still open when the time to close was over. Each has been ended on the server.
-#[derive(Debug)]
+/// Sessions that were still open when the time to close was over. The server was told to end each of them.
+///
+/// Shown by `{:?}`, as `unwrap` and `expect` show it, with a hint.
 pub struct Leaks {
     pub(crate) target: String,
     pub(crate) waited: Duration,
@@ -257,6 +258,15 @@ impl fmt::Display for Leaks {
             write!(formatter, "\n{session}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Leaks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{self}\nhint: drop each session, or await the task that owns it, before the engine is closed"
+        )
     }
 }
 

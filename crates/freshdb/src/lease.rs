@@ -51,7 +51,7 @@ const CANCEL_AT_ALL: Duration = Duration::from_secs(30);
 
 impl<DB: Backend> Lease<DB> {
     pub(crate) fn new(live: Live<DB>, slot: Slot<DB>, place: Place) -> Self {
-        let key = slot.pool().sessions.open(place, live.id, live.last.clone());
+        let key = slot.pool().sessions.open(place, &live);
         let conduct = Conduct::Clean;
         Self { live: Some(live), slot: Some(slot), writer: None, conduct, transaction: None, place, key }
     }
@@ -101,7 +101,12 @@ impl<DB: Backend> Lease<DB> {
         if self.conduct == Conduct::Cut {
             return Err(crate::Error::cut_off(self.place).into());
         }
+        let target = &self.slot.as_ref().expect("a lease has a slot").pool().settings.target;
         let live = self.live.as_mut().expect("a lease has a connection");
+        // Nothing else tells a database without a server that the engine was closed over this session.
+        if live.interrupt.as_ref().is_some_and(Interrupt::is_set) {
+            return Err(crate::Error::closed(target).into());
+        }
         let watch = Watch { conduct: &mut self.conduct, transaction: &mut self.transaction, last: &live.last };
         Ok((&mut live.connection, watch))
     }

@@ -139,6 +139,13 @@ impl EngineOptions {
     ///
     /// If the URL is not one of the database's, or the options cannot be kept.
     pub fn lazy<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+        if !DB::SCHEMES.is_empty() && !scheme.is_some_and(|scheme| DB::SCHEMES.contains(&scheme)) {
+            let schemes: Vec<String> = DB::SCHEMES.iter().map(|scheme| format!("`{scheme}://`")).collect();
+            let fact =
+                format!("the database URL is not one of {}, which begin with {}", DB::TITLE, schemes.join(" or "));
+            return Err(Error::options(fact, None));
+        }
         let options = DB::options(url).map_err(|error| {
             // The URL is not repeated: it may hold a password.
             Error::options(format!("the database URL is not one of {}", DB::TITLE), Some(error))

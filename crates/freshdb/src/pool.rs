@@ -14,11 +14,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::conduct::{Last, LastStatement};
 use crate::counters::Counters;
-use crate::dialect::{Activity, Backend, ConnectOptions, Lifetime};
+use crate::dialect::{Activity, Backend, ConnectOptions, Interrupt, Lifetime};
 use crate::error::{Error, Leaks, Wanted};
 use crate::lease::{Lease, Live, bounded, prove};
 use crate::options::Settings;
-use crate::registry::{OpenSession, Place, Registry};
+use crate::registry::{OpenSession, Place, Registry, Use};
 use crate::runtime::{sleep, within};
 use crate::vigilance::Vigilance;
 
@@ -37,7 +37,8 @@ pub(crate) struct Pool<DB: Backend> {
     control: tokio::sync::Mutex<Option<(DB::Connection, Instant)>>,
     /// Somebody has freed a slot.
     freed: Notify,
-    reaper: OnceLock<()>,
+    /// Held by the engine's regular work, and dropped with it when the runtime ends.
+    reaper: OnceLock<Weak<()>>,
     pub(crate) sessions: Registry,
     pub(crate) vigilance: Vigilance,
     pub(crate) counters: Counters,
@@ -76,6 +77,13 @@ const CLOSE: Duration = Duration::from_secs(1);
 
 /// What is left for a report, and for ending the sessions that leaked, when the time to close is over.
 const REPORT: Duration = Duration::from_millis(100);
+
+/// So long before the time to close is over, the connection is made over which the server is told to end sessions.
+const PREPARATION: Duration = Duration::from_millis(900);
+
+/// How long the server may take to end the sessions that leaked. Nobody waits for it; and a server that is dropping the
+/// database lets nobody in for as long as that takes, which on PostgreSQL is five seconds.
+const END: Duration = Duration::from_secs(30);
 
 /// A control connection that nobody needed for so long is closed.
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
@@ -119,8 +127,18 @@ impl<DB: Backend> Pool<DB> {
     }
 
     pub(crate) async fn acquire(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
+        let lease = self.lease(place).await?;
+        // Closing may have begun meanwhile, and ended in vain: the report did not name this session, nor will another.
+        if self.slots.is_closed() { Err(Error::closed(&self.settings.target)) } else { Ok(lease) }
+    }
+
+    async fn lease(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
         let started = Instant::now();
         let slot = self.slot(started).await?;
+        // What is idle is dead then, and may have been in use too short a while ago to be asked.
+        if self.reaper.get().is_some_and(|reaper| reaper.strong_count() == 0) {
+            return Err(Error::runtime_gone(&self.settings.target));
+        }
         while let Some(mut live) = self.next_idle() {
             if live.born.elapsed() > self.settings.max_lifetime {
                 self.spawn(close(live));
@@ -177,7 +195,10 @@ impl<DB: Backend> Pool<DB> {
 
     fn exhausted(&self, started: Instant, wanted: Wanted) -> Error {
         self.counters.exhausted();
-        let holders = self.sessions.list().iter().map(OpenSession::of).collect();
+        let mut holders: Vec<OpenSession> = self.sessions.list().iter().map(OpenSession::of).collect();
+        if wanted == Wanted::Writer {
+            holders.retain(|holder| holder.used_for() == Use::Transaction);
+        }
         Error::exhausted(&self.settings.target, started.elapsed(), wanted, holders)
     }
 
@@ -198,7 +219,7 @@ impl<DB: Backend> Pool<DB> {
             }
         });
         // The task has its own limit; this one is for a runtime that nobody drives.
-        match within(limit + REPORT, receiver).await {
+        match within(limit.saturating_add(REPORT), receiver).await {
             Some(Ok(Ok(connected))) => Ok(connected),
             Some(Ok(Err(error))) => {
                 self.vigilance.lost_one();
@@ -221,7 +242,10 @@ impl<DB: Backend> Pool<DB> {
         let birth = DB::settle(&mut connection, &self.settings.statements).await?;
         self.reaper.get_or_init(|| {
             let period = (self.settings.idle_timeout / 2).clamp(Duration::from_secs(1), Duration::from_secs(30));
-            self.spawn(reap_regularly(Arc::downgrade(self), period));
+            let alive = Arc::new(());
+            let reaper = Arc::downgrade(&alive);
+            self.spawn(reap_regularly(Arc::downgrade(self), period, alive));
+            reaper
         });
         let now = Instant::now();
         Ok(Live {
@@ -255,26 +279,33 @@ impl<DB: Backend> Pool<DB> {
 
     /// Ends a session on the server, by the connection that is kept for that.
     pub(crate) async fn cancel(&self, id: u64) -> Result<(), sqlx::Error> {
-        let result = self.end(id).await;
-        // Nobody comes by later who would close it.
+        let cancelled = self.with_control(async |connection| DB::cancel(connection, id).await).await;
         if self.idle().closed {
             self.close_control().await;
         }
-        result
+        cancelled
     }
 
-    async fn end(&self, id: u64) -> Result<(), sqlx::Error> {
-        self.with_control(async |connection| DB::cancel(connection, id).await).await
+    /// Makes the connection for what may have to be ended soon.
+    fn prepare_control(self: &Arc<Self>, ready: oneshot::Sender<()>) {
+        if self.sessions.list().iter().all(|session| session.id.is_none()) {
+            return;
+        }
+        let pool = self.clone();
+        self.spawn(async move {
+            if let Err(error) = bounded(CLOSE, pool.with_control(async |_| Ok(()))).await {
+                tracing::debug!(%error, "there is no connection over which sessions could be ended");
+            }
+            drop(ready);
+        });
     }
 
     async fn close_control(&self) {
-        let control = self.control.lock().await.take();
-        if let Some((connection, _)) = control {
-            match within(CLOSE, DB::close(connection)).await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%error, "the control connection closed badly"),
-                None => tracing::debug!(limit = ?CLOSE, "the control connection did not close in time"),
-            }
+        let Some((connection, _)) = self.control.lock().await.take() else { return };
+        match within(CLOSE, DB::close(connection)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "a connection closed badly"),
+            None => tracing::debug!(limit = ?CLOSE, "a connection did not close in time"),
         }
     }
 
@@ -295,7 +326,7 @@ impl<DB: Backend> Pool<DB> {
 
     /// Takes no new sessions, waits until those that are open have come back, and closes every connection.
     pub(crate) async fn close(self: &Arc<Self>, limit: Duration) -> Result<(), Leaks> {
-        let deadline = Instant::now() + limit;
+        let started = Instant::now();
         let idle = {
             let mut idle = self.idle();
             idle.closed = true;
@@ -311,13 +342,21 @@ impl<DB: Backend> Pool<DB> {
             drop(all_closed);
         });
 
-        let all_back = within(limit, self.all_slots_free()).await;
+        let mut all_back = within(limit.saturating_sub(PREPARATION), self.all_slots_free()).await;
+        let (ready, prepared) = oneshot::channel::<()>();
+        if all_back.is_some() {
+            drop(ready);
+        } else {
+            self.prepare_control(ready);
+            all_back = within(limit.saturating_sub(started.elapsed()), self.all_slots_free()).await;
+        }
         let leaks = if all_back.is_none() { self.end_sessions().await } else { Vec::new() };
         // The channel ends when the task does, or its runtime.
-        let rest = deadline.saturating_duration_since(Instant::now()).max(REPORT / 2);
+        let rest = limit.saturating_sub(started.elapsed()).max(REPORT / 2);
         let pool = self.clone();
         let (all_let_go, let_go) = oneshot::channel::<()>();
         self.spawn(async move {
+            drop(prepared.await);
             let (control, anchor) = (pool.control.lock().await.take(), pool.anchor.lock().await.take());
             let rest = control.map(|(connection, _)| connection).into_iter().chain(anchor);
             join_all(rest.map(|connection| within(CLOSE, DB::close(connection)))).await;
@@ -344,12 +383,15 @@ impl<DB: Backend> Pool<DB> {
 
     /// What is still open, with what the server knows of it, which is told to end it.
     async fn end_sessions(self: &Arc<Self>) -> Vec<OpenSession> {
-        let mut sessions: Vec<OpenSession> = self.sessions.list().iter().map(OpenSession::of).collect();
+        let open = self.sessions.list();
+        open.iter().filter_map(|session| session.interrupt.as_ref()).for_each(Interrupt::set);
+        let mut sessions: Vec<OpenSession> = open.iter().map(OpenSession::of).collect();
         let ids: Vec<u64> = sessions.iter().filter_map(OpenSession::connection_id).collect();
         if ids.is_empty() {
             return sessions;
         }
         let (answer, answered) = oneshot::channel();
+        let (all_told, told) = oneshot::channel::<()>();
         let pool = self.clone();
         self.spawn(async move {
             let asking = pool.with_control(async |connection| DB::activity(connection, &ids).await);
@@ -358,18 +400,29 @@ impl<DB: Backend> Pool<DB> {
                 Ok(activity) => drop(answer.send(activity)),
                 Err(error) => tracing::debug!(%error, "the server did not say what the open sessions do"),
             }
-            for id in ids {
-                match bounded(CLOSE, pool.end(id)).await {
-                    Ok(()) => {}
-                    Err(error) => tracing::warn!(id, %error, "a session could not be ended on the server"),
+            let ending = pool.with_control(async |connection| {
+                for id in &ids {
+                    DB::cancel(connection, *id).await?;
                 }
+                Ok(())
+            });
+            match bounded(END, ending).await {
+                Ok(()) => {}
+                Err(error) => tracing::warn!(?ids, %error, "the open sessions could not be ended on the server"),
             }
+            drop(all_told);
+            // The one who closes may have looked for it before.
             pool.close_control().await;
         });
-        if let Some(Ok(activities)) = within(REPORT, answered).await {
-            for session in &mut sessions {
-                complete(session, &activities);
-            }
+        let mut activities = Vec::new();
+        // What comes after the report, such as a DROP DATABASE, must not find them open if that can be helped.
+        within(REPORT, async {
+            activities = answered.await.unwrap_or_default();
+            told.await
+        })
+        .await;
+        for session in &mut sessions {
+            complete(session, &activities);
         }
         sessions
     }
@@ -411,13 +464,10 @@ async fn close<DB: Backend>(live: Live<DB>) {
     }
 }
 
-async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration) {
+async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration, _alive: Arc<()>) {
     loop {
         sleep(period).await;
         let Some(pool) = pool.upgrade() else { return };
-        if pool.idle().closed {
-            return;
-        }
         join_all(pool.take_expired().into_iter().map(close)).await;
         let mut control = pool.control.lock().await;
         if let Some((connection, _)) = control.take_if(|(_, used)| used.elapsed() > CONTROL_IDLE) {

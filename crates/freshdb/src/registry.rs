@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::conduct::{Last, LastStatement};
+use crate::dialect::{Backend, Interrupt};
+use crate::lease::Live;
 
 /// The place in the caller's source where a session was opened.
 pub(crate) type Place = &'static Location<'static>;
@@ -49,6 +51,7 @@ pub(crate) struct Entry {
     pub(crate) since: Instant,
     pub(crate) used_for: Use,
     pub(crate) id: Option<u64>,
+    pub(crate) interrupt: Option<Interrupt>,
     pub(crate) last: Last,
     pub(crate) label: Option<Label>,
 }
@@ -61,11 +64,13 @@ impl fmt::Debug for Entry {
 
 impl Registry {
     /// Notes a session; the number strikes it out again.
-    pub(crate) fn open(&self, place: Place, id: Option<u64>, last: Last) -> u64 {
+    pub(crate) fn open<DB: Backend>(&self, place: Place, live: &Live<DB>) -> u64 {
         let mut entries = self.entries();
         let key = entries.next;
         entries.next += 1;
-        entries.open.insert(key, Entry { place, since: Instant::now(), used_for: Use::Session, id, last, label: None });
+        let (id, interrupt, last) = (live.id, live.interrupt.clone(), live.last.clone());
+        let entry = Entry { place, since: Instant::now(), used_for: Use::Session, id, interrupt, last, label: None };
+        entries.open.insert(key, entry);
         key
     }
 

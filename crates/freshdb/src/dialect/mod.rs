@@ -39,6 +39,9 @@ pub trait Backend: sqlx::Database {
     /// Its name, for people.
     const TITLE: &str;
 
+    /// The schemes of its URLs, where the driver does not look at them.
+    const SCHEMES: &[&str] = &[];
+
     /// How many transactions may write at once, where the engine has a limit of its own.
     const WRITERS: Option<usize> = None;
 
@@ -173,7 +176,6 @@ impl Interrupt {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    #[cfg(feature = "sqlite")]
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -14,6 +14,8 @@ use crate::verdict::Verdict;
 impl Backend for MySql {
     const TITLE: &str = "MySQL's or MariaDB's";
 
+    const SCHEMES: &[&str] = &["mysql", "mariadb"];
+
     /// The driver knows MariaDB by MySQL's name only.
     fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
         match url.strip_prefix("mariadb:") {

@@ -18,6 +18,8 @@ impl Backend for Postgres {
         format!("postgres://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
     }
 
+    const SCHEMES: &[&str] = &["postgres", "postgresql"];
+
     /// A transaction of which its process has lost track does not hold its locks for ever either.
     fn bound_statements(limit: Duration) -> String {
         let milliseconds = limit.as_millis().max(1);

@@ -11,4 +11,8 @@ mod harness;
 mod cancellation;
 mod chaos;
 mod disconnect;
+
+mod closing;
+mod messages;
+mod survival;
 mod transactions;

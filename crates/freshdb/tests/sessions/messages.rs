@@ -1,0 +1,225 @@
+//! What people read when something is in the way: the fact, the cause, and a hint where it is no guess.
+
+use std::time::Duration;
+
+use freshdb::{Engine, EngineOptions, Error};
+use insta::assert_snapshot;
+use test_support::{Proxy, Weather};
+
+use crate::harness::{CLOSE, driven_runtime, patient, runtime_of_a_test};
+
+/// Both forms of an error: `{}`, and `{:?}` as `unwrap` shows it.
+fn both(error: impl std::fmt::Display + std::fmt::Debug) -> String {
+    redacted(&format!("{error}\n--- {{:?}}\n{error:?}"))
+}
+
+/// Without what differs from run to run: numbers of connections, ages, ports, lines, and the names of databases.
+fn redacted(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let length = from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len());
+        shown.push_str(before);
+        shown.push('#');
+        rest = &from[length..];
+    }
+    shown.push_str(rest);
+    shown.replace("#.#.#.#:#", "<server>")
+}
+
+with_every_driver! {
+    [postgres]
+    async fn a_closed_engine(_database: &TestDatabase, open: Open) {
+        let engine = open("postgres://u:secret@db/tags", patient());
+        engine.close(CLOSE).await.expect("nothing leaks");
+        assert_snapshot!(both(engine.session().await.expect_err("it is closed")), @r#"
+        the engine of `postgres://u:***@db/tags` is closed
+        --- {:?}
+        the engine of `postgres://u:***@db/tags` is closed
+        hint: close the engine after the last of its users has ended
+        "#);
+    }
+}
+
+with_every_driver! {
+    [sqlite]
+    async fn an_exhausted_engine(_database: &TestDatabase, open: Open) {
+        let engine = open("sqlite::memory:", EngineOptions::new().acquire_timeout(Duration::from_secs(1)));
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("SELECT  1\n, 2").execute(&mut tx).await.expect("it works");
+        assert_snapshot!(both(engine.session().await.expect_err("it is in use")), @r#"
+        no session of `sqlite::memory:` became free within #.# s: all # are in use
+          transaction: open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT # , #
+        --- {:?}
+        no session of `sqlite::memory:` became free within #.# s: all # are in use
+          transaction: open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT # , #
+        hint: a session is free again when it is dropped; if all of these are at work, raise `max_connections`
+        "#);
+        assert_snapshot!(both(engine.begin().await.expect_err("it is in use")), @r#"
+        no transaction on `sqlite::memory:` could begin within #.# s: another one is open
+          transaction: open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT # , #
+        --- {:?}
+        no transaction on `sqlite::memory:` could begin within #.# s: another one is open
+          transaction: open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT # , #
+        hint: SQLite has one writer at a time: keep what is done inside a transaction short
+        "#);
+    }
+}
+
+with_every_driver! {
+    [postgres]
+    async fn sessions_that_leak(database: &TestDatabase, open: Open) {
+        // A server that is busy may not say in time what a session is doing.
+        let leaks = loop {
+            let engine = open(database.url(), patient());
+            let session = engine.session().await.expect("a session");
+            let mut tx = engine.begin().await.expect("a transaction");
+            sqlx::query("SELECT 1").execute(&mut tx).await.expect("it works");
+            let leaks = engine.close(Duration::from_secs(1)).await.expect_err("two leak");
+            drop((session, tx));
+            if leaks.sessions().iter().all(|session| session.state().is_some()) {
+                break leaks;
+            }
+        };
+        assert_snapshot!(both(leaks), @r#"
+        # sessions of `postgres://postgres:***@<server>/freshdb_test_#_#` were still open after #.# s
+          session #: idle, open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT pg_backend_pid()
+          transaction #: idle in transaction, open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT #
+        --- {:?}
+        # sessions of `postgres://postgres:***@<server>/freshdb_test_#_#` were still open after #.# s
+          session #: idle, open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT pg_backend_pid()
+          transaction #: idle in transaction, open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: SELECT #
+        hint: drop each session, or await the task that owns it, before the engine is closed
+        "#);
+    }
+}
+
+with_every_driver! {
+    [sqlite]
+    async fn a_session_that_leaks_and_did_nothing(_database: &TestDatabase, open: Open) {
+        let engine = open("sqlite::memory:", patient());
+        let session = engine.session().await.expect("a session");
+        assert_snapshot!(both(engine.close(Duration::from_secs(1)).await.expect_err("one leaks")), @r#"
+        # session of `sqlite::memory:` was still open after #.# s
+          session: open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: unknown
+        --- {:?}
+        # session of `sqlite::memory:` was still open after #.# s
+          session: open for #.# s
+            opened at crates/freshdb/tests/sessions/messages.rs:#:#
+            last statement: unknown
+        hint: drop each session, or await the task that owns it, before the engine is closed
+        "#);
+        drop(session);
+    }
+}
+
+with_every_driver! {
+    [postgres]
+    async fn a_session_that_was_cut_off(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        let mut session = engine.session().await.expect("a session");
+        let sleep = sqlx::query("SELECT pg_sleep(60)").execute(&mut session);
+        assert!(tokio::time::timeout(Duration::from_millis(50), sleep).await.is_err());
+        let error = sqlx::query("SELECT 1").execute(&mut session).await.expect_err("it is cut off");
+        assert_snapshot!(both(Error::within(&error).expect("one of ours")), @r#"
+        the session opened at crates/freshdb/tests/sessions/messages.rs:#:# cannot be used any more: a statement on it was dropped before its answer came
+        --- {:?}
+        the session opened at crates/freshdb/tests/sessions/messages.rs:#:# cannot be used any more: a statement on it was dropped before its answer came
+        hint: drop the session together with the statement, and take a new one
+        "#);
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("SELECT 1 / 0").execute(&mut tx).await.expect_err("it fails");
+        assert_snapshot!(both(tx.commit().await.expect_err("it was undone")), @r#"
+        the transaction is not committed: the database rolled it back when a statement failed (division by zero at line #)
+        --- {:?}
+        the transaction is not committed: the database rolled it back when a statement failed (division by zero at line #)
+        hint: return the error of a statement in a transaction instead of going on
+        "#);
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    /// Whoever reads the log of a service whose password is wrong does not learn it.
+    async fn no_message_tells_a_password(database: &TestDatabase, open: Open) {
+        let mut url = url::Url::parse(database.url()).expect("a URL");
+        url.set_password(Some("s3cr3t-and-wrong")).expect("a password");
+        let engine = open(url.as_str(), patient());
+        let error = engine.session().await.expect_err("it is refused");
+        assert!(error.is_connect(), "{error:?}");
+        let shown = format!("{error} {error:?} {engine:?} {} {:?}", engine.target(), patient());
+        assert!(!shown.contains("s3cr3t") && !shown.contains("wrong"), "{shown}");
+        assert!(shown.contains(":***@"), "{shown}");
+    }
+}
+
+with_every_driver! {
+    [postgres]
+    async fn a_server_that_is_away(database: &TestDatabase, open: Open) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let engine = open(&database.url_through(proxy.port), patient());
+        proxy.set(Weather::Cut);
+        let error = engine.session().await.expect_err("nobody answers");
+        let text = redacted(&format!("{error}"));
+        assert_snapshot!(text, @r"cannot connect to `postgres://postgres:***@<server>/freshdb_test_#_#`");
+        assert!(format!("{error:?}").contains("\n  caused by: "), "{error:?}");
+    }
+}
+
+#[test]
+fn options_that_cannot_be_kept() {
+    let error = Engine::<sqlx::Postgres>::lazy("u:s3cr3t@db").expect_err("it is no URL");
+    assert_snapshot!(both(error), @r#"
+    the database URL is not one of PostgreSQL's, which begin with `postgres://` or `postgresql://`
+    --- {:?}
+    the database URL is not one of PostgreSQL's, which begin with `postgres://` or `postgresql://`
+    "#);
+    let error = Engine::<sqlx::MySql>::lazy("postgres://u:s3cr3t@db/tags").expect_err("it is another database's");
+    assert_snapshot!(both(error), @r#"
+    the database URL is not one of MySQL's or MariaDB's, which begin with `mysql://` or `mariadb://`
+    --- {:?}
+    the database URL is not one of MySQL's or MariaDB's, which begin with `mysql://` or `mariadb://`
+    "#);
+    let runtime = runtime_of_a_test();
+    let error = EngineOptions::new().runtime(runtime.handle().clone()).lazy::<sqlx::Sqlite>("sqlite::memory:");
+    assert_snapshot!(both(error.expect_err("it stands still")), @r#"
+    an engine cannot be bound to a current-thread runtime, which stands still while it is not driven
+    --- {:?}
+    an engine cannot be bound to a current-thread runtime, which stands still while it is not driven
+    "#);
+}
+
+#[test]
+fn a_runtime_that_has_ended() {
+    let runtime = driven_runtime();
+    let engine = EngineOptions::new().runtime(runtime.handle().clone()).lazy::<sqlx::Sqlite>("sqlite::memory:");
+    let engine = engine.expect("an engine");
+    drop(runtime);
+    let error = futures_executor::block_on(engine.session()).expect_err("there is no runtime");
+    assert_snapshot!(both(error), @r#"
+    the runtime to which the engine of `sqlite::memory:` is bound has ended
+    --- {:?}
+    the runtime to which the engine of `sqlite::memory:` is bound has ended
+    hint: bind an engine only to a runtime that outlives it, or leave out `EngineOptions::runtime`
+    "#);
+}

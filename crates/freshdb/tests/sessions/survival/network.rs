@@ -1,0 +1,104 @@
+//! A network that is slow, or dead, in the wrong moment.
+
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use test_support::{FAIR, Proxy, Weather, eventually};
+use tokio::time::timeout;
+
+use crate::harness::{CLOSE, PlainPool, patient};
+
+const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY)";
+const INSERT: &str = "INSERT INTO items VALUES (1)";
+const COUNT: &str = "SELECT COUNT(*) FROM items";
+
+/// How long the network takes, each way.
+const SLOW: Duration = Duration::from_millis(20);
+
+with_every_plain_pool! {
+    [mysql, mariadb, postgres]
+    /// `BEGIN` is on its way when its caller gives up: whoever gets the connection next is in a transaction and does not know.
+    async fn plain_pool_hands_out_a_connection_in_a_transaction(database: &TestDatabase, open: Pool) {
+        database.execute(CREATE).await;
+        let proxy = Proxy::before(database.server_address()).await;
+        let pool = open(PlainPool::of_one(), &database.url_through(proxy.port));
+        let mut connection = pool.acquire().await.expect("a connection");
+        proxy.set(Weather::Delay(SLOW));
+        assert!(timeout(SLOW / 2, connection.begin()).await.is_err(), "it is cancelled");
+        proxy.set(FAIR);
+        drop(connection);
+
+        sqlx::query(INSERT).execute(&pool).await.expect("it says that the row is stored");
+        let others = open(PlainPool::default(), database.url());
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&others).await.expect("a count");
+        assert_eq!(count, 0, "nobody else will ever see it");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    /// At every moment from before `BEGIN` is sent to after its answer is there.
+    async fn a_begin_that_is_cancelled_leaves_no_transaction(database: &TestDatabase, open: Open) {
+        database.execute(CREATE).await;
+        let proxy = Proxy::before(database.server_address()).await;
+        let engine = open(&database.url_through(proxy.port), patient().max_connections(1));
+        let others = open(database.url(), patient());
+        for moment in 0..12_u32 {
+            drop(engine.session().await.expect("a session"));
+            proxy.set(Weather::Delay(SLOW));
+            drop(timeout(SLOW * moment / 4, engine.begin()).await);
+            proxy.set(FAIR);
+            sqlx::query(INSERT).execute(&engine).await.expect("a row");
+            let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&others).await.expect("a count");
+            assert_eq!(count, 1, "moment {moment}: the row is there for others to see");
+            sqlx::query("DELETE FROM items").execute(&others).await.expect("nobody holds it");
+        }
+        eventually("no transaction is open", async || database.open_transactions().await == 0).await;
+        engine.close(CLOSE).await.expect("nothing leaks");
+        others.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_plain_pool! {
+    [mysql, mariadb, postgres]
+    /// The connection is asked whether it lives before it is put back, and the answer never comes: its place is taken for
+    /// good, though nobody has it. See <https://github.com/launchbadge/sqlx/issues/4349>.
+    async fn plain_pool_loses_the_place_of_a_connection_whose_peer_is_dead(database: &TestDatabase, open: Pool) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let settings = PlainPool { acquire_timeout: Duration::from_secs(4), ..PlainPool::of_one() };
+        let pool = open(settings, &database.url_through(proxy.port));
+        let connection = pool.acquire().await.expect("a connection");
+        proxy.set(Weather::Stall);
+        drop(connection);
+        // The server itself is well, and can be reached.
+        pool.set_connect_options((*open(settings, database.url()).connect_options()).clone());
+        let result = pool.acquire().await.map(drop);
+        assert!(matches!(result, Err(sqlx::Error::PoolTimedOut)), "{result:?}");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    async fn a_connection_whose_peer_is_dead_gives_its_place_back(database: &TestDatabase, open: Open) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let engine = open(&database.url_through(proxy.port), patient().max_connections(3));
+        let idle = engine.session().await.expect("a session");
+        let mut lent = engine.session().await.expect("a session");
+        let tx = engine.begin().await.expect("a transaction");
+        (*lent).ping().await.expect("it lives");
+        proxy.set(Weather::Stall);
+        // What each of them needs before it can be used again is another thing: nothing, to be asked, to be rolled back.
+        drop((idle, lent, tx));
+        eventually("every place is free", async || engine.stats().in_use == 0).await;
+
+        // What was idle when the network stalled is dead as well; the next three find that out.
+        proxy.drop_connections();
+        proxy.set(FAIR);
+        let all = [engine.session().await, engine.session().await, engine.session().await];
+        for session in all {
+            sqlx::query("SELECT 1").execute(&mut session.expect("a session")).await.expect("it works");
+        }
+        engine.close(CLOSE).await.expect("nothing leaks");
+        eventually("no transaction is open", async || database.open_transactions().await == 0).await;
+    }
+}
