@@ -274,7 +274,13 @@ impl<DB: Backend> Returning<DB> {
                 tracing::debug!(id = self.live.id, "discarding a connection that is not in order");
                 self.slot.pool().vigilance.lost_one();
             }
-            None => self.cancel("it was still at work").await,
+            None => {
+                // Nothing can be under way on it, so it is the network that says nothing, or the server.
+                if limit == PROOF {
+                    self.slot.pool().vigilance.lost_one();
+                }
+                self.cancel("it was still at work").await;
+            }
         }
     }
 

@@ -386,7 +386,7 @@ impl<DB: Backend> Pool<DB> {
         let open = self.sessions.list();
         open.iter().filter_map(|session| session.interrupt.as_ref()).for_each(Interrupt::set);
         let mut sessions: Vec<OpenSession> = open.iter().map(OpenSession::of).collect();
-        let ids: Vec<u64> = sessions.iter().filter_map(OpenSession::connection_id).collect();
+        let ids: Vec<u64> = open.iter().filter(|session| !session.ended).filter_map(|session| session.id).collect();
         if ids.is_empty() {
             return sessions;
         }
@@ -407,7 +407,7 @@ impl<DB: Backend> Pool<DB> {
                 Ok(())
             });
             match bounded(END, ending).await {
-                Ok(()) => {}
+                Ok(()) => pool.sessions.note_ended(&ids),
                 Err(error) => tracing::warn!(?ids, %error, "the open sessions could not be ended on the server"),
             }
             drop(all_told);

@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) interrupt: Option<Interrupt>,
     pub(crate) last: Last,
     pub(crate) label: Option<Label>,
+    /// The server was told to end it. Its number may be another's by now.
+    pub(crate) ended: bool,
 }
 
 impl fmt::Debug for Entry {
@@ -69,7 +71,8 @@ impl Registry {
         let key = entries.next;
         entries.next += 1;
         let (id, interrupt, last) = (live.id, live.interrupt.clone(), live.last.clone());
-        let entry = Entry { place, since: Instant::now(), used_for: Use::Session, id, interrupt, last, label: None };
+        let (used_for, since) = (Use::Session, Instant::now());
+        let entry = Entry { place, since, used_for, id, interrupt, last, label: None, ended: false };
         entries.open.insert(key, entry);
         key
     }
@@ -83,6 +86,12 @@ impl Registry {
     pub(crate) fn label(&self, key: u64, label: Label) {
         if let Some(entry) = self.entries().open.get_mut(&key) {
             entry.label = Some(label);
+        }
+    }
+
+    pub(crate) fn note_ended(&self, ids: &[u64]) {
+        for entry in self.entries().open.values_mut().filter(|entry| entry.id.is_some_and(|id| ids.contains(&id))) {
+            entry.ended = true;
         }
     }
 
