@@ -9,7 +9,7 @@ use crate::dialect::{Backend, ConnectOptions, Dialect};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::pool::Pool;
-use crate::runtime;
+use crate::runtime::{self, Home};
 
 /// How an engine is made.
 ///
@@ -203,7 +203,7 @@ impl EngineOptions {
             statements: statements.join("; "),
             target: DB::target(&options),
         };
-        let home = self.runtime.unwrap_or_else(|| process.clone());
+        let home = self.runtime.map_or(Home::OfProcess(process), Home::Bound);
         Ok(Engine::of(Pool::new(options, settings, home)))
     }
 }

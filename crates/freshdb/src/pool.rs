@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _};
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::conduct::{Last, LastStatement};
@@ -19,7 +18,7 @@ use crate::error::{Error, Leaks, Wanted};
 use crate::lease::{Lease, Live, bounded, prove};
 use crate::options::Settings;
 use crate::registry::{OpenSession, Place, Registry, Use};
-use crate::runtime::{sleep, within};
+use crate::runtime::{Home, sleep, within};
 use crate::vigilance::Vigilance;
 
 pub(crate) struct Pool<DB: Backend> {
@@ -27,7 +26,7 @@ pub(crate) struct Pool<DB: Backend> {
     options: ConnectOptions<DB>,
     lifetime: Lifetime,
     /// Where the connections' sockets live, and the engine's own work is done.
-    home: Handle,
+    home: Home,
     slots: Arc<Semaphore>,
     writers: Option<Arc<Semaphore>>,
     idle: Mutex<Idle<DB>>,
@@ -89,7 +88,7 @@ const END: Duration = Duration::from_secs(30);
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
 
 impl<DB: Backend> Pool<DB> {
-    pub(crate) fn new(options: ConnectOptions<DB>, mut settings: Settings, home: Handle) -> Arc<Self> {
+    pub(crate) fn new(options: ConnectOptions<DB>, mut settings: Settings, home: Home) -> Arc<Self> {
         let (options, lifetime) = DB::adapt(options);
         if lifetime == Lifetime::OfItsConnections {
             // Connections to one database in memory get in each other's way as no two processes would on a file.
@@ -123,7 +122,7 @@ impl<DB: Backend> Pool<DB> {
     /// Does work where the engine's own work is done. Where that runtime is gone, so is what was to be done: the work is
     /// dropped, and with it the connection.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        drop(self.home.spawn(work));
+        self.home.spawn(work);
     }
 
     pub(crate) async fn acquire(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {

@@ -3,36 +3,75 @@
 //! A socket belongs to the runtime in which it was opened, and is dead when that ends. An engine must not depend on the
 //! runtime of whoever uses it first, which may be a test's.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
-/// The runtime of this process, which never ends.
+/// The runtimes of this process, which never end.
+pub(crate) struct Process {
+    /// Does the work, and tells the time.
+    workers: Runtime,
+    /// Has the sockets. Its thread does nothing but wait for them: whoever reads is woken by the shortest way.
+    sockets: Handle,
+}
+
+/// The runtimes of this process.
 ///
 /// # Errors
 ///
 /// If the system has no thread to give.
-pub(crate) fn of_process() -> io::Result<&'static Handle> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+pub(crate) fn of_process() -> io::Result<&'static Process> {
+    static PROCESS: LazyLock<io::Result<Process>> = LazyLock::new(Process::start);
 
-    if let Some(runtime) = RUNTIME.get() {
-        return Ok(runtime.handle());
+    PROCESS.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))
+}
+
+impl Process {
+    fn start() -> io::Result<Self> {
+        let workers =
+            Builder::new_multi_thread().worker_threads(2).thread_name("freshdb-engine").enable_all().build()?;
+        let waiting = Builder::new_current_thread().enable_all().build()?;
+        let sockets = waiting.handle().clone();
+        std::thread::Builder::new().name("freshdb-sockets".into()).spawn(move || waiting.block_on(pending::<()>()))?;
+        Ok(Self { workers, sockets })
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("freshdb-engine")
-        .enable_all()
-        .build()?;
-    // Of two threads that come here at once, the second's is stopped again, from a thread that may not wait for it.
-    if let Err(superfluous) = RUNTIME.set(runtime) {
-        superfluous.shutdown_background();
+}
+
+/// Where the sockets of one engine live.
+#[derive(Clone)]
+pub(crate) enum Home {
+    OfProcess(&'static Process),
+    /// A runtime of the user's.
+    Bound(Handle),
+}
+
+impl Home {
+    /// Does work with connections in a task of its own. Where a runtime of the user's is gone, so is what was to be done:
+    /// the work is dropped.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Bound(runtime) => drop(runtime.spawn(work)),
+            &Self::OfProcess(process) => {
+                let mut work = Box::pin(work);
+                drop(process.workers.spawn(poll_fn(move |context| {
+                    let _entered = process.sockets.enter();
+                    work.as_mut().poll(context)
+                })));
+            }
+        }
     }
-    Ok(RUNTIME.get().expect("it was set above").handle())
+}
+
+/// Does work in a task of the process's.
+#[cfg(feature = "sea-orm")]
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    drop(of_process()?.workers.spawn(work));
+    Ok(())
 }
 
 /// What `work` gives, or nothing if that takes longer than `limit`, by the clock of the process: the caller's may be
@@ -53,6 +92,6 @@ pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) ->
 
 /// Waits, by the clock of the process.
 pub(crate) fn sleep(duration: Duration) -> tokio::time::Sleep {
-    let _entered = of_process().expect("the engine's runtime runs").enter();
+    let _entered = of_process().expect("the engine's runtime runs").workers.enter();
     tokio::time::sleep(duration)
 }

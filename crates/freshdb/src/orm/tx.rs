@@ -140,9 +140,8 @@ impl Drop for OrmTx {
                 tracing::debug!(%error, "a dropped transaction was not rolled back in order");
             }
         };
-        match runtime::of_process() {
-            Ok(process) => drop(process.spawn(ended)),
-            Err(error) => tracing::warn!(%error, "a dropped transaction is open until its session ends"),
+        if let Err(error) = runtime::spawn(ended) {
+            tracing::warn!(%error, "a dropped transaction is open until its session ends");
         }
     }
 }
