@@ -140,73 +140,27 @@ impl fmt::Display for RequestLine {
     }
 }
 
-impl<DB, S> FromEngine<S> for Session<DB>
-where
-    DB: Dialect,
-    S: Send + Sync,
-    Engine<DB>: FromRef<S>,
-{
-    type Rejection = SessionRejection;
-
-    async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
-        let session = Engine::from_ref(state).session().await?;
-        session.label(request);
-        Ok(session)
-    }
-}
-
-impl<DB, S> FromEngine<S> for Tx<DB>
-where
-    DB: Dialect,
-    S: Send + Sync,
-    Engine<DB>: FromRef<S>,
-{
-    type Rejection = SessionRejection;
-
-    async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
-        let tx = Engine::from_ref(state).begin().await?;
-        tx.label(request);
-        Ok(tx)
-    }
-}
-
-#[cfg(feature = "sea-orm")]
-impl<S> FromEngine<S> for crate::OrmSession
-where
-    S: Send + Sync,
-    crate::OrmEngine: FromRef<S>,
-{
-    type Rejection = SessionRejection;
-
-    async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
-        let session = crate::OrmEngine::from_ref(state).session().await?;
-        session.label(request);
-        Ok(session)
-    }
-}
-
-#[cfg(feature = "sea-orm")]
-impl<S> FromEngine<S> for crate::OrmTx
-where
-    S: Send + Sync,
-    crate::OrmEngine: FromRef<S>,
-{
-    type Rejection = SessionRejection;
-
-    async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
-        let tx = crate::OrmEngine::from_ref(state).begin().await?;
-        tx.label(request);
-        Ok(tx)
-    }
-}
-
-/// Each of them by itself is an argument.
+/// What an engine gives by a method of its own; by itself, it is an argument too.
 macro_rules! extracts {
-    ($extracted:ty $(, $generic:ident)?) => {
+    ($extracted:ty, by $engine:ty, $method:ident $(, of $generic:ident)?) => {
+        impl<S $(, $generic: Dialect)?> FromEngine<S> for $extracted
+        where
+            S: Send + Sync,
+            $engine: FromRef<S>,
+        {
+            type Rejection = SessionRejection;
+
+            async fn from_engine(state: &S, request: RequestLine) -> Result<Self, SessionRejection> {
+                let taken = <$engine>::from_ref(state).$method().await?;
+                taken.label(request);
+                Ok(taken)
+            }
+        }
+
         impl<S $(, $generic: Dialect)?> FromRequestParts<S> for $extracted
         where
             S: Send + Sync,
-            Self: FromEngine<S, Rejection = SessionRejection>,
+            $engine: FromRef<S>,
         {
             type Rejection = SessionRejection;
 
@@ -217,12 +171,12 @@ macro_rules! extracts {
     };
 }
 
-extracts!(Session<DB>, DB);
-extracts!(Tx<DB>, DB);
+extracts!(Session<DB>, by Engine<DB>, session, of DB);
+extracts!(Tx<DB>, by Engine<DB>, begin, of DB);
 #[cfg(feature = "sea-orm")]
-extracts!(crate::OrmSession);
+extracts!(crate::OrmSession, by crate::OrmEngine, session);
 #[cfg(feature = "sea-orm")]
-extracts!(crate::OrmTx);
+extracts!(crate::OrmTx, by crate::OrmEngine, begin);
 
 /// First the request's body, and only then a session or a transaction: a client that sends its body slowly, or a wrong one,
 /// holds no connection.

@@ -339,10 +339,13 @@ pub(crate) async fn bounded<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    within(limit, work).await.unwrap_or_else(|| {
-        let message = format!("no answer within {}", crate::registry::seconds(limit));
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
-    })
+    within(limit, work).await.unwrap_or_else(|| Err(timed_out(limit)))
+}
+
+/// The error of work that took longer than this.
+pub(crate) fn timed_out(limit: Duration) -> sqlx::Error {
+    let message = format!("no answer within {}", crate::registry::seconds(limit));
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
 }
 
 impl<DB: Backend> fmt::Debug for Lease<DB> {

@@ -1,21 +1,19 @@
-//! The connections of one engine: made, kept, handed out, and closed.
-//!
-//! Not the driver's pool. That one knows nothing of which connection is which on the server, so that what a dropped
-//! session executes could not be ended there; and it loses the place of a connection whose peer is dead.
+//! Connections: made, kept, and handed out.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _};
+use sqlx::Connection as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::closing::{CLOSE, REPORT, close};
 use crate::conduct::{Last, LastStatement};
 use crate::counters::Counters;
-use crate::dialect::{Activity, Backend, ConnectOptions, Interrupt, Lifetime};
-use crate::error::{Error, Leaks, Wanted};
-use crate::lease::{Lease, Live, bounded, prove};
+use crate::dialect::{Backend, ConnectOptions, Lifetime};
+use crate::error::{Error, Wanted};
+use crate::lease::{Lease, Live, bounded, prove, timed_out};
 use crate::options::Settings;
 use crate::registry::{OpenSession, Place, Registry, Use};
 use crate::runtime::{Home, sleep, within};
@@ -23,30 +21,30 @@ use crate::vigilance::Vigilance;
 
 pub(crate) struct Pool<DB: Backend> {
     pub(crate) settings: Settings,
-    options: ConnectOptions<DB>,
-    lifetime: Lifetime,
+    pub(super) options: ConnectOptions<DB>,
+    pub(super) lifetime: Lifetime,
     /// Where the connections' sockets live, and the engine's own work is done.
-    home: Home,
-    slots: Arc<Semaphore>,
-    writers: Option<Arc<Semaphore>>,
-    idle: Mutex<Idle<DB>>,
+    pub(super) home: Home,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) writers: Option<Arc<Semaphore>>,
+    pub(super) idle: Mutex<Idle<DB>>,
     /// Keeps a database in memory alive while its connections come and go.
-    anchor: tokio::sync::Mutex<Option<DB::Connection>>,
+    pub(super) anchor: tokio::sync::Mutex<Option<DB::Connection>>,
     /// The connection over which the server is told to end sessions; one more than the limit.
-    control: tokio::sync::Mutex<Option<(DB::Connection, Instant)>>,
+    pub(super) control: tokio::sync::Mutex<Option<(DB::Connection, Instant)>>,
     /// Somebody has freed a slot.
-    freed: Notify,
+    pub(super) freed: Notify,
     /// Held by the engine's regular work, and dropped with it when the runtime ends.
-    reaper: OnceLock<Weak<()>>,
+    pub(super) reaper: OnceLock<Weak<()>>,
     pub(crate) sessions: Registry,
     pub(crate) vigilance: Vigilance,
     pub(crate) counters: Counters,
 }
 
 /// The connections that wait for work, the one used last at the end.
-struct Idle<DB: Backend> {
-    connections: Vec<Live<DB>>,
-    closed: bool,
+pub(super) struct Idle<DB: Backend> {
+    pub(super) connections: Vec<Live<DB>>,
+    pub(super) closed: bool,
 }
 
 /// The right to have a connection. Dropped, the next in the queue has it.
@@ -70,19 +68,6 @@ impl<DB: Backend> Drop for Slot<DB> {
 
 /// How long a connection that was idle may take to prove itself.
 const PROOF_OF_IDLE: Duration = Duration::from_secs(1);
-
-/// How long a connection may take to close in order.
-const CLOSE: Duration = Duration::from_secs(1);
-
-/// What is left for a report, and for ending the sessions that leaked, when the time to close is over.
-const REPORT: Duration = Duration::from_millis(100);
-
-/// So long before the time to close is over, the connection is made over which the server is told to end sessions.
-const PREPARATION: Duration = Duration::from_millis(900);
-
-/// How long the server may take to end the sessions that leaked. Nobody waits for it; and a server that is dropping the
-/// database lets nobody in for as long as that takes, which on PostgreSQL is five seconds.
-const END: Duration = Duration::from_secs(30);
 
 /// A control connection that nobody needed for so long is closed.
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
@@ -276,161 +261,11 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Ends a session on the server, by the connection that is kept for that.
-    pub(crate) async fn cancel(&self, id: u64) -> Result<(), sqlx::Error> {
-        let cancelled = self.with_control(async |connection| DB::cancel(connection, id).await).await;
-        if self.idle().closed {
-            self.close_control().await;
-        }
-        cancelled
-    }
-
-    /// Makes the connection for what may have to be ended soon.
-    fn prepare_control(self: &Arc<Self>, ready: oneshot::Sender<()>) {
-        if self.sessions.list().iter().all(|session| session.id.is_none()) {
-            return;
-        }
-        let pool = self.clone();
-        self.spawn(async move {
-            if let Err(error) = bounded(CLOSE, pool.with_control(async |_| Ok(()))).await {
-                tracing::debug!(%error, "there is no connection over which sessions could be ended");
-            }
-            drop(ready);
-        });
-    }
-
-    async fn close_control(&self) {
-        let Some((connection, _)) = self.control.lock().await.take() else { return };
-        match within(CLOSE, DB::close(connection)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::debug!(%error, "a connection closed badly"),
-            None => tracing::debug!(limit = ?CLOSE, "a connection did not close in time"),
-        }
-    }
-
-    async fn with_control<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut DB::Connection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
-        let mut control = self.control.lock().await;
-        // Out of its place: work that fails or is dropped takes the connection with it.
-        let mut connection = match control.take() {
-            Some((connection, used)) if used.elapsed() < Duration::from_secs(1) => connection,
-            _ => DB::Connection::connect_with(&self.options).await?,
-        };
-        let output = work(&mut connection).await?;
-        *control = Some((connection, Instant::now()));
-        Ok(output)
-    }
-
-    /// Takes no new sessions, waits until those that are open have come back, and closes every connection.
-    pub(crate) async fn close(self: &Arc<Self>, limit: Duration) -> Result<(), Leaks> {
-        let started = Instant::now();
-        let idle = {
-            let mut idle = self.idle();
-            idle.closed = true;
-            std::mem::take(&mut idle.connections)
-        };
-        self.slots.close();
-        if let Some(writers) = &self.writers {
-            writers.close();
-        }
-        let (all_closed, closed) = oneshot::channel::<()>();
-        self.spawn(async move {
-            join_all(idle.into_iter().map(close)).await;
-            drop(all_closed);
-        });
-
-        let mut all_back = within(limit.saturating_sub(PREPARATION), self.all_slots_free()).await;
-        let (ready, prepared) = oneshot::channel::<()>();
-        if all_back.is_some() {
-            drop(ready);
-        } else {
-            self.prepare_control(ready);
-            all_back = within(limit.saturating_sub(started.elapsed()), self.all_slots_free()).await;
-        }
-        let leaks = if all_back.is_none() { self.end_sessions().await } else { Vec::new() };
-        // The channel ends when the task does, or its runtime.
-        let rest = limit.saturating_sub(started.elapsed()).max(REPORT / 2);
-        let pool = self.clone();
-        let (all_let_go, let_go) = oneshot::channel::<()>();
-        self.spawn(async move {
-            drop(prepared.await);
-            let (control, anchor) = (pool.control.lock().await.take(), pool.anchor.lock().await.take());
-            let rest = control.map(|(connection, _)| connection).into_iter().chain(anchor);
-            join_all(rest.map(|connection| within(CLOSE, DB::close(connection)))).await;
-            drop(all_let_go);
-        });
-        within(rest, async { (closed.await, let_go.await) }).await;
-        if leaks.is_empty() {
-            return Ok(());
-        }
-        Err(Leaks { target: self.settings.target.clone(), waited: limit, sessions: leaks })
-    }
-
-    async fn all_slots_free(&self) {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.slots.available_permits() >= self.settings.max_connections as usize {
-                return;
-            }
-            freed.await;
-        }
-    }
-
-    /// What is still open, with what the server knows of it, which is told to end it.
-    async fn end_sessions(self: &Arc<Self>) -> Vec<OpenSession> {
-        let open = self.sessions.list();
-        open.iter().filter_map(|session| session.interrupt.as_ref()).for_each(Interrupt::set);
-        let mut sessions: Vec<OpenSession> = open.iter().map(OpenSession::of).collect();
-        let ids: Vec<u64> = open.iter().filter(|session| !session.ended).filter_map(|session| session.id).collect();
-        if ids.is_empty() {
-            return sessions;
-        }
-        let (answer, answered) = oneshot::channel();
-        let (all_told, told) = oneshot::channel::<()>();
-        let pool = self.clone();
-        self.spawn(async move {
-            let asking = pool.with_control(async |connection| DB::activity(connection, &ids).await);
-            match bounded(REPORT, asking).await {
-                // Nobody waits any more for an answer that came late.
-                Ok(activity) => drop(answer.send(activity)),
-                Err(error) => tracing::debug!(%error, "the server did not say what the open sessions do"),
-            }
-            let ending = pool.with_control(async |connection| {
-                for id in &ids {
-                    DB::cancel(connection, *id).await?;
-                }
-                Ok(())
-            });
-            match bounded(END, ending).await {
-                Ok(()) => pool.sessions.note_ended(&ids),
-                Err(error) => tracing::warn!(?ids, %error, "the open sessions could not be ended on the server"),
-            }
-            drop(all_told);
-            // The one who closes may have looked for it before.
-            pool.close_control().await;
-        });
-        let mut activities = Vec::new();
-        // What comes after the report, such as a DROP DATABASE, must not find them open if that can be helped.
-        within(REPORT, async {
-            activities = answered.await.unwrap_or_default();
-            told.await
-        })
-        .await;
-        for session in &mut sessions {
-            complete(session, &activities);
-        }
-        sessions
-    }
-
     fn next_idle(&self) -> Option<Live<DB>> {
         self.idle().connections.pop()
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle<DB>> {
+    pub(super) fn idle(&self) -> MutexGuard<'_, Idle<DB>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -443,26 +278,6 @@ impl<DB: Backend> Pool<DB> {
     }
 }
 
-fn complete(session: &mut OpenSession, activities: &[Activity]) {
-    let Some(activity) = activities.iter().find(|activity| Some(activity.id) == session.connection_id) else { return };
-    session.state.clone_from(&activity.state);
-    // What the session saw itself is what the user wrote, and not what the engine asked.
-    if matches!(session.last_statement, LastStatement::Unseen)
-        && let Some(statement) = &activity.statement
-    {
-        session.last_statement = LastStatement::Seen(AssertSqlSafe(statement.as_str()).into_sql_str());
-    }
-}
-
-/// Closes a connection in order, so that the server writes no complaint into its log.
-async fn close<DB: Backend>(live: Live<DB>) {
-    match within(CLOSE, DB::close(live.connection)).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(id = live.id, %error, "a connection closed badly"),
-        None => tracing::debug!(id = live.id, limit = ?CLOSE, "a connection did not close in time"),
-    }
-}
-
 async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration, _alive: Arc<()>) {
     loop {
         sleep(period).await;
@@ -472,25 +287,6 @@ async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration, _al
         if let Some((connection, _)) = control.take_if(|(_, used)| used.elapsed() > CONTROL_IDLE) {
             drop(control);
             within(CLOSE, DB::close(connection)).await;
-        }
-    }
-}
-
-fn timed_out(limit: Duration) -> sqlx::Error {
-    let message = format!("no answer within {}", crate::registry::seconds(limit));
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
-}
-
-impl<DB: Backend> Drop for Pool<DB> {
-    fn drop(&mut self) {
-        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let connections = std::mem::take(&mut idle.connections);
-        let control = self.control.get_mut().take().map(|(connection, _)| connection);
-        let anchor = self.anchor.get_mut().take();
-        let all = connections.into_iter().map(|live| live.connection).chain(control).chain(anchor);
-        let closing: Vec<_> = all.map(|connection| within(CLOSE, DB::close(connection))).collect();
-        if !closing.is_empty() {
-            self.spawn(async move { drop(join_all(closing).await) });
         }
     }
 }

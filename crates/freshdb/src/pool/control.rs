@@ -1,0 +1,62 @@
+//! The connection over which the server is told to end sessions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+use tokio::sync::oneshot;
+
+use super::closing::CLOSE;
+use super::connections::Pool;
+use crate::dialect::Backend;
+use crate::lease::bounded;
+use crate::runtime::within;
+
+impl<DB: Backend> Pool<DB> {
+    /// Ends a session on the server, by the connection that is kept for that.
+    pub(crate) async fn cancel(&self, id: u64) -> Result<(), sqlx::Error> {
+        let cancelled = self.with_control(async |connection| DB::cancel(connection, id).await).await;
+        if self.idle().closed {
+            self.close_control().await;
+        }
+        cancelled
+    }
+
+    /// Makes the connection for what may have to be ended soon.
+    pub(super) fn prepare_control(self: &Arc<Self>, ready: oneshot::Sender<()>) {
+        if self.sessions.list().iter().all(|session| session.id.is_none()) {
+            return;
+        }
+        let pool = self.clone();
+        self.spawn(async move {
+            if let Err(error) = bounded(CLOSE, pool.with_control(async |_| Ok(()))).await {
+                tracing::debug!(%error, "there is no connection over which sessions could be ended");
+            }
+            drop(ready);
+        });
+    }
+
+    pub(super) async fn close_control(&self) {
+        let Some((connection, _)) = self.control.lock().await.take() else { return };
+        match within(CLOSE, DB::close(connection)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "a connection closed badly"),
+            None => tracing::debug!(limit = ?CLOSE, "a connection did not close in time"),
+        }
+    }
+
+    pub(super) async fn with_control<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut DB::Connection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut control = self.control.lock().await;
+        // Out of its place: work that fails or is dropped takes the connection with it.
+        let mut connection = match control.take() {
+            Some((connection, used)) if used.elapsed() < Duration::from_secs(1) => connection,
+            _ => DB::Connection::connect_with(&self.options).await?,
+        };
+        let output = work(&mut connection).await?;
+        *control = Some((connection, Instant::now()));
+        Ok(output)
+    }
+}
