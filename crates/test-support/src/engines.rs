@@ -197,7 +197,7 @@ impl TestDatabase {
         self.observer().await.kill(id).await;
     }
 
-    /// A statement on its table `items (id, name)` that takes half a minute, and that an [`Observer`] sees: on SQLite it is
+    /// A statement on its table `items (id, name)` that takes half a minute, and that an [`Observer`](crate::Observer) sees: on SQLite it is
     /// one that writes.
     pub fn long_statement(&self) -> String {
         let sleep = self.sleep(30);
