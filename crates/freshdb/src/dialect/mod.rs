@@ -135,6 +135,7 @@ pub struct Begin {
     pub(crate) isolation: Option<String>,
     pub(crate) read_only: Option<bool>,
     /// SQLite's: `DEFERRED`, `IMMEDIATE` or `EXCLUSIVE`.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "it is SQLite's alone"))]
     pub(crate) mode: Option<&'static str>,
 }
 
