@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::dialect::{Backend, ConnectOptions, Dialect};
+use crate::dialect::{ConnectOptions, Dialect};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::pool::Pool;
@@ -158,26 +158,7 @@ impl EngineOptions {
     /// # Errors
     ///
     /// If the options cannot be kept.
-    pub fn lazy_with<DB: Dialect>(self, options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
-        self.lazy_at::<DB>(options)
-    }
-
-    /// Makes an engine, and a first connection, so that what is wrong is said here.
-    ///
-    /// # Errors
-    ///
-    /// If the URL is not one of the database's, or no connection can be made.
-    ///
-    /// # Cancellation
-    ///
-    /// Safe: dropped, there is no engine.
-    pub async fn connect<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
-        let engine = self.lazy(url)?;
-        drop(engine.session().await?);
-        Ok(engine)
-    }
-
-    fn lazy_at<DB: Backend>(self, mut options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
+    pub fn lazy_with<DB: Dialect>(self, mut options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
         // Always: it tells the time, and an engine that has one must not find out later that there is none.
         let process = runtime::of_process().map_err(|error| {
             Error::options("the system has no threads for the engine's runtime", Some(error.into()))
@@ -205,5 +186,20 @@ impl EngineOptions {
         };
         let home = self.runtime.map_or(Home::OfProcess(process), Home::Bound);
         Ok(Engine::of(Pool::new(options, settings, home)))
+    }
+
+    /// Makes an engine, and a first connection, so that what is wrong is said here.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of the database's, or no connection can be made.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropped, there is no engine.
+    pub async fn connect<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
+        let engine = self.lazy(url)?;
+        drop(engine.session().await?);
+        Ok(engine)
     }
 }

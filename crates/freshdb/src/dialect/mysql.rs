@@ -124,8 +124,7 @@ impl Backend for MySql {
 
     /// 1213: a deadlock was found and this transaction was chosen to end it. 1020: MariaDB's snapshot isolation found a
     /// newer row. 1205: it waited too long for a lock. 3024 and MariaDB's 1969: it ran too long. 1040: too many
-    /// connections. 1053: shutdown in progress. 1317: interrupted by a KILL. 1927 (MariaDB) and 4031: the server has
-    /// closed this connection.
+    /// connections. 1053: shutdown in progress. 1927 (MariaDB) and 4031: the server has closed this connection.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
             Some(1213 | 1020) => Verdict::Conflict,

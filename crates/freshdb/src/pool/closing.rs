@@ -64,7 +64,7 @@ impl<DB: Backend> Pool<DB> {
             drop(prepared.await);
             let (control, anchor) = (pool.control.lock().await.take(), pool.anchor.lock().await.take());
             let rest = control.map(|(connection, _)| connection).into_iter().chain(anchor);
-            join_all(rest.map(|connection| within(CLOSE, DB::close(connection)))).await;
+            join_all(rest.map(close_connection::<DB>)).await;
             drop(all_let_go);
         });
         within(rest, async { (closed.await, let_go.await) }).await;
@@ -146,10 +146,15 @@ fn complete(session: &mut OpenSession, activities: &[Activity]) {
 
 /// Closes a connection in order, so that the server writes no complaint into its log.
 pub(super) async fn close<DB: Backend>(live: Live<DB>) {
-    match within(CLOSE, DB::close(live.connection)).await {
+    close_connection::<DB>(live.connection).await;
+}
+
+/// As [`close`], for one that was never handed out.
+pub(super) async fn close_connection<DB: Backend>(connection: DB::Connection) {
+    match within(CLOSE, DB::close(connection)).await {
         Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(id = live.id, %error, "a connection closed badly"),
-        None => tracing::debug!(id = live.id, limit = ?CLOSE, "a connection did not close in time"),
+        Some(Err(error)) => tracing::debug!(%error, "a connection closed badly"),
+        None => tracing::debug!(limit = ?CLOSE, "a connection did not close in time"),
     }
 }
 
@@ -160,7 +165,7 @@ impl<DB: Backend> Drop for Pool<DB> {
         let control = self.control.get_mut().take().map(|(connection, _)| connection);
         let anchor = self.anchor.get_mut().take();
         let all = connections.into_iter().map(|live| live.connection).chain(control).chain(anchor);
-        let closing: Vec<_> = all.map(|connection| within(CLOSE, DB::close(connection))).collect();
+        let closing: Vec<_> = all.map(close_connection::<DB>).collect();
         if !closing.is_empty() {
             self.spawn(async move { drop(join_all(closing).await) });
         }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use sqlx::Connection as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::closing::{CLOSE, REPORT, close};
+use super::closing::{REPORT, close, close_connection};
 use crate::conduct::{Last, LastStatement};
 use crate::counters::Counters;
 use crate::dialect::{Backend, ConnectOptions, Lifetime};
@@ -286,7 +286,7 @@ async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration, _al
         let mut control = pool.control.lock().await;
         if let Some((connection, _)) = control.take_if(|(_, used)| used.elapsed() > CONTROL_IDLE) {
             drop(control);
-            within(CLOSE, DB::close(connection)).await;
+            close_connection::<DB>(connection).await;
         }
     }
 }

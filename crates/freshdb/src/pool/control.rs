@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use sqlx::Connection as _;
 use tokio::sync::oneshot;
 
-use super::closing::CLOSE;
+use super::closing::{CLOSE, close_connection};
 use super::connections::Pool;
 use crate::dialect::Backend;
 use crate::lease::bounded;
-use crate::runtime::within;
 
 impl<DB: Backend> Pool<DB> {
     /// Ends a session on the server, by the connection that is kept for that.
@@ -37,11 +36,9 @@ impl<DB: Backend> Pool<DB> {
     }
 
     pub(super) async fn close_control(&self) {
-        let Some((connection, _)) = self.control.lock().await.take() else { return };
-        match within(CLOSE, DB::close(connection)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::debug!(%error, "a connection closed badly"),
-            None => tracing::debug!(limit = ?CLOSE, "a connection did not close in time"),
+        let control = self.control.lock().await.take();
+        if let Some((connection, _)) = control {
+            close_connection::<DB>(connection).await;
         }
     }
 

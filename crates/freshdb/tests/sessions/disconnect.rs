@@ -38,8 +38,8 @@ async fn gone(observer: &mut Observer, since: Instant) -> Duration {
     since.elapsed()
 }
 
-/// The best of a few: what a busy machine adds is not the engine's, and other tests run meanwhile. The first time is not counted at all: it needs a
-/// connection for it, for which PostgreSQL's driver alone takes a tenth of a second where it is not optimised.
+/// The best of a few: what a busy machine adds is not the engine's, and other tests run meanwhile. The first time is not
+/// counted at all: it needs a connection for it, which takes PostgreSQL's driver long where it is not optimised.
 async fn best(limit: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Duration) {
     let first = attempt().await;
     let mut best = Duration::MAX;
