@@ -1,0 +1,199 @@
+//! What differs from engine to engine. All SQL that only some servers understand is in the modules below.
+
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use crate::{DatabaseUrl, Error};
+
+/// The database in which freshdb keeps its books on a server: see `registry.rs`.
+pub(crate) const REGISTRY: &str = "freshdb";
+
+/// How one engine is administered, and how its databases are copied and put back.
+///
+/// Names of databases and locks are freshdb's own, of at most 63 characters out of `a-z`, `0-9` and `_`. All that a template holds may be
+/// named in any way that the engine allows, and is quoted.
+pub(crate) trait Dialect: Sized + Send + Sync + 'static {
+    /// A connection to the server, with session settings of freshdb's own where a statement's meaning depends on them.
+    type Connection: Send + 'static;
+    /// What a template holds, read once: all that is needed to copy it, and to see whether a copy still equals it.
+    type Template: Send + Sync + 'static;
+    /// A copy of a template, with what its resets need: a connection of its own, what the server's counters said when
+    /// it was last pristine.
+    type Slot: Send + 'static;
+
+    /// Connects to a database of the server.
+    fn connect(server: &DatabaseUrl, database: &str) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
+
+    /// Makes the database [`REGISTRY`], unless it is there; safe when several processes do it at once.
+    fn create_registry(server: &DatabaseUrl) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Runs a statement.
+    fn execute(connection: &mut Self::Connection, sql: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// The rows of a query, every value as text.
+    fn rows(
+        connection: &mut Self::Connection,
+        sql: &str,
+    ) -> impl Future<Output = Result<Vec<Vec<Option<String>>>, sqlx::Error>> + Send;
+
+    /// Takes a lock that ends with the connection, or says that somebody has it. Does not wait.
+    fn try_lock(
+        connection: &mut Self::Connection,
+        name: &str,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Gives a lock back.
+    fn unlock(connection: &mut Self::Connection, name: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// What the server is, in so far as the same schema could turn out otherwise on another: its version and the settings
+    /// that change what a statement means.
+    fn identity(connection: &mut Self::Connection) -> impl Future<Output = Result<String, sqlx::Error>> + Send;
+
+    /// How many connections the server allows, without those that it reserves.
+    fn connection_limit(connection: &mut Self::Connection) -> impl Future<Output = Result<u32, sqlx::Error>> + Send;
+
+    /// Every session on the server that this user may see, but freshdb's own that administer it.
+    fn sessions(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Vec<ServerSession>, sqlx::Error>> + Send;
+
+    /// Whether there is a database of this name.
+    fn exists(connection: &mut Self::Connection, name: &str) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Makes an empty database.
+    fn create(connection: &mut Self::Connection, name: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Drops a database, if it is there, with all that is in the way: sessions, prepared transactions.
+    fn drop(connection: &mut Self::Connection, name: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Reads a template that is complete. From now on nobody writes to it.
+    fn read_template(
+        server: &DatabaseUrl,
+        name: &str,
+    ) -> impl Future<Output = Result<Self::Template, Error>> + Send;
+
+    /// Makes a copy of a template under a name that is free, and opens it.
+    fn copy(
+        server: &DatabaseUrl,
+        template: &Self::Template,
+        name: &str,
+    ) -> impl Future<Output = Result<Self::Slot, Error>> + Send;
+
+    /// Opens a copy that another process made, in whatever state it was left: nothing is known of what was touched.
+    fn open(
+        server: &DatabaseUrl,
+        template: &Self::Template,
+        name: &str,
+    ) -> impl Future<Output = Result<Self::Slot, Error>> + Send;
+
+    /// Ends every session on the slot, finds what was touched, and puts it back; or says what cannot be put back so that the
+    /// slot is no longer equal to its template and must be dropped.
+    ///
+    /// An error leaves the slot in doubt: it must be dropped too.
+    fn reset(slot: &mut Self::Slot, template: &Self::Template) -> impl Future<Output = Result<Reset, Error>> + Send;
+
+    /// Closes what a slot holds open. The database stays.
+    fn close(slot: Self::Slot) -> impl Future<Output = ()> + Send;
+
+    /// What an error of the server's means.
+    fn fault(error: &sqlx::Error) -> Fault;
+}
+
+/// What an error of the server's means for freshdb.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// There is no connection left.
+    TooManyConnections,
+    /// A privilege is missing: the statement that would give it, such as ``GRANT CREATE ON *.* TO `me`@`%` ``.
+    Denied { grant: String },
+    /// The connection, or the server, is gone.
+    Lost,
+    /// The disk, or the memory that stands for one, is full.
+    Full,
+    /// Anything else.
+    Other,
+}
+
+/// Somebody who is connected to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerSession {
+    /// The server's number for it.
+    pub(crate) id: u64,
+    /// The database it is in.
+    pub(crate) database: Option<String>,
+    pub(crate) user: String,
+    /// What it calls itself, or the address it comes from.
+    pub(crate) client: Option<String>,
+    /// `idle in transaction`, `Query`; the server's own word.
+    pub(crate) state: Option<String>,
+    pub(crate) statement: Option<String>,
+    /// For how long it has been in that state.
+    pub(crate) since: Duration,
+}
+
+/// How a reset went.
+#[derive(Debug)]
+pub(crate) struct Reset {
+    pub(crate) outcome: Outcome,
+    /// The sessions that were still there and were ended.
+    pub(crate) ended: Vec<ServerSession>,
+    /// What took how long, in order.
+    pub(crate) steps: Vec<(&'static str, Duration)>,
+}
+
+/// What became of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It equals its template: so many tables had been touched.
+    Pristine { touched: usize },
+    /// It does not, and this is why: `table "x" was altered`.
+    Changed(String),
+}
+
+/// Times the steps of a reset.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    since: Instant,
+    steps: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    pub(crate) fn start() -> Self {
+        Self { since: Instant::now(), steps: Vec::new() }
+    }
+
+    /// The step that has just ended.
+    pub(crate) fn done(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.steps.push((name, now - self.since));
+        self.since = now;
+    }
+
+    pub(crate) fn into_inner(self) -> Vec<(&'static str, Duration)> {
+        self.steps
+    }
+}
+
+impl fmt::Display for ServerSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unknown = || "unknown".to_owned();
+        write!(
+            formatter,
+            "session {} of {} on {}: {} for {:.1} s, last statement: {}",
+            self.id,
+            self.user,
+            self.database.clone().unwrap_or_else(unknown),
+            self.state.clone().unwrap_or_else(unknown),
+            self.since.as_secs_f64(),
+            self.statement.clone().unwrap_or_else(unknown),
+        )
+    }
+}

@@ -1,0 +1,1 @@
+//! How MySQL and MariaDB do it.

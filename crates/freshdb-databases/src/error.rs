@@ -1,0 +1,108 @@
+//! What goes wrong with databases: the fact, its cause, and a hint apart.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+type Cause = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Why there is no database, or why it could not be put back.
+///
+/// `{}` shows the fact. `{:?}`, as `unwrap` and `expect` show it, adds the causes and, where there is one, a hint.
+pub struct Error(Box<Parts>);
+
+struct Parts {
+    kind: ErrorKind,
+    fact: String,
+    source: Option<Cause>,
+    hint: Option<String>,
+}
+
+/// What an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A URL, a variable, or a setting that cannot be used.
+    Config,
+    /// There is no server: no program and no URL, or it did not start.
+    NoServer,
+    /// The server is there and does not answer, or answers no longer.
+    Unreachable,
+    /// The server has no connection left to give.
+    ConnectionsExhausted,
+    /// The server refuses what freshdb must be allowed to do.
+    Privileges,
+    /// The schema could not be applied.
+    Schema,
+    /// A statement of freshdb's own failed.
+    Database,
+    /// A file could not be read or written.
+    Files,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, fact: impl Into<String>) -> Self {
+        Self(Box::new(Parts { kind, fact: fact.into(), source: None, hint: None }))
+    }
+
+    pub(crate) fn url(fact: &str) -> Self {
+        Self::new(ErrorKind::Config, format!("the database URL {fact}")).hint(
+            "write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`",
+        )
+    }
+
+    /// With what caused it.
+    #[must_use]
+    pub(crate) fn because(mut self, source: impl Into<Cause>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// With what can be done about it, where that is no guess.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// What it is about.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What can be done about it, where that is no guess.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The driver's error behind it.
+    pub fn driver_error(&self) -> Option<&sqlx::Error> {
+        self.0.source.as_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.fact)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(formatter, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        match self.advice() {
+            Some(hint) => write!(formatter, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}

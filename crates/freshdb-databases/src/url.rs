@@ -1,0 +1,129 @@
+//! Where a server or a database is, parsed once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ::url::Url;
+
+use crate::{Error, Kind};
+
+/// Where a server, or one database on it, is reached. Shown, its password is `***`; [`reveal`](Self::reveal) gives it in
+/// full, for a driver.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(Location);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Location {
+    /// A file; as a server, a directory.
+    Path(PathBuf),
+    Server(Kind, Url),
+}
+
+impl DatabaseUrl {
+    /// Parses `mysql://`, `mariadb://`, `postgres://`, `postgresql://`, or `sqlite://` and a path.
+    ///
+    /// # Errors
+    ///
+    /// If it is none of these. The text itself is not in the message: it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path == ":memory:" {
+                return Err(Error::url("names no file"));
+            }
+            return Ok(Self(Location::Path(path.into())));
+        }
+        let url = Url::parse(text).map_err(|error| Error::url(&format!("is not valid ({error})")))?;
+        let kind = match url.scheme() {
+            "mysql" => Kind::Mysql,
+            "mariadb" => Kind::Mariadb,
+            "postgres" | "postgresql" => Kind::Postgres,
+            scheme => return Err(Error::url(&format!("has the scheme `{scheme}`, which is no engine's"))),
+        };
+        Ok(Self(Location::Server(kind, url)))
+    }
+
+    /// The URL of an SQLite file, or of the directory that stands for a server.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Location::Path(path.into()))
+    }
+
+    /// The engine.
+    pub fn kind(&self) -> Kind {
+        match &self.0 {
+            Location::Path(_) => Kind::Sqlite,
+            Location::Server(kind, _) => *kind,
+        }
+    }
+
+    /// The name of the database, if one is named: what follows the host, not percent-encoded any more; of SQLite, nothing.
+    pub fn database(&self) -> Option<String> {
+        let Location::Server(_, url) = &self.0 else { return None };
+        let name = url.path().trim_start_matches('/');
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        (!name.is_empty()).then(|| name.into_owned())
+    }
+
+    /// The path of an SQLite file.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Location::Path(path) => Some(path),
+            Location::Server(..) => None,
+        }
+    }
+
+    /// The same server, another database: of SQLite, the file of this name in the directory.
+    #[must_use]
+    pub fn with_database(&self, name: &str) -> Self {
+        match &self.0 {
+            Location::Path(directory) => Self(Location::Path(directory.join(format!("{name}.db")))),
+            Location::Server(kind, url) => {
+                let mut url = url.clone();
+                url.set_path(&percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string());
+                Self(Location::Server(*kind, url))
+            }
+        }
+    }
+
+    /// The URL in full, password and all, as sqlx's drivers take it: MariaDB's says `mysql://`.
+    pub fn reveal(&self) -> String {
+        match &self.0 {
+            Location::Path(path) => {
+                let path = path.to_string_lossy();
+                format!("sqlite://{}", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
+            }
+            Location::Server(_, url) => match url.as_str().strip_prefix("mariadb:") {
+                Some(rest) => format!("mysql:{rest}"),
+                None => url.as_str().to_owned(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Location::Path(path) => write!(formatter, "sqlite://{}", path.display()),
+            Location::Server(_, url) => formatter.write_str(redacted(url).as_str()),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DatabaseUrl({self})")
+    }
+}
+
+fn redacted(url: &Url) -> Url {
+    let mut shown = url.clone();
+    // Refused only for a URL without a host, which then has no password either.
+    if shown.password().is_some() && shown.set_password(Some("***")).is_err() {
+        shown.set_path("***");
+    }
+    // A password may stand among the parameters, and so may anything else that only the driver should see.
+    if shown.query_pairs().any(|(key, _)| key.to_ascii_lowercase().contains("password")) {
+        shown.set_query(None);
+    }
+    shown
+}
