@@ -6,6 +6,7 @@ compile_error!("freshdb-databases needs an engine: enable one of its features `s
 mod dialect;
 mod error;
 mod kind;
+mod runtime;
 mod schema;
 mod url;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::{DatabaseUrl, Error};
 
 /// The database in which freshdb keeps its books on a server: see `registry.rs`.
-pub(crate) const REGISTRY: &str = "freshdb";
+pub(crate) const REGISTRY: &str = "freshdb_registry";
 
 /// How one engine is administered, and how its databases are copied and put back.
 ///

@@ -1,0 +1,48 @@
+//! Where freshdb's own work runs: starting servers, copying, putting back.
+//!
+//! A socket belongs to the runtime in which it was opened, and is dead when that ends; a test's runtime ends with the test. So
+//! there is one of the process's own, which never ends.
+
+use std::future::Future;
+use std::sync::LazyLock;
+use std::{io, panic};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use crate::{Error, ErrorKind};
+
+fn of_process() -> Result<&'static Runtime, Error> {
+    static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
+        Builder::new_multi_thread().worker_threads(2).thread_name("freshdb-databases").enable_all().build()
+    });
+
+    RUNTIME.as_ref().map_err(|error| {
+        Error::new(ErrorKind::Files, "the system has no thread to give").because(io::Error::new(error.kind(), error.to_string()))
+    })
+}
+
+/// Starts work in a task of the process's.
+///
+/// # Errors
+///
+/// If the system has no thread to give.
+pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<JoinHandle<T>, Error> {
+    Ok(of_process()?.spawn(work))
+}
+
+/// Does work in a task of the process's, whichever runtime polls this, or none. A panic goes on in the caller.
+///
+/// # Cancellation
+///
+/// The work goes on when this is dropped.
+pub(crate) async fn run<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+    match spawn(work)?.await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => panic::resume_unwind(payload),
+            // The runtime never ends, and nobody aborts this task.
+            Err(error) => Err(Error::new(ErrorKind::Files, "freshdb's own work was cut off").because(error)),
+        },
+    }
+}
