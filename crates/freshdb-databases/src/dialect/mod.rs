@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// The database in which freshdb keeps its books on a server: see `registry.rs`.
 pub(crate) const REGISTRY: &str = "freshdb_registry";
@@ -124,19 +124,21 @@ pub(crate) enum Fault {
 
 /// Somebody who is connected to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServerSession {
+pub struct ServerSession {
     /// The server's number for it.
-    pub(crate) id: u64,
+    pub id: u64,
     /// The database it is in.
-    pub(crate) database: Option<String>,
-    pub(crate) user: String,
+    pub database: Option<String>,
+    /// The account it uses.
+    pub user: String,
     /// What it calls itself, or the address it comes from.
-    pub(crate) client: Option<String>,
-    /// `idle in transaction`, `Query`; the server's own word.
-    pub(crate) state: Option<String>,
-    pub(crate) statement: Option<String>,
+    pub client: Option<String>,
+    /// What it is doing, in the server's own word: `idle in transaction`, `Query`.
+    pub state: Option<String>,
+    /// What it executes, or executed last.
+    pub statement: Option<String>,
     /// For how long it has been in that state.
-    pub(crate) since: Duration,
+    pub since: Duration,
 }
 
 /// How a reset went.
@@ -156,6 +158,27 @@ pub(crate) enum Outcome {
     Pristine { touched: usize },
     /// It does not, and this is why: `table "x" was altered`.
     Changed(String),
+}
+
+/// An error of the server's in freshdb's words: the fact, and what is to be done about it where the server's code tells.
+pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -> Error {
+    let (kind, hint) = match D::fault(&error) {
+        Fault::TooManyConnections => (
+            ErrorKind::ConnectionsExhausted,
+            Some("raise the server's `max_connections`, or let fewer leases be out at once (`PoolBuilder::limit`)".into()),
+        ),
+        Fault::Denied { grant } => (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`"))),
+        Fault::Lost => (ErrorKind::Unreachable, None),
+        Fault::Full => {
+            (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
+        }
+        Fault::Other => (ErrorKind::Database, None),
+    };
+    let explained = Error::new(kind, fact).because(error);
+    match hint {
+        Some(hint) => explained.hint(hint),
+        None => explained,
+    }
 }
 
 /// Times the steps of a reset.

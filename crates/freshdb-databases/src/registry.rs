@@ -1,0 +1,212 @@
+//! What freshdb made on a server: one row for each database, written before it is made, and taken out after it is dropped.
+//!
+//! Nothing that has no row here is ever dropped, whatever its name.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::Error;
+use crate::dialect::{Dialect, REGISTRY, explain};
+use crate::DatabaseUrl;
+
+/// A row: a database, or a process that uses a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) state: State,
+    /// Whose: see `Checkout`.
+    pub(crate) checkout: String,
+    pub(crate) fingerprint: String,
+    /// The template of a slot, or of what was kept; of a template, its own name.
+    pub(crate) template: String,
+    /// When its state was last changed, by the clock of the process that did it.
+    pub(crate) since: SystemTime,
+    /// Why it was kept.
+    pub(crate) note: String,
+}
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Template,
+    Slot,
+    /// A slot that is kept for somebody to look at.
+    Kept,
+    /// A process that uses a template, for as long as the lock of its name is held. There is no database of that name.
+    User,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Whoever finds this without its lock being held finds what was broken off.
+    Making,
+    Ready,
+}
+
+impl Role {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Template, "template"), (Self::Slot, "slot"), (Self::Kept, "kept"), (Self::User, "user")];
+
+    fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(role, _)| *role == self).map_or("", |(_, word)| word)
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(role, _)| *role)
+    }
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Making => "making",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+const TABLE: &str = "freshdb_databases";
+
+/// The statements below are of the kind that every server understands. What stands between their quotes is made of
+/// letters, digits and `_`: names and fingerprints are freshdb's own, and a note is written in hexadecimal digits.
+pub(crate) struct Registry;
+
+impl Registry {
+    /// Connects to the books of a server, and opens them where there are none.
+    pub(crate) async fn connect<D: Dialect>(server: &DatabaseUrl) -> Result<D::Connection, Error> {
+        let failed = |error| explain::<D>(format!("cannot use the server `{server}`"), error);
+        // The usual case is that they are there.
+        let mut connection = match D::connect(server, REGISTRY).await {
+            Ok(connection) => connection,
+            Err(error) if matches!(D::fault(&error), crate::dialect::Fault::Other) => {
+                D::create_registry(server).await.map_err(failed)?;
+                D::connect(server, REGISTRY).await.map_err(failed)?
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS {TABLE} (name VARCHAR(63) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, \
+             state VARCHAR(16) NOT NULL, checkout VARCHAR(63) NOT NULL, fingerprint VARCHAR(63) NOT NULL, \
+             template VARCHAR(63) NOT NULL, since BIGINT NOT NULL, note VARCHAR(2000) NOT NULL)"
+        );
+        if D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {TABLE} WHERE 1 = 0")).await.is_err() {
+            D::execute(&mut connection, &sql).await.map_err(failed)?;
+        }
+        Ok(connection)
+    }
+
+    pub(crate) async fn entries<D: Dialect>(connection: &mut D::Connection) -> Result<Vec<Entry>, sqlx::Error> {
+        Self::select::<D>(connection, "").await
+    }
+
+    pub(crate) async fn of_template<D: Dialect>(
+        connection: &mut D::Connection,
+        template: &str,
+    ) -> Result<Vec<Entry>, sqlx::Error> {
+        Self::select::<D>(connection, &format!("WHERE template = '{template}'")).await
+    }
+
+    pub(crate) async fn find<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<Option<Entry>, sqlx::Error> {
+        Ok(Self::select::<D>(connection, &format!("WHERE name = '{name}'")).await?.pop())
+    }
+
+    async fn select<D: Dialect>(connection: &mut D::Connection, condition: &str) -> Result<Vec<Entry>, sqlx::Error> {
+        let sql = format!(
+            "SELECT name, role, state, checkout, fingerprint, template, since, note FROM {TABLE} {condition} ORDER BY since, name"
+        );
+        let rows = D::rows(connection, &sql).await?;
+        Ok(rows.into_iter().filter_map(entry).collect())
+    }
+
+    pub(crate) async fn insert<D: Dialect>(connection: &mut D::Connection, entry: &Entry) -> Result<(), sqlx::Error> {
+        let Entry { name, role, state, checkout, fingerprint, template, since, note } = entry;
+        let sql = format!(
+            "INSERT INTO {TABLE} (name, role, state, checkout, fingerprint, template, since, note) \
+             VALUES ('{name}', '{}', '{}', '{checkout}', '{fingerprint}', '{template}', {}, '{}')",
+            role.word(),
+            state.word(),
+            seconds(*since),
+            hex(note),
+        );
+        D::execute(connection, &sql).await
+    }
+
+    pub(crate) async fn set_ready<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
+        let now = seconds(SystemTime::now());
+        D::execute(connection, &format!("UPDATE {TABLE} SET state = 'ready', since = {now} WHERE name = '{name}'")).await
+    }
+
+    pub(crate) async fn set_kept<D: Dialect>(
+        connection: &mut D::Connection,
+        name: &str,
+        note: &str,
+    ) -> Result<(), sqlx::Error> {
+        let now = seconds(SystemTime::now());
+        let sql = format!("UPDATE {TABLE} SET role = 'kept', since = {now}, note = '{}' WHERE name = '{name}'", hex(note));
+        D::execute(connection, &sql).await
+    }
+
+    pub(crate) async fn remove<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
+        D::execute(connection, &format!("DELETE FROM {TABLE} WHERE name = '{name}'")).await
+    }
+}
+
+/// A row that another version wrote, and that says what this one does not know, is left alone.
+fn entry(row: Vec<Option<String>>) -> Option<Entry> {
+    let mut columns = row.into_iter();
+    let mut next = || columns.next().flatten();
+    Some(Entry {
+        name: next()?,
+        role: Role::of(&next()?)?,
+        state: if next()? == "ready" { State::Ready } else { State::Making },
+        checkout: next()?,
+        fingerprint: next()?,
+        template: next()?,
+        since: UNIX_EPOCH + Duration::from_secs(next()?.parse().ok()?),
+        note: from_hex(&next().unwrap_or_default()),
+    })
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// At the most so many bytes of a note are kept: what two digits each leave room for.
+const LONGEST_NOTE: usize = 1000;
+
+fn hex(text: &str) -> String {
+    text.bytes().take(LONGEST_NOTE).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(digits: &str) -> String {
+    let bytes: Vec<u8> = digits
+        .as_bytes()
+        .chunks(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_any_text_comes_back() {
+        for note in ["", "tags::create", "'; DROP TABLE \"x\" -- \\ `", "täst 🦀\0\n"] {
+            assert!(hex(note).chars().all(|digit| digit.is_ascii_hexdigit()));
+            assert_eq!(from_hex(&hex(note)), note);
+        }
+        assert_eq!(hex(&"x".repeat(5000)).len(), 2 * LONGEST_NOTE);
+    }
+
+    #[test]
+    fn a_row_of_another_version_is_left_alone() {
+        let row = |role: &str| {
+            ["a", role, "ready", "c", "f", "t", "7", "61"].map(|value| Some(value.to_owned())).to_vec()
+        };
+        assert_eq!(entry(row("kept")).map(|entry| (entry.role, entry.note)), Some((Role::Kept, "a".into())));
+        assert_eq!(entry(row("something new")), None);
+    }
+}
