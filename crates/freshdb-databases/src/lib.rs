@@ -7,7 +7,7 @@ mod dialect;
 mod error;
 mod kind;
 mod runtime;
-mod schema;
+pub mod schema;
 mod url;
 
 pub use error::{Error, ErrorKind};

@@ -1,15 +1,25 @@
-//! What a template is made of.
+//! What a template is made of: the trait, and ready-made schemas out of what projects have already.
 
+mod closure;
+mod connection;
+mod files;
 mod fingerprint;
+mod program;
+mod sql;
+mod target;
+mod then;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+pub use closure::{Closure, from_fn};
 pub use fingerprint::Fingerprint;
-
-use crate::{DatabaseUrl, Kind};
+pub use sql::{SqlDirectory, SqlText, sql};
+pub use target::Target;
+pub use then::Then;
 
 /// A future in a box, for traits that are used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -21,8 +31,41 @@ pub type SchemaError = Box<dyn StdError + Send + Sync + 'static>;
 ///
 /// It is applied once, to an empty database, which becomes the template. Two schemas of one fingerprint must leave the same
 /// there, for the second is never applied.
+///
+/// # Examples
+///
+/// Most projects need none of their own: there are [`SqlDirectory`] and [`sql`], [`from_fn`], and adapters of the usual migration
+/// tools, which [`then`](Self::then) puts one behind the other. This is what one looks like:
+///
+/// ```
+/// use freshdb_databases::schema::{self, BoxFuture, Fingerprint, Schema, SchemaError, Target};
+///
+/// /// So many tables, all alike.
+/// #[derive(Debug)]
+/// struct Tables(u32);
+///
+/// impl Schema for Tables {
+///     fn fingerprint(&self, fingerprint: &mut Fingerprint) -> Result<(), SchemaError> {
+///         fingerprint.add("tables", self.0.to_string());
+///         Ok(())
+///     }
+///
+///     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
+///         let statements = (0..self.0).map(|number| format!("CREATE TABLE t{number} (id INTEGER PRIMARY KEY);"));
+///         let text = schema::sql(statements.collect::<String>());
+///         Box::pin(async move { text.apply(target).await })
+///     }
+/// }
+///
+/// let mut few = Fingerprint::new();
+/// Tables(3).fingerprint(&mut few)?;
+/// let mut many = Fingerprint::new();
+/// Tables(300).fingerprint(&mut many)?;
+/// assert_ne!(few, many);
+/// # Ok::<(), SchemaError>(())
+/// ```
 pub trait Schema: Send + Sync + fmt::Debug {
-    /// Adds to `fingerprint` all that decides what [`apply`](Self::apply) leaves in a database.
+    /// Adds to `fingerprint` all that decides what [`apply`](Self::apply) leaves in a database, whichever engine that is on.
     ///
     /// # Errors
     ///
@@ -30,6 +73,8 @@ pub trait Schema: Send + Sync + fmt::Debug {
     fn fingerprint(&self, fingerprint: &mut Fingerprint) -> Result<(), SchemaError>;
 
     /// Makes the tables and the rows in an empty database.
+    ///
+    /// It is awaited on a tokio runtime of freshdb's own, with all its drivers, and must leave nothing connected to the database.
     ///
     /// # Errors
     ///
@@ -39,26 +84,42 @@ pub trait Schema: Send + Sync + fmt::Debug {
     ///
     /// Safe: a template counts only once this has returned `Ok`.
     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>>;
+
+    /// This one, and then another: the tables, and then the rows that all tests want.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use freshdb_databases::schema::{self, Schema, SqlDirectory};
+    ///
+    /// let schema = SqlDirectory::new(concat!(env!("CARGO_MANIFEST_DIR"), "/schema"))
+    ///     .then(schema::sql("INSERT INTO countries (code) VALUES ('CH'), ('PT')"));
+    /// # drop(schema);
+    /// ```
+    fn then<Next: Schema>(self, next: Next) -> Then<Self, Next>
+    where
+        Self: Sized,
+    {
+        Then::new(self, next)
+    }
 }
 
-/// The empty database that a schema is applied to.
-#[derive(Clone, Debug)]
-pub struct Target {
-    url: DatabaseUrl,
+impl<S: Schema + ?Sized> Schema for Box<S> {
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) -> Result<(), SchemaError> {
+        (**self).fingerprint(fingerprint)
+    }
+
+    fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
+        (**self).apply(target)
+    }
 }
 
-impl Target {
-    pub(crate) fn new(url: DatabaseUrl) -> Self {
-        Self { url }
+impl<S: Schema + ?Sized> Schema for Arc<S> {
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) -> Result<(), SchemaError> {
+        (**self).fingerprint(fingerprint)
     }
 
-    /// The engine.
-    pub fn kind(&self) -> Kind {
-        self.url.kind()
-    }
-
-    /// Where the database is. Its file exists already.
-    pub fn url(&self) -> &DatabaseUrl {
-        &self.url
+    fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
+        (**self).apply(target)
     }
 }

@@ -1,0 +1,8 @@
+//! Schemas that are SQL.
+
+mod directory;
+mod script;
+mod text;
+
+pub use directory::SqlDirectory;
+pub use text::{SqlText, sql};
