@@ -1,1 +1,99 @@
 //! How PostgreSQL does it.
+//!
+//! `server.rs` administers; `databases.rs` makes, copies and drops; `slot.rs` holds what a copy needs; `reset.rs` puts it back.
+
+mod connection;
+mod databases;
+mod fault;
+mod reset;
+mod server;
+mod slot;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use connection::Connection;
+
+use super::{Dialect, Fault, Reset, ServerSession};
+use crate::{DatabaseUrl, Error};
+
+/// PostgreSQL 13 and later.
+pub(crate) struct Postgres;
+
+impl Dialect for Postgres {
+    type Connection = Connection;
+    type Template = template::Template;
+    type Slot = slot::Slot;
+
+    async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
+        connection::connect(server, database).await
+    }
+
+    async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
+        databases::create_registry(server).await
+    }
+
+    async fn execute(connection: &mut Connection, sql: &str) -> Result<(), sqlx::Error> {
+        connection::execute(connection, sql).await
+    }
+
+    async fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+        connection::rows(connection, sql).await
+    }
+
+    async fn try_lock(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {
+        server::try_lock(connection, name).await
+    }
+
+    async fn unlock(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+        server::unlock(connection, name).await
+    }
+
+    async fn identity(connection: &mut Connection) -> Result<String, sqlx::Error> {
+        server::identity(connection).await
+    }
+
+    async fn connection_limit(connection: &mut Connection) -> Result<u32, sqlx::Error> {
+        server::connection_limit(connection).await
+    }
+
+    async fn sessions(connection: &mut Connection) -> Result<Vec<ServerSession>, sqlx::Error> {
+        server::sessions(connection).await
+    }
+
+    async fn exists(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {
+        databases::exists(connection, name).await
+    }
+
+    async fn create(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+        databases::create(connection, name).await
+    }
+
+    async fn drop(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+        databases::drop(connection, name).await
+    }
+
+    async fn read_template(server: &DatabaseUrl, name: &str) -> Result<Self::Template, Error> {
+        template::read(server, name).await
+    }
+
+    async fn copy(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+        slot::copy(server, template, name).await
+    }
+
+    async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+        slot::open(server, template, name).await
+    }
+
+    async fn reset(slot: &mut Self::Slot, template: &Self::Template) -> Result<Reset, Error> {
+        reset::reset(slot, template).await
+    }
+
+    async fn close(slot: Self::Slot) {
+        slot.close().await;
+    }
+
+    fn fault(error: &sqlx::Error) -> Fault {
+        fault::fault(error)
+    }
+}

@@ -1,0 +1,97 @@
+//! Connections of freshdb's own, and what is said over them.
+
+use std::str::FromStr;
+
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
+
+use crate::DatabaseUrl;
+
+/// What freshdb's own connections call themselves, so that they are told from everybody else's.
+pub(super) const APPLICATION: &str = "freshdb-databases";
+
+/// Settings that a statement's meaning or patience depends on. Sent with the start of the connection, they win over what
+/// a template's `ALTER DATABASE … SET` says.
+const SETTINGS: [(&str, &str); 9] = [
+    // Nothing that a template defines may stand in for what the server defines; and names are printed in full.
+    ("search_path", "pg_catalog,pg_temp"),
+    ("client_min_messages", "warning"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("row_security", "off"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    // Nobody else is in a slot that is put back: who waits this long waits for ever.
+    ("lock_timeout", "20s"),
+    ("bytea_output", "hex"),
+];
+
+/// A connection of freshdb's own.
+pub(crate) struct Connection {
+    pub(super) wire: PgConnection,
+    server: DatabaseUrl,
+}
+
+impl Connection {
+    /// Connects to another database of the same server: some things can only be done from within one.
+    pub(super) async fn elsewhere(&self, database: &str) -> Result<Self, sqlx::Error> {
+        connect(&self.server, database).await
+    }
+
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        sqlx::Connection::close(self.wire).await
+    }
+}
+
+/// Connects to a database of the server.
+pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
+    let wire = PgConnectOptions::from_str(&server.reveal())?
+        .database(database)
+        .application_name(APPLICATION)
+        .options(SETTINGS)
+        .disable_statement_logging()
+        .connect()
+        .await?;
+    Ok(Connection { wire, server: server.clone() })
+}
+
+/// Runs one statement, or several as one transaction.
+pub(super) async fn execute(connection: &mut Connection, sql: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection.wire).await?;
+    Ok(())
+}
+
+/// The rows of a query, every value as the server writes it.
+pub(super) async fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection.wire).await?;
+    rows.iter().map(values).collect()
+}
+
+fn values(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
+    (0..row.len()).map(|column| row.try_get_unchecked::<Option<String>, _>(column)).collect()
+}
+
+/// The first value of a query's first row.
+pub(super) async fn value(connection: &mut Connection, sql: &str) -> Result<Option<String>, sqlx::Error> {
+    Ok(rows(connection, sql).await?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+}
+
+/// A name as an identifier.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as a literal, whatever `standard_conforming_strings` says.
+pub(super) fn literal(text: &str) -> String {
+    format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// The SQLSTATE of an error that the server sent.
+pub(super) fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+/// Whether the server answered with one of these SQLSTATEs.
+pub(super) fn is(error: &sqlx::Error, codes: &[&str]) -> bool {
+    sqlstate(error).is_some_and(|code| codes.contains(&code.as_str()))
+}

@@ -1,0 +1,130 @@
+//! Making, copying and dropping whole databases.
+
+use std::time::{Duration, Instant};
+
+use super::super::REGISTRY;
+use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
+use crate::DatabaseUrl;
+
+/// For how long a template or a database that somebody is in is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two attempts. The server itself waits up to five seconds within each for sessions to go.
+const PAUSE: Duration = Duration::from_millis(20);
+
+const OBJECT_IN_USE: &str = "55006";
+const DUPLICATE_DATABASE: &str = "42P04";
+const UNIQUE_VIOLATION: &str = "23505";
+const INVALID_CATALOG_NAME: &str = "3D000";
+const SYNTAX_ERROR: &str = "42601";
+const WRONG_OBJECT_TYPE: &str = "42809";
+
+pub(super) async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut connection = administration(server).await?;
+    while !exists(&mut connection, REGISTRY).await? {
+        match create(&mut connection, REGISTRY).await {
+            Ok(()) => break,
+            // Another process was faster. Its database is seen as soon as its transaction is.
+            Err(error) if is(&error, &[DUPLICATE_DATABASE, UNIQUE_VIOLATION]) && Instant::now() < deadline => {}
+            Err(error) if is(&error, &[OBJECT_IN_USE]) && Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error),
+        }
+    }
+    connection.close().await
+}
+
+/// A connection to a database that is there before freshdb's own is: the URL's, or those that a server is made with.
+async fn administration(server: &DatabaseUrl) -> Result<Connection, sqlx::Error> {
+    let mut refused = None;
+    for database in server.database().into_iter().chain(["postgres".to_owned(), "template1".to_owned()]) {
+        match connect(server, &database).await {
+            Err(error) if is(&error, &[INVALID_CATALOG_NAME]) => refused = Some(error),
+            answer => return answer,
+        }
+    }
+    Err(refused.expect("there was at least one database to try"))
+}
+
+pub(super) async fn exists(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {
+    let sql = format!("SELECT 1 FROM pg_database WHERE datname = {}", literal(name));
+    Ok(value(connection, &sql).await?.is_some())
+}
+
+/// From `template0`, which is the same on every server of a version, and which nobody can be in.
+pub(super) async fn create(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("CREATE DATABASE {} TEMPLATE template0", identifier(name))).await
+}
+
+/// Makes a copy of a template. `strategy` is a clause of `CREATE DATABASE`, or nothing.
+pub(super) async fn copy(
+    connection: &mut Connection,
+    template: &str,
+    strategy: &str,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let sql = format!("CREATE DATABASE {} TEMPLATE {}{strategy}", identifier(name), identifier(template));
+    loop {
+        match execute(connection, &sql).await {
+            // A session on the template is in the way: one of freshdb's own, which reads it, will be gone presently.
+            Err(error) if is(&error, &[OBJECT_IN_USE]) && Instant::now() < deadline => {
+                end_sessions(connection, template, true).await?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Ends the sessions on a database of freshdb's, but for those that administer it if they are to be spared.
+async fn end_sessions(connection: &mut Connection, name: &str, spare: bool) -> Result<(), sqlx::Error> {
+    let own = if spare { format!("AND application_name <> {}", literal(APPLICATION)) } else { String::new() };
+    let sql = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid()
+        AND backend_type IN ('client backend', 'walsender') {own}",
+        literal(name),
+    );
+    execute(connection, &sql).await
+}
+
+pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let forced = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
+    let plain = format!("DROP DATABASE IF EXISTS {}", identifier(name));
+    let mut sql = &forced;
+    loop {
+        match execute(connection, sql).await {
+            // A server that cannot do it by force.
+            Err(error) if is(&error, &[SYNTAX_ERROR]) && *sql == forced => sql = &plain,
+            Err(error) if is(&error, &[OBJECT_IN_USE, WRONG_OBJECT_TYPE]) && Instant::now() < deadline => {
+                remove_obstacles(connection, name).await?;
+                end_sessions(connection, name, false).await?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Removes from a database what even `FORCE` stops at: being a template, replication slots, prepared transactions.
+async fn remove_obstacles(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true", identifier(name))).await?;
+    end_sessions(connection, name, false).await?;
+    let sql = format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = {} AND NOT active",
+        literal(name),
+    );
+    execute(connection, &sql).await?;
+    let sql = format!("SELECT gid FROM pg_prepared_xacts WHERE database = {}", literal(name));
+    let prepared = rows(connection, &sql).await?;
+    if prepared.is_empty() {
+        return Ok(());
+    }
+    // A prepared transaction can only be ended from within its own database: this connection is to another.
+    let mut inside = connection.elsewhere(name).await?;
+    for gid in prepared.into_iter().flatten().flatten() {
+        execute(&mut inside, &format!("ROLLBACK PREPARED {}", literal(&gid))).await?;
+    }
+    inside.close().await
+}

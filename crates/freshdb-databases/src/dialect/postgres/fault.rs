@@ -1,0 +1,60 @@
+//! What the server's errors mean.
+
+use super::super::Fault;
+use super::connection::sqlstate;
+use crate::{Error, ErrorKind};
+
+/// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+pub(super) fn fault(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => return Fault::Lost,
+        // The server hung up in the middle of an answer.
+        sqlx::Error::Protocol(_) => return Fault::Lost,
+        _ => {}
+    }
+    let Some(code) = sqlstate(error) else { return Fault::Other };
+    match code.as_str() {
+        "53300" => Fault::TooManyConnections,
+        "42501" => Fault::Denied { grant: grant(error) },
+        // Ended by an administrator, by a crash, or not ready yet.
+        "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
+        "53100" | "53200" => Fault::Full,
+        code if code.starts_with("08") => Fault::Lost,
+        _ => Fault::Other,
+    }
+}
+
+/// What a superuser has to say so that it is permitted. The server does not tell whom it refused: `<user>` is the one in the URL.
+fn grant(error: &sqlx::Error) -> String {
+    let message = error.as_database_error().map_or("", |error| error.message());
+    let quoted = message.split('"').nth(1);
+    let statement = if message.contains("create database") {
+        "ALTER ROLE <user> CREATEDB"
+    } else if message.contains("terminate") {
+        "GRANT pg_signal_backend TO <user>"
+    } else if let (true, Some(parameter)) = (message.contains("set parameter"), quoted) {
+        return format!("GRANT SET ON PARAMETER {parameter} TO <user>");
+    } else if message.contains("permission denied for database") {
+        return format!("GRANT CONNECT ON DATABASE {} TO <user>", quoted.unwrap_or("<database>"));
+    } else {
+        "ALTER ROLE <user> SUPERUSER"
+    };
+    statement.to_owned()
+}
+
+/// An error of this crate's out of the driver's.
+pub(super) fn failed(fact: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Error {
+    move |error| {
+        let (kind, hint) = match fault(&error) {
+            Fault::TooManyConnections => (ErrorKind::ConnectionsExhausted, None),
+            Fault::Denied { grant } => (ErrorKind::Privileges, Some(format!("as a superuser: `{grant}`"))),
+            Fault::Lost => (ErrorKind::Unreachable, None),
+            Fault::Full | Fault::Other => (ErrorKind::Database, None),
+        };
+        let failed = Error::new(kind, fact).because(error);
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}

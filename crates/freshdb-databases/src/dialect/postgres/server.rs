@@ -1,0 +1,77 @@
+//! The server as a whole: its locks, its limits, who is on it.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::super::ServerSession;
+use super::connection::{APPLICATION, Connection, execute, literal, rows, value};
+
+/// Advisory locks count within the database of the connection: every process must take them in the same one.
+pub(super) async fn try_lock(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {
+    let taken = value(connection, &format!("SELECT pg_try_advisory_lock({})", key(name))).await?;
+    Ok(taken.as_deref() == Some("t"))
+}
+
+pub(super) async fn unlock(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("SELECT pg_advisory_unlock({})", key(name))).await
+}
+
+/// 64 bits of the name's hash.
+fn key(name: &str) -> i64 {
+    let hash = Sha256::digest(name.as_bytes());
+    i64::from_be_bytes(std::array::from_fn(|index| hash[index]))
+}
+
+pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx::Error> {
+    let sql = "SELECT 'PostgreSQL ' || current_setting('server_version')
+        || (SELECT concat_ws(', ', '', pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
+                coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'datcollversion')
+            FROM pg_database d WHERE datname = 'template0')
+        || (SELECT coalesce(string_agg(', ' || name || '=' || coalesce(reset_val, ''), '' ORDER BY name), '') FROM pg_settings
+            WHERE name IN ('DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'backslash_quote', 'block_size', 'bytea_output',
+                'default_table_access_method', 'default_tablespace', 'default_text_search_config', 'default_toast_compression',
+                'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'quote_all_identifiers',
+                'standard_conforming_strings', 'timezone_abbreviations', 'transform_null_equals', 'xmlbinary', 'xmloption'))";
+    Ok(value(connection, sql).await?.unwrap_or_default())
+}
+
+pub(super) async fn connection_limit(connection: &mut Connection) -> Result<u32, sqlx::Error> {
+    let sql = "SELECT greatest(0, sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END))
+        FROM pg_settings WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')";
+    let limit = value(connection, sql).await?.unwrap_or_default();
+    limit.parse().map_err(|_| sqlx::Error::Protocol(format!("`{limit}` is no number of connections")))
+}
+
+/// The columns that [`session`] reads. Another user's statement is hidden from one who is not a member of `pg_read_all_stats`.
+pub(super) const SESSION: &str = "a.pid, a.datname, a.usename,
+    coalesce(nullif(a.application_name, ''), a.client_addr::text, 'local'), a.state, nullif(a.query, ''),
+    extract(epoch FROM clock_timestamp() - coalesce(a.state_change, a.backend_start))";
+
+pub(super) async fn sessions(connection: &mut Connection) -> Result<Vec<ServerSession>, sqlx::Error> {
+    let sql = format!(
+        "SELECT {SESSION} FROM pg_stat_activity a
+        WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.application_name <> {}
+        ORDER BY a.backend_start",
+        literal(APPLICATION),
+    );
+    Ok(rows(connection, &sql).await?.into_iter().map(session).collect())
+}
+
+/// A session from a row of [`SESSION`].
+pub(super) fn session(row: Vec<Option<String>>) -> ServerSession {
+    let mut values = row.into_iter();
+    let mut next = || values.next().flatten();
+    ServerSession {
+        id: next().and_then(|pid| pid.parse().ok()).unwrap_or_default(),
+        database: next(),
+        user: next().unwrap_or_else(|| "unknown".to_owned()),
+        client: next(),
+        state: next(),
+        statement: next(),
+        since: next()
+            .and_then(|seconds| seconds.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,101 @@
+//! Locks, sessions, making and dropping databases.
+
+use super::super::super::Fault;
+use super::*;
+
+#[tokio::test]
+async fn the_registry_is_made_once_by_many_at_the_same_time() {
+    let server = server();
+    let made = futures_util::future::join_all((0..6).map(|_| Postgres::create_registry(&server))).await;
+    for made in made {
+        made.expect("everybody finds it afterwards");
+    }
+    let mut admin = admin().await;
+    assert!(Postgres::exists(&mut admin, REGISTRY).await.expect("the server answers"));
+}
+
+#[tokio::test]
+async fn a_lock_is_held_until_it_is_given_back_or_its_connection_ends() {
+    let (mut one, mut other) = (admin().await, admin().await);
+    let name = free_name("lock");
+    assert!(Postgres::try_lock(&mut one, &name).await.expect("the server answers"));
+    assert!(!Postgres::try_lock(&mut other, &name).await.expect("the server answers"));
+    assert!(Postgres::try_lock(&mut other, &format!("{name}_")).await.expect("the server answers"));
+    Postgres::unlock(&mut one, &name).await.expect("the server answers");
+    assert!(Postgres::try_lock(&mut other, &name).await.expect("the server answers"));
+    other.close().await.expect("it closes");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !Postgres::try_lock(&mut one, &name).await.expect("the server answers") {
+        assert!(std::time::Instant::now() < deadline, "the lock outlives its connection");
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_told_apart() {
+    let mut admin = admin().await;
+    let name = free_name("sessions");
+    Postgres::create(&mut admin, &name).await.expect("an empty database");
+    let mut inside = user(&server(), &name).await;
+    let pid = value(&mut inside, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
+    execute(&mut inside, "BEGIN").await.expect("the server answers");
+    execute(&mut inside, "SELECT 'it''s me'").await.expect("the server answers");
+    let own = value(&mut admin, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
+    let sessions = Postgres::sessions(&mut admin).await.expect("the server answers");
+    assert!(sessions.iter().all(|session| session.id.to_string() != own));
+    let found = sessions.iter().find(|session| session.id.to_string() == pid).expect("the session is listed");
+    assert_eq!(found.database.as_deref(), Some(name.as_str()));
+    assert_eq!(found.client.as_deref(), Some("a test"));
+    assert_eq!(found.state.as_deref(), Some("idle in transaction"));
+    assert_eq!(found.statement.as_deref(), Some("SELECT 'it''s me'"));
+    // It is dropped although somebody is in it.
+    Postgres::drop(&mut admin, &name).await.expect("it can be dropped");
+    let error = execute(&mut inside, "SELECT 1").await.expect_err("the session is gone");
+    assert_eq!(Postgres::fault(&error), Fault::Lost);
+    Postgres::drop(&mut admin, &name).await.expect("what is not there is dropped already");
+}
+
+#[tokio::test]
+async fn the_limit_leaves_out_what_the_server_reserves() {
+    let mut admin = admin().await;
+    let all = value(&mut admin, "SHOW max_connections").await.expect("the server answers").expect("a number");
+    let kept = value(&mut admin, "SHOW superuser_reserved_connections").await.expect("the server answers").expect("a number");
+    let limit = Postgres::connection_limit(&mut admin).await.expect("the server answers");
+    assert_eq!(limit, all.parse::<u32>().expect("a number") - kept.parse::<u32>().expect("a number"));
+    let identity = Postgres::identity(&mut admin).await.expect("the server answers");
+    assert!(identity.starts_with("PostgreSQL ") && identity.contains("TimeZone="), "{identity}");
+}
+
+#[tokio::test]
+async fn a_missing_privilege_is_named_by_what_grants_it() {
+    let mut admin = admin().await;
+    let role = free_name("role");
+    execute(&mut admin, &format!("CREATE ROLE {role}")).await.expect("a role");
+    let mut weak = self::admin().await;
+    execute(&mut weak, &format!("SET ROLE {role}")).await.expect("the role can be taken");
+    let error = Postgres::create(&mut weak, &free_name("never")).await.expect_err("it is not permitted");
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "ALTER ROLE <user> CREATEDB".to_owned() });
+    let error = execute(&mut weak, "SET session_replication_role = replica").await.expect_err("it is not permitted");
+    let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>".to_owned();
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant });
+    weak.close().await.expect("it closes");
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+}
+
+#[tokio::test]
+async fn a_copy_equals_its_template_which_can_be_read_again_and_dropped() {
+    let fixture = Fixture::new("copy", "CREATE TABLE \"a \"\"b\" (id serial, x text); INSERT INTO \"a \"\"b\" (x) VALUES ('');").await;
+    assert_eq!(fixture.dump(), fixture.pristine);
+    let name = fixture.template.name.clone();
+    let (one, other) =
+        tokio::join!(Postgres::read_template(&fixture.server, &name), Postgres::read_template(&fixture.server, &name));
+    let again = one.expect("a sealed template can be read");
+    other.expect("by two at the same time");
+    let second = Postgres::copy(&fixture.server, &again, &format!("{name}_2")).await.expect("and copied");
+    assert_eq!(dump(&fixture.server, &second.name), fixture.pristine);
+    let error = connect(&fixture.server, &name).await.map(|_| ()).expect_err("nobody else can be on it");
+    assert!(error.to_string().contains("not currently accepting connections"), "{error}");
+    let mut fixture = fixture;
+    Postgres::close(second).await;
+    Postgres::drop(&mut fixture.admin, &format!("{name}_2")).await.expect("it can be dropped");
+    fixture.drop().await;
+}

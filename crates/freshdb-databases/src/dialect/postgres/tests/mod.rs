@@ -1,0 +1,111 @@
+//! Against the server of `FRESHDB_POSTGRES_URL`.
+
+mod administration;
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::super::{Dialect, Outcome, REGISTRY, Reset};
+use super::connection::{Connection, connect, execute, identifier, value};
+use super::{Postgres, slot::Slot, template::Template};
+use crate::DatabaseUrl;
+
+/// The server to test against. Without one the test fails.
+fn server() -> DatabaseUrl {
+    let url = std::env::var("FRESHDB_POSTGRES_URL").expect("set FRESHDB_POSTGRES_URL to a PostgreSQL server");
+    DatabaseUrl::parse(&url).expect("FRESHDB_POSTGRES_URL is a database URL")
+}
+
+async fn admin() -> Connection {
+    Postgres::create_registry(&server()).await.expect("the registry");
+    connect(&server(), REGISTRY).await.expect("a connection to the registry")
+}
+
+/// A name that no other test and no other process has.
+fn free_name(what: &str) -> String {
+    format!("fdbtest_{what}_{}_{:08x}", std::process::id(), fastrand::u32(..))
+}
+
+/// A template and one copy of it, with a neighbour that nobody may touch.
+struct Fixture {
+    server: DatabaseUrl,
+    admin: Connection,
+    template: Template,
+    slot: Slot,
+    /// The template's dump.
+    pristine: String,
+}
+
+impl Fixture {
+    async fn new(what: &str, schema: &str) -> Self {
+        let server = server();
+        let mut admin = admin().await;
+        let name = free_name(what);
+        Postgres::create(&mut admin, &name).await.expect("an empty database");
+        let mut inside = user(&server, &name).await;
+        execute(&mut inside, schema).await.expect("the schema is valid");
+        inside.close().await.expect("it closes");
+        let pristine = dump(&server, &name);
+        let template = Postgres::read_template(&server, &name).await.expect("the template can be read");
+        let slot = Postgres::copy(&server, &template, &format!("{name}_1")).await.expect("the template can be copied");
+        Self { server, admin, template, slot, pristine }
+    }
+
+    fn dump(&self) -> String {
+        dump(&self.server, &self.slot.name)
+    }
+
+    async fn user(&self) -> Connection {
+        user(&self.server, &self.slot.name).await
+    }
+
+    /// What a test does to a database, its session closed or left open.
+    async fn run(&self, sql: &str) -> Connection {
+        let mut user = self.user().await;
+        execute(&mut user, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        user
+    }
+
+    async fn reset(&mut self) -> Reset {
+        Postgres::reset(&mut self.slot, &self.template).await.expect("the reset succeeds")
+    }
+
+    async fn drop(mut self) {
+        let names = [self.slot.name.clone(), self.template.name.clone()];
+        Postgres::close(self.slot).await;
+        for name in names {
+            Postgres::drop(&mut self.admin, &name).await.expect("it can be dropped");
+            assert!(!Postgres::exists(&mut self.admin, &name).await.expect("the server answers"), "{name} is still there");
+        }
+    }
+}
+
+/// A connection such as a test makes: with none of freshdb's settings.
+async fn user(server: &DatabaseUrl, database: &str) -> Connection {
+    let mut connection = connect(server, database).await.expect("a connection");
+    execute(&mut connection, "SET application_name = 'a test'; RESET row_security; SET search_path = \"$user\", public")
+        .await
+        .expect("settings");
+    connection
+}
+
+/// The server's own dump tool, of a version that can read the server.
+fn dump(server: &DatabaseUrl, database: &str) -> String {
+    static TOOL: OnceLock<String> = OnceLock::new();
+    let tool = TOOL.get_or_init(|| std::env::var("PG_DUMP").unwrap_or_else(|_| "pg_dump".to_owned()));
+    let output = Command::new(tool)
+        .arg(server.with_database(database).reveal())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run `{tool}`: {error}"));
+    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    let dump = String::from_utf8(output.stdout).expect("a dump in UTF-8");
+    // Since 15.14 a dump is framed by a random key.
+    dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).fold(
+        String::new(),
+        |mut dump, line| {
+            writeln!(dump, "{line}").expect("a string can be written to");
+            dump
+        },
+    )
+}
