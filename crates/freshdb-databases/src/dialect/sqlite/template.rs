@@ -1,0 +1,182 @@
+//! A template's file, and its copies.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sqlx::Connection as _;
+
+use super::super::{Outcome, Reset, Steps};
+use super::{connection, files};
+use crate::{DatabaseUrl, Error, ErrorKind};
+
+/// Up to this size a template is kept in memory, and its own file read but once.
+const IN_MEMORY: u64 = 32 << 20;
+
+/// From this size on a copy takes long enough for others to notice: it is written by a thread that may wait.
+const LONG: u64 = 1 << 20;
+
+/// A template: one file, which nobody has open.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    url: DatabaseUrl,
+    stamp: Stamp,
+    /// What it holds, unless that is too much.
+    content: Option<Arc<[u8]>>,
+}
+
+/// A copy of a template.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    url: DatabaseUrl,
+    /// What its file was when it was last put there. One that was written to since has another.
+    stamp: Option<Stamp>,
+}
+
+/// What tells a file that was written to from one that was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    number: u64,
+    length: u64,
+    modified: SystemTime,
+}
+
+impl Template {
+    pub(super) async fn read(url: DatabaseUrl) -> Result<Self, Error> {
+        let failed = |error: sqlx::Error| {
+            Error::new(ErrorKind::Database, format!("failed to read the template `{url}`")).because(error)
+        };
+        // What was committed to the log is moved into the file, and what was not committed is taken back. Whoever still writes
+        // is in the way of the transaction, and of who closes the file last its log is removed.
+        let mut connection = connection::open(path_of(&url)?).await.map_err(failed)?;
+        sqlx::raw_sql("PRAGMA busy_timeout = 2000; BEGIN IMMEDIATE; ROLLBACK; PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut connection)
+            .await
+            .map_err(failed)?;
+        connection.close().await.map_err(failed)?;
+
+        let read = tokio::task::spawn_blocking(move || Self::read_file(url));
+        read.await.map_err(|error| Error::new(ErrorKind::Files, "failed to read the template").because(error))?
+    }
+
+    fn read_file(url: DatabaseUrl) -> Result<Self, Error> {
+        let path = path_of(&url)?;
+        let failed = |error: io::Error| {
+            Error::new(ErrorKind::Files, format!("failed to read the template `{url}`")).because(error)
+        };
+        if files::has_log(path).map_err(failed)? {
+            return Err(Error::new(ErrorKind::Schema, format!("a connection to the template `{url}` is still open"))
+                .hint("close every connection to the database before the schema counts as applied"));
+        }
+        let stamp = Stamp::of(&fs::metadata(path).map_err(failed)?).map_err(failed)?;
+        let content = if stamp.length <= IN_MEMORY { Some(fs::read(path).map_err(failed)?.into()) } else { None };
+        Ok(Self { url, stamp, content })
+    }
+
+    /// Writes a copy to a file that is there for nobody else yet.
+    fn write_to(&self, draft: &Path) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
+        if let Some(content) = &self.content {
+            file.write_all(content)?;
+        } else {
+            self.copy_to(&mut file)?;
+        }
+        // A file that is written to later is newer than the template.
+        file.set_modified(self.stamp.modified)
+    }
+
+    fn copy_to(&self, file: &mut File) -> io::Result<()> {
+        // Where the file system can do it, the two share their blocks.
+        let Some(path) = self.url.path() else { return Err(io::ErrorKind::NotFound.into()) };
+        let mut template = File::open(path)?;
+        if Stamp::of(&template.metadata()?)? != self.stamp {
+            return Err(io::Error::other("the template was written to after it was complete"));
+        }
+        let copied = io::copy(&mut template, file)?;
+        if copied == self.stamp.length { Ok(()) } else { Err(io::Error::other("the template became shorter")) }
+    }
+}
+
+impl Slot {
+    pub(super) fn new(url: DatabaseUrl) -> Self {
+        Self { url, stamp: None }
+    }
+
+    /// Puts a copy where there is no database yet.
+    pub(super) async fn create(&mut self, template: &Template) -> Result<(), Error> {
+        let path = path_of(&self.url)?;
+        if path.try_exists().map_err(|error| self.failed(error))? {
+            return Err(self.failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        self.reset(template).await?;
+        Ok(())
+    }
+
+    /// Puts a new copy where the database is.
+    ///
+    /// Also when the file looks as if nobody had written to it: who has it open, perhaps in the middle of a transaction,
+    /// cannot be known, and would write to it later.
+    pub(super) async fn reset(&mut self, template: &Template) -> Result<Reset, Error> {
+        let path = path_of(&self.url)?.to_owned();
+        let before = self.stamp;
+        let work = {
+            let (template, path) = (template.clone(), path);
+            move || replace(&path, &template, before)
+        };
+        let replaced = if template.stamp.length < LONG {
+            work()
+        } else {
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        };
+        let (stamp, touched, steps) = replaced.map_err(|error| self.failed(error))?;
+        self.stamp = Some(stamp);
+        let outcome = Outcome::Pristine { touched: usize::from(touched) };
+        Ok(Reset { outcome, ended: Vec::new(), steps: steps.into_inner() })
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        let full = files::is_full(&error);
+        let failed =
+            Error::new(ErrorKind::Files, format!("failed to copy the template to `{}`", self.url)).because(error);
+        if full { failed.hint("make room there, or put the databases on another file system") } else { failed }
+    }
+}
+
+/// Puts a copy of the template in the place of a file that had this stamp when it was put there. Says what stamp the new one
+/// has, and whether the old one was written to.
+fn replace(path: &Path, template: &Template, before: Option<Stamp>) -> io::Result<(Stamp, bool, Steps)> {
+    let mut steps = Steps::start();
+    let touched = match fs::symlink_metadata(path) {
+        Ok(metadata) => Some(Stamp::of(&metadata)?) != before || files::has_companions(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => before.is_some(),
+        Err(error) => return Err(error),
+    };
+    steps.done("look");
+
+    let draft = files::draft_of(path);
+    template.write_to(&draft)?;
+    steps.done("copy");
+
+    // In this order: SQLite makes no journal for a file that is not where it was opened, so none that belongs to the old file
+    // appears after they were removed; and there is no moment in which the new file would find one. Removing first also
+    // spares ext4 what it does for a file that is renamed over another: to write it to the disk.
+    files::remove_if_there(path)?;
+    files::remove_companions(path)?;
+    fs::rename(&draft, path)?;
+    let stamp = Stamp::of(&fs::symlink_metadata(path)?)?;
+    steps.done("replace");
+    Ok((stamp, touched, steps))
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> io::Result<Self> {
+        Ok(Self { number: metadata.ino(), length: metadata.len(), modified: metadata.modified()? })
+    }
+}
+
+fn path_of(url: &DatabaseUrl) -> Result<&Path, Error> {
+    url.path().ok_or_else(|| Error::url("names no file"))
+}

@@ -1,0 +1,353 @@
+//! What a reset of a file puts back, whatever was done to it.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use tempfile::TempDir;
+
+use super::super::{Dialect, Outcome, REGISTRY};
+use super::{Slot, Sqlite, Template};
+use crate::{DatabaseUrl, ErrorKind};
+
+const SCHEMA: &str = "
+    CREATE TABLE parent (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE);
+    CREATE TABLE \"a \"\"quoted\"\" `order` 🦀\" (id INTEGER PRIMARY KEY, parent REFERENCES parent ON DELETE CASCADE, b BLOB);
+    CREATE TABLE log (at TEXT DEFAULT '2000-01-01', what TEXT);
+    CREATE VIEW names AS SELECT name FROM parent;
+    CREATE TRIGGER added AFTER INSERT ON parent BEGIN INSERT INTO log (what) VALUES (new.name); END;
+    INSERT INTO parent (id, name) VALUES (7, 'seven'), (9, '');
+    INSERT INTO \"a \"\"quoted\"\" `order` 🦀\" VALUES (1, 7, x'00ff'), (2, NULL, NULL);
+";
+
+struct Fixture {
+    _directory: TempDir,
+    server: DatabaseUrl,
+    template: Template,
+    slot: Slot,
+}
+
+impl Fixture {
+    async fn new(journal: SqliteJournalMode) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let server = DatabaseUrl::file(directory.path().join("server"));
+        Sqlite::create_registry(&server).await.expect("a registry");
+        let mut admin = Sqlite::connect(&server, REGISTRY).await.expect("the registry");
+        Sqlite::create(&mut admin, "template").await.expect("a database");
+
+        let options = SqliteConnectOptions::new().filename(path(&server, "template")).journal_mode(journal);
+        let mut connection = options.connect().await.expect("the template");
+        run(&mut connection, SCHEMA).await;
+        connection.close().await.expect("closed");
+
+        let template = Sqlite::read_template(&server, "template").await.expect("a template");
+        let slot = Sqlite::copy(&server, &template, "slot").await.expect("a slot");
+        Self { _directory: directory, server, template, slot }
+    }
+
+    fn slot(&self) -> PathBuf {
+        path(&self.server, "slot")
+    }
+
+    async fn open(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.slot());
+        options.connect().await.expect("the slot")
+    }
+
+    /// Resets the slot and looks whether it equals the template, byte for byte and as SQLite's own tool tells it.
+    async fn reset(&mut self) -> usize {
+        let reset = Sqlite::reset(&mut self.slot, &self.template).await.expect("a reset");
+        let template = path(&self.server, "template");
+        let equal = fs::read(self.slot()).expect("the slot") == fs::read(&template).expect("the template");
+        assert!(equal, "the slot differs from the template");
+        assert!(!super::files::has_companions(&self.slot()).expect("a directory"), "a companion was left");
+        assert_eq!(dump(&self.slot()), dump(&template));
+        let Outcome::Pristine { touched } = reset.outcome else { panic!("{:?}", reset.outcome) };
+        touched
+    }
+}
+
+fn path(server: &DatabaseUrl, name: &str) -> PathBuf {
+    server.with_database(name).path().expect("a path").to_owned()
+}
+
+/// Of a copy: to open a file may leave others next to it.
+fn dump(path: &Path) -> String {
+    let copy = tempfile::NamedTempFile::new().expect("a file");
+    fs::copy(path, copy.path()).expect("a copy");
+    let output = Command::new("sqlite3").arg(copy.path()).arg(".dump").output().expect("install `sqlite3`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let dump = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(dump.contains("INSERT INTO parent VALUES(7,'seven')"), "{dump}");
+    dump
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.expect(sql);
+}
+
+/// Statements that dirty a database.
+const DIRT: &[&str] = &[
+    "INSERT INTO parent (name) VALUES ('new')",
+    "UPDATE parent SET name = 'Seven' WHERE id = 7; DELETE FROM log",
+    "DELETE FROM parent",
+    "PRAGMA foreign_keys = ON; DELETE FROM parent WHERE id = 7",
+    "UPDATE sqlite_sequence SET seq = 4711",
+    "CREATE TABLE another (x); CREATE INDEX i ON parent (name); ALTER TABLE log ADD COLUMN more INTEGER",
+    "DROP TRIGGER added; DROP VIEW names; DROP TABLE \"a \"\"quoted\"\" `order` 🦀\"; ALTER TABLE log RENAME TO log2",
+    "PRAGMA user_version = 42; PRAGMA application_id = 7",
+    "VACUUM",
+    "PRAGMA auto_vacuum = FULL; PRAGMA page_size = 8192; VACUUM",
+    "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'log'",
+    "ANALYZE",
+    "ATTACH 'file:attached?mode=memory' AS other; CREATE TABLE other.t (x); INSERT INTO parent (name) VALUES ('a')",
+    "CREATE TEMP TABLE parent (x); INSERT INTO parent VALUES (1); INSERT INTO main.parent (name) VALUES ('b')",
+    "BEGIN; INSERT INTO parent (name) VALUES ('c'); ROLLBACK",
+    "INSERT INTO log (what) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) \
+     SELECT 'row ' || i FROM n",
+];
+
+async fn dirt_is_put_back(template: SqliteJournalMode, test: SqliteJournalMode) {
+    let mut fixture = Fixture::new(template).await;
+    for sql in DIRT {
+        for leak in [false, true] {
+            let options = SqliteConnectOptions::new().filename(fixture.slot()).journal_mode(test).foreign_keys(false);
+            let mut connection = options.connect().await.expect("the slot");
+            run(&mut connection, sql).await;
+            // One is left open in the middle of a transaction, and goes on afterwards.
+            if leak {
+                run(&mut connection, "BEGIN IMMEDIATE; CREATE TABLE leaked (x); INSERT INTO leaked VALUES (1)").await;
+                fixture.reset().await;
+                let next = fixture.open().await;
+                // It may succeed, or fail: what counts is where it writes to.
+                let sql = "INSERT INTO leaked VALUES (2); COMMIT; CREATE TABLE leaked_too (x)";
+                drop(sqlx::raw_sql(sql).execute(&mut connection).await);
+                drop(connection.close().await);
+                next.close().await.expect("closed");
+                assert_eq!(fixture.reset().await, 0, "the leaked connection wrote to the next one's database: {sql}");
+            } else {
+                connection.close().await.expect("closed");
+                fixture.reset().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn dirt_is_put_back_with_a_journal() {
+    dirt_is_put_back(SqliteJournalMode::Delete, SqliteJournalMode::Delete).await;
+    dirt_is_put_back(SqliteJournalMode::Delete, SqliteJournalMode::Persist).await;
+}
+
+#[tokio::test]
+async fn dirt_is_put_back_with_a_log() {
+    dirt_is_put_back(SqliteJournalMode::Delete, SqliteJournalMode::Wal).await;
+    dirt_is_put_back(SqliteJournalMode::Wal, SqliteJournalMode::Wal).await;
+    dirt_is_put_back(SqliteJournalMode::Wal, SqliteJournalMode::Delete).await;
+}
+
+#[tokio::test]
+async fn an_untouched_slot_says_so_and_a_touched_one_too() {
+    let mut fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    assert_eq!(fixture.reset().await, 0);
+    let mut connection = fixture.open().await;
+    run(&mut connection, "SELECT * FROM parent").await;
+    connection.close().await.expect("closed");
+    assert_eq!(fixture.reset().await, 0);
+    let mut connection = fixture.open().await;
+    // As many bytes as before.
+    run(&mut connection, "UPDATE parent SET name = 'SEVEN' WHERE id = 7").await;
+    connection.close().await.expect("closed");
+    assert_eq!(fixture.reset().await, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_is_no_database_any_more_is_put_back() {
+    let mut fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    fs::remove_file(fixture.slot()).expect("removed");
+    fixture.reset().await;
+
+    fs::write(fixture.slot(), "not a database").expect("written");
+    fs::write(fixture.slot().with_extension("db-journal"), "nor a journal").expect("written");
+    fixture.reset().await;
+
+    fs::OpenOptions::new().append(true).open(fixture.slot()).expect("open").write_all(&[0; 4096]).expect("written");
+    fs::set_permissions(fixture.slot(), fs::Permissions::from_mode(0o400)).expect("changed");
+    fixture.reset().await;
+
+    // A link is replaced. What it points to is not freshdb's.
+    let elsewhere = tempfile::NamedTempFile::new().expect("a file");
+    fs::remove_file(fixture.slot()).expect("removed");
+    std::os::unix::fs::symlink(elsewhere.path(), fixture.slot()).expect("a link");
+    fixture.reset().await;
+    assert_eq!(fs::read(elsewhere.path()).expect("there"), b"");
+}
+
+#[tokio::test]
+async fn a_slot_of_another_process_is_put_back() {
+    let mut fixture = Fixture::new(SqliteJournalMode::Wal).await;
+    let mut connection = fixture.open().await;
+    run(&mut connection, "DELETE FROM parent").await;
+    // As a killed process leaves it: with its log.
+    fixture.slot = Sqlite::open(&fixture.server, &fixture.template, "slot").await.expect("opened");
+    fixture.reset().await;
+    drop(connection.close().await);
+    fixture.reset().await;
+}
+
+#[tokio::test]
+async fn a_template_that_somebody_has_open_is_refused() {
+    for (journal, sql) in [
+        (SqliteJournalMode::Wal, "SELECT 1"),
+        (SqliteJournalMode::Wal, "BEGIN IMMEDIATE"),
+        (SqliteJournalMode::Delete, "BEGIN IMMEDIATE; CREATE TABLE x (y)"),
+    ] {
+        let fixture = Fixture::new(journal).await;
+        let options = SqliteConnectOptions::new().filename(path(&fixture.server, "template"));
+        let mut connection = options.connect().await.expect("the template");
+        run(&mut connection, "SELECT * FROM parent").await;
+        run(&mut connection, sql).await;
+        let error = Sqlite::read_template(&fixture.server, "template").await.expect_err(sql);
+        assert!(matches!(error.kind(), ErrorKind::Schema | ErrorKind::Database), "{error:?}");
+        connection.close().await.expect("closed");
+        Sqlite::read_template(&fixture.server, "template").await.expect("nobody has it open any more");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_is_one_connections_and_ends_with_it() {
+    let fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    let mut one = Sqlite::connect(&fixture.server, REGISTRY).await.expect("a connection");
+    let mut other = Sqlite::connect(&fixture.server, REGISTRY).await.expect("a connection");
+
+    assert!(Sqlite::try_lock(&mut one, "a").await.expect("an answer"));
+    assert!(!Sqlite::try_lock(&mut other, "a").await.expect("an answer"));
+    assert!(Sqlite::try_lock(&mut other, "b").await.expect("an answer"));
+    Sqlite::unlock(&mut one, "a").await.expect("unlocked");
+    Sqlite::unlock(&mut one, "a").await.expect("a lock that is not held is no failure");
+    Sqlite::unlock(&mut one, "b").await.expect("nor is another's");
+    assert!(!Sqlite::try_lock(&mut one, "b").await.expect("an answer"));
+    assert!(Sqlite::try_lock(&mut other, "a").await.expect("an answer"));
+    drop(other);
+    assert!(Sqlite::try_lock(&mut one, "a").await.expect("an answer"));
+}
+
+/// Locks are files that come and go, and whoever opened one in time may lock it too late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lock_is_never_held_twice() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static HOLDERS: AtomicU32 = AtomicU32::new(0);
+    let fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let mut connection = Sqlite::connect(&fixture.server, REGISTRY).await.expect("a connection");
+        tasks.push(tokio::spawn(async move {
+            let mut taken = 0;
+            while taken < 2000 {
+                if Sqlite::try_lock(&mut connection, "a").await.expect("an answer") {
+                    assert_eq!(HOLDERS.fetch_add(1, Ordering::SeqCst), 0, "two hold one lock");
+                    taken += 1;
+                    assert_eq!(HOLDERS.fetch_sub(1, Ordering::SeqCst), 1, "two hold one lock");
+                    Sqlite::unlock(&mut connection, "a").await.expect("unlocked");
+                } else {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_make_one_registry() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = DatabaseUrl::file(directory.path().join("of").join("freshdb"));
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let server = server.clone();
+            tokio::spawn(async move {
+                Sqlite::create_registry(&server).await.expect("a registry");
+                let mut connection = Sqlite::connect(&server, REGISTRY).await.expect("a connection");
+                Sqlite::execute(&mut connection, "CREATE TABLE IF NOT EXISTS t (n)").await.expect("a table");
+                Sqlite::execute(&mut connection, &format!("INSERT INTO t VALUES ({number})")).await.expect("a row");
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    let mut connection = Sqlite::connect(&server, REGISTRY).await.expect("a connection");
+    let rows = Sqlite::rows(&mut connection, "SELECT COUNT(*), NULL, 1.5, x'41', 'é' FROM t").await.expect("rows");
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(rows, [[text("8"), None, text("1.5"), text("A"), text("é")]]);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(server.path().expect("a path")), 0o700);
+    assert_eq!(mode(&path(&server, REGISTRY)), 0o600);
+    let mut left: Vec<_> = fs::read_dir(server.path().expect("a path"))
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .filter(|name| !name.starts_with("freshdb.db"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["locks"]);
+}
+
+#[tokio::test]
+async fn databases_come_and_go() {
+    let fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    let mut admin = Sqlite::connect(&fixture.server, REGISTRY).await.expect("the registry");
+    assert!(Sqlite::exists(&mut admin, "slot").await.expect("an answer"));
+    let error = Sqlite::create(&mut admin, "slot").await.expect_err("it is there");
+    assert!(matches!(error, sqlx::Error::Io(_)), "{error:?}");
+    let error = Sqlite::copy(&fixture.server, &fixture.template, "slot").await.expect_err("it is there");
+    assert_eq!(error.kind(), ErrorKind::Files);
+
+    for companion in ["-wal", "-shm", "-journal"] {
+        fs::write(format!("{}{companion}", fixture.slot().display()), "x").expect("written");
+    }
+    Sqlite::drop(&mut admin, "slot").await.expect("dropped");
+    Sqlite::drop(&mut admin, "slot").await.expect("what is not there is no failure");
+    assert!(!Sqlite::exists(&mut admin, "slot").await.expect("an answer"));
+    assert!(!super::files::has_companions(&fixture.slot()).expect("an answer"));
+    let identity = Sqlite::identity(&mut admin).await.expect("an identity");
+    assert!(identity.starts_with("SQLite 3.") && identity.contains("THREADSAFE"), "{identity}");
+    let gone = Sqlite::connect(&fixture.server, "slot").await;
+    assert!(gone.is_err(), "connecting makes no database");
+}
+
+/// What a reset costs by the size of the file. Run it with `--ignored --nocapture` for the figures.
+#[tokio::test]
+#[ignore = "tells figures"]
+async fn what_a_reset_costs() {
+    let mut fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    for rows in [0, 8_000, 80_000, 400_000, 800_000] {
+        let options = SqliteConnectOptions::new().filename(path(&fixture.server, "template"));
+        let mut connection = options.connect().await.expect("the template");
+        let sql = format!(
+            "INSERT INTO log (what) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+             SELECT 'a row of some length ' || i FROM n"
+        );
+        run(&mut connection, &sql).await;
+        connection.close().await.expect("closed");
+        fixture.template = Sqlite::read_template(&fixture.server, "template").await.expect("a template");
+        let mut runs = Vec::new();
+        for _ in 0..51 {
+            let mut connection = fixture.open().await;
+            run(&mut connection, "INSERT INTO parent (name) VALUES ('x')").await;
+            connection.close().await.expect("closed");
+            let since = std::time::Instant::now();
+            let reset = Sqlite::reset(&mut fixture.slot, &fixture.template).await.expect("a reset");
+            runs.push((since.elapsed(), reset.steps));
+        }
+        runs.sort_by_key(|run| run.0);
+        let size = fs::metadata(fixture.slot()).expect("there").len() / 1024;
+        println!("{size:>7} KiB: median {:?}, {:?}; slowest {:?}", runs[25].0, runs[25].1, runs[50].0);
+    }
+}
