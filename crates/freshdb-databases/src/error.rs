@@ -27,6 +27,8 @@ pub enum ErrorKind {
     NoServer,
     /// The server is there and does not answer, or answers no longer.
     Unreachable,
+    /// Every database that the pool may have is in use, for longer than one waits.
+    Exhausted,
     /// The server has no connection left to give.
     ConnectionsExhausted,
     /// The server refuses what freshdb must be allowed to do.
@@ -45,9 +47,8 @@ impl Error {
     }
 
     pub(crate) fn url(fact: &str) -> Self {
-        Self::new(ErrorKind::Config, format!("the database URL {fact}")).hint(
-            "write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`",
-        )
+        Self::new(ErrorKind::Config, format!("the database URL {fact}"))
+            .hint("write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`")
     }
 
     /// With what caused it.

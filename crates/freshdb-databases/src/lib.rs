@@ -1,16 +1,28 @@
 //! A fresh database for every test: made from a template, and put back by what was touched.
 
 #[cfg(not(any(feature = "sqlite", feature = "mysql", feature = "postgres")))]
-compile_error!("freshdb-databases needs an engine: enable one of its features `sqlite`, `mysql`, `mariadb` and `postgres`");
+compile_error!(
+    "freshdb-databases needs an engine: enable one of its features `sqlite`, `mysql`, `mariadb` and `postgres`"
+);
 
 mod dialect;
 mod error;
+mod gc;
 mod kind;
+mod names;
+mod pool;
+mod registry;
 mod runtime;
 pub mod schema;
+mod server;
+mod template;
 mod url;
 
+pub use dialect::ServerSession;
 pub use error::{Error, ErrorKind};
+pub use gc::{Collected, Garbage};
 pub use kind::Kind;
+pub use pool::{GivenBack, Lease, Pool, PoolBuilder, ResetReport};
 pub use schema::{BoxFuture, Fingerprint, Schema, SchemaError, Target};
+pub use server::Server;
 pub use url::DatabaseUrl;

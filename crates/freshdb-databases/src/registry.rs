@@ -4,9 +4,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::Error;
-use crate::dialect::{Dialect, REGISTRY, explain};
-use crate::DatabaseUrl;
+use crate::dialect::{Dialect, Fault, REGISTRY, explain};
+use crate::{DatabaseUrl, Error, names};
 
 /// A row: a database, or a process that uses a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +22,13 @@ pub(crate) struct Entry {
     pub(crate) since: SystemTime,
     /// Why it was kept.
     pub(crate) note: String,
+}
+
+impl Entry {
+    /// Held by whoever makes a template of this checkout and schema, or drops it.
+    pub(crate) fn lock_of_template(&self) -> String {
+        names::template_lock(&self.checkout, &self.fingerprint)
+    }
 }
 
 /// What a row stands for.
@@ -66,8 +72,6 @@ impl State {
     }
 }
 
-const TABLE: &str = "freshdb_databases";
-
 /// The statements below are of the kind that every server understands. What stands between their quotes is made of
 /// letters, digits and `_`: names and fingerprints are freshdb's own, and a note is written in hexadecimal digits.
 pub(crate) struct Registry;
@@ -79,19 +83,25 @@ impl Registry {
         // The usual case is that they are there.
         let mut connection = match D::connect(server, REGISTRY).await {
             Ok(connection) => connection,
-            Err(error) if matches!(D::fault(&error), crate::dialect::Fault::Other) => {
+            Err(error) if matches!(D::fault(&error), Fault::Other) => {
                 D::create_registry(server).await.map_err(failed)?;
                 D::connect(server, REGISTRY).await.map_err(failed)?
             }
             Err(error) => return Err(failed(error)),
         };
+        let table = D::TABLE;
         let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {TABLE} (name VARCHAR(63) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, \
+            "CREATE TABLE IF NOT EXISTS {table} (name VARCHAR(63) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, \
              state VARCHAR(16) NOT NULL, checkout VARCHAR(63) NOT NULL, fingerprint VARCHAR(63) NOT NULL, \
              template VARCHAR(63) NOT NULL, since BIGINT NOT NULL, note VARCHAR(2000) NOT NULL)"
         );
-        if D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {TABLE} WHERE 1 = 0")).await.is_err() {
-            D::execute(&mut connection, &sql).await.map_err(failed)?;
+        if D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {table} WHERE 1 = 0")).await.is_err() {
+            // Two that make it at once can get in each other's way even so.
+            if let Err(error) = D::execute(&mut connection, &sql).await
+                && D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {table} WHERE 1 = 0")).await.is_err()
+            {
+                return Err(failed(error));
+            }
         }
         Ok(connection)
     }
@@ -107,13 +117,17 @@ impl Registry {
         Self::select::<D>(connection, &format!("WHERE template = '{template}'")).await
     }
 
-    pub(crate) async fn find<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<Option<Entry>, sqlx::Error> {
+    pub(crate) async fn find<D: Dialect>(
+        connection: &mut D::Connection,
+        name: &str,
+    ) -> Result<Option<Entry>, sqlx::Error> {
         Ok(Self::select::<D>(connection, &format!("WHERE name = '{name}'")).await?.pop())
     }
 
     async fn select<D: Dialect>(connection: &mut D::Connection, condition: &str) -> Result<Vec<Entry>, sqlx::Error> {
+        let table = D::TABLE;
         let sql = format!(
-            "SELECT name, role, state, checkout, fingerprint, template, since, note FROM {TABLE} {condition} ORDER BY since, name"
+            "SELECT name, role, state, checkout, fingerprint, template, since, note FROM {table} {condition} ORDER BY since, name"
         );
         let rows = D::rows(connection, &sql).await?;
         Ok(rows.into_iter().filter_map(entry).collect())
@@ -121,8 +135,9 @@ impl Registry {
 
     pub(crate) async fn insert<D: Dialect>(connection: &mut D::Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         let Entry { name, role, state, checkout, fingerprint, template, since, note } = entry;
+        let table = D::TABLE;
         let sql = format!(
-            "INSERT INTO {TABLE} (name, role, state, checkout, fingerprint, template, since, note) \
+            "INSERT INTO {table} (name, role, state, checkout, fingerprint, template, since, note) \
              VALUES ('{name}', '{}', '{}', '{checkout}', '{fingerprint}', '{template}', {}, '{}')",
             role.word(),
             state.word(),
@@ -133,8 +148,24 @@ impl Registry {
     }
 
     pub(crate) async fn set_ready<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
-        let now = seconds(SystemTime::now());
-        D::execute(connection, &format!("UPDATE {TABLE} SET state = 'ready', since = {now} WHERE name = '{name}'")).await
+        let (table, now) = (D::TABLE, seconds(SystemTime::now()));
+        D::execute(connection, &format!("UPDATE {table} SET state = 'ready', since = {now} WHERE name = '{name}'"))
+            .await
+    }
+
+    /// Takes the word `ready` off, and leaves the time as it is.
+    pub(crate) async fn set_making<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
+        let table = D::TABLE;
+        D::execute(connection, &format!("UPDATE {table} SET state = 'making' WHERE name = '{name}'")).await
+    }
+
+    /// Puts the word `ready` back.
+    pub(crate) async fn set_state_ready<D: Dialect>(
+        connection: &mut D::Connection,
+        entry: &Entry,
+    ) -> Result<(), sqlx::Error> {
+        let table = D::TABLE;
+        D::execute(connection, &format!("UPDATE {table} SET state = 'ready' WHERE name = '{}'", entry.name)).await
     }
 
     pub(crate) async fn set_kept<D: Dialect>(
@@ -142,13 +173,15 @@ impl Registry {
         name: &str,
         note: &str,
     ) -> Result<(), sqlx::Error> {
-        let now = seconds(SystemTime::now());
-        let sql = format!("UPDATE {TABLE} SET role = 'kept', since = {now}, note = '{}' WHERE name = '{name}'", hex(note));
+        let (table, now) = (D::TABLE, seconds(SystemTime::now()));
+        let sql =
+            format!("UPDATE {table} SET role = 'kept', since = {now}, note = '{}' WHERE name = '{name}'", hex(note));
         D::execute(connection, &sql).await
     }
 
     pub(crate) async fn remove<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
-        D::execute(connection, &format!("DELETE FROM {TABLE} WHERE name = '{name}'")).await
+        let table = D::TABLE;
+        D::execute(connection, &format!("DELETE FROM {table} WHERE name = '{name}'")).await
     }
 }
 
@@ -203,9 +236,8 @@ mod tests {
 
     #[test]
     fn a_row_of_another_version_is_left_alone() {
-        let row = |role: &str| {
-            ["a", role, "ready", "c", "f", "t", "7", "61"].map(|value| Some(value.to_owned())).to_vec()
-        };
+        let row =
+            |role: &str| ["a", role, "ready", "c", "f", "t", "7", "61"].map(|value| Some(value.to_owned())).to_vec();
         assert_eq!(entry(row("kept")).map(|entry| (entry.role, entry.note)), Some((Role::Kept, "a".into())));
         assert_eq!(entry(row("something new")), None);
     }

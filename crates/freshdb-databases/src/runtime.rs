@@ -18,7 +18,8 @@ fn of_process() -> Result<&'static Runtime, Error> {
     });
 
     RUNTIME.as_ref().map_err(|error| {
-        Error::new(ErrorKind::Files, "the system has no thread to give").because(io::Error::new(error.kind(), error.to_string()))
+        Error::new(ErrorKind::Files, "the system has no thread to give")
+            .because(io::Error::new(error.kind(), error.to_string()))
     })
 }
 
@@ -36,7 +37,9 @@ pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
 /// # Cancellation
 ///
 /// The work goes on when this is dropped.
-pub(crate) async fn run<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn run<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     match spawn(work)?.await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

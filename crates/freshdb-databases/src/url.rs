@@ -79,7 +79,9 @@ impl DatabaseUrl {
             Location::Path(directory) => Self(Location::Path(directory.join(format!("{name}.db")))),
             Location::Server(kind, url) => {
                 let mut url = url.clone();
-                url.set_path(&percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string());
+                url.set_path(
+                    &percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string(),
+                );
                 Self(Location::Server(*kind, url))
             }
         }

@@ -3,12 +3,14 @@
 
 #![expect(clippy::missing_panics_doc, reason = "what a test calls panics where the test fails")]
 
+mod client;
 mod engines;
 mod log;
 mod observer;
 mod proxy;
 mod run;
 
+pub use client::Client;
 pub use engines::{Engine, Lock, TestDatabase};
 pub use log::warned;
 pub use observer::Observer;

@@ -21,6 +21,9 @@ pub(crate) const REGISTRY: &str = "freshdb_registry";
 /// Names of databases and locks are freshdb's own, of at most 63 characters out of `a-z`, `0-9` and `_`. All that a template holds may be
 /// named in any way that the engine allows, and is quoted.
 pub(crate) trait Dialect: Sized + Send + Sync + 'static {
+    /// The registry's table, as a connection to [`REGISTRY`] has to call it.
+    const TABLE: &'static str = "freshdb_databases";
+
     /// A connection to the server, with session settings of freshdb's own where a statement's meaning depends on them.
     type Connection: Send + 'static;
     /// What a template holds, read once: all that is needed to copy it, and to see whether a copy still equals it.
@@ -30,7 +33,10 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     type Slot: Send + 'static;
 
     /// Connects to a database of the server.
-    fn connect(server: &DatabaseUrl, database: &str) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
+    fn connect(
+        server: &DatabaseUrl,
+        database: &str,
+    ) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
 
     /// Makes the database [`REGISTRY`], unless it is there; safe when several processes do it at once.
     fn create_registry(server: &DatabaseUrl) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
@@ -75,10 +81,7 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     fn drop(connection: &mut Self::Connection, name: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Reads a template that is complete. From now on nobody writes to it.
-    fn read_template(
-        server: &DatabaseUrl,
-        name: &str,
-    ) -> impl Future<Output = Result<Self::Template, Error>> + Send;
+    fn read_template(server: &DatabaseUrl, name: &str) -> impl Future<Output = Result<Self::Template, Error>> + Send;
 
     /// Makes a copy of a template under a name that is free, and opens it.
     fn copy(
@@ -165,9 +168,14 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
     let (kind, hint) = match D::fault(&error) {
         Fault::TooManyConnections => (
             ErrorKind::ConnectionsExhausted,
-            Some("raise the server's `max_connections`, or let fewer leases be out at once (`PoolBuilder::limit`)".into()),
+            Some(
+                "raise the server's `max_connections`, or let fewer leases be out at once (`PoolBuilder::limit`)"
+                    .into(),
+            ),
         ),
-        Fault::Denied { grant } => (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`"))),
+        Fault::Denied { grant } => {
+            (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`")))
+        }
         Fault::Lost => (ErrorKind::Unreachable, None),
         Fault::Full => {
             (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))

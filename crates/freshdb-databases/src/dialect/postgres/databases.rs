@@ -109,7 +109,8 @@ pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), 
 
 /// Removes from a database what even `FORCE` stops at: being a template, replication slots, prepared transactions.
 async fn remove_obstacles(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
-    execute(connection, &format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true", identifier(name))).await?;
+    execute(connection, &format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true", identifier(name)))
+        .await?;
     end_sessions(connection, name, false).await?;
     let sql = format!(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = {} AND NOT active",

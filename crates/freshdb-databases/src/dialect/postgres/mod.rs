@@ -21,6 +21,9 @@ use crate::{DatabaseUrl, Error};
 pub(crate) struct Postgres;
 
 impl Dialect for Postgres {
+    /// Nothing is looked for in any schema that is not named.
+    const TABLE: &'static str = "public.freshdb_databases";
+
     type Connection = Connection;
     type Template = template::Template;
     type Slot = slot::Slot;

@@ -58,7 +58,8 @@ async fn sessions_are_told_apart() {
 async fn the_limit_leaves_out_what_the_server_reserves() {
     let mut admin = admin().await;
     let all = value(&mut admin, "SHOW max_connections").await.expect("the server answers").expect("a number");
-    let kept = value(&mut admin, "SHOW superuser_reserved_connections").await.expect("the server answers").expect("a number");
+    let kept =
+        value(&mut admin, "SHOW superuser_reserved_connections").await.expect("the server answers").expect("a number");
     let limit = Postgres::connection_limit(&mut admin).await.expect("the server answers");
     assert_eq!(limit, all.parse::<u32>().expect("a number") - kept.parse::<u32>().expect("a number"));
     let identity = Postgres::identity(&mut admin).await.expect("the server answers");
@@ -83,7 +84,9 @@ async fn a_missing_privilege_is_named_by_what_grants_it() {
 
 #[tokio::test]
 async fn a_copy_equals_its_template_which_can_be_read_again_and_dropped() {
-    let fixture = Fixture::new("copy", "CREATE TABLE \"a \"\"b\" (id serial, x text); INSERT INTO \"a \"\"b\" (x) VALUES ('');").await;
+    let fixture =
+        Fixture::new("copy", "CREATE TABLE \"a \"\"b\" (id serial, x text); INSERT INTO \"a \"\"b\" (x) VALUES ('');")
+            .await;
     assert_eq!(fixture.dump(), fixture.pristine);
     let name = fixture.template.name.clone();
     let (one, other) =

@@ -76,7 +76,10 @@ impl Fixture {
         Postgres::close(self.slot).await;
         for name in names {
             Postgres::drop(&mut self.admin, &name).await.expect("it can be dropped");
-            assert!(!Postgres::exists(&mut self.admin, &name).await.expect("the server answers"), "{name} is still there");
+            assert!(
+                !Postgres::exists(&mut self.admin, &name).await.expect("the server answers"),
+                "{name} is still there"
+            );
         }
     }
 }
@@ -84,9 +87,12 @@ impl Fixture {
 /// A connection such as a test makes: with none of freshdb's settings.
 async fn user(server: &DatabaseUrl, database: &str) -> Connection {
     let mut connection = connect(server, database).await.expect("a connection");
-    execute(&mut connection, "SET application_name = 'a test'; RESET row_security; SET search_path = \"$user\", public")
-        .await
-        .expect("settings");
+    execute(
+        &mut connection,
+        "SET application_name = 'a test'; RESET row_security; SET search_path = \"$user\", public",
+    )
+    .await
+    .expect("settings");
     connection
 }
 

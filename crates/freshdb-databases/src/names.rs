@@ -1,0 +1,98 @@
+//! What databases and locks are called. A name carries whose it is and of which schema, so that two checkouts on one server never
+//! meet, and a part that nobody else draws, so that nothing of the user's ever has the same.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::registry::{Entry, Role, State};
+use crate::schema::Fingerprint;
+
+/// Names of one checkout's databases of one schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    checkout: String,
+    fingerprint: String,
+}
+
+impl Names {
+    pub(crate) fn new(checkout: &str, fingerprint: &Fingerprint) -> Self {
+        Self { checkout: digest_of_checkout(checkout), fingerprint: fingerprint.digest() }
+    }
+
+    pub(crate) fn checkout(&self) -> &str {
+        &self.checkout
+    }
+
+    pub(crate) fn new_template(&self) -> String {
+        self.name("t")
+    }
+
+    pub(crate) fn new_slot(&self) -> String {
+        self.name("s")
+    }
+
+    pub(crate) fn new_user(&self) -> String {
+        self.name("u")
+    }
+
+    /// Held by whoever makes the template.
+    pub(crate) fn template_lock(&self) -> String {
+        template_lock(&self.checkout, &self.fingerprint)
+    }
+
+    pub(crate) fn is_template(&self, entry: &Entry) -> bool {
+        entry.role == Role::Template && entry.checkout == self.checkout && entry.fingerprint == self.fingerprint
+    }
+
+    pub(crate) fn entry(&self, name: &str, role: Role, state: State, template: &str) -> Entry {
+        Entry {
+            name: name.to_owned(),
+            role,
+            state,
+            checkout: self.checkout.clone(),
+            fingerprint: self.fingerprint.clone(),
+            template: template.to_owned(),
+            since: SystemTime::now(),
+            note: String::new(),
+        }
+    }
+
+    fn name(&self, role: &str) -> String {
+        let random: String =
+            std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase()).take(10).collect();
+        format!("freshdb_{role}_{}_{}_{random}", &self.checkout[..6], &self.fingerprint[..6])
+    }
+}
+
+pub(crate) fn digest_of_checkout(checkout: &str) -> String {
+    Fingerprint::new().add("checkout", checkout).digest()
+}
+
+pub(crate) fn template_lock(checkout: &str, fingerprint: &str) -> String {
+    format!("freshdb_make_{checkout}_{fingerprint}")
+}
+
+/// What tells this checkout from another on the same server: the nearest directory above that has a `Cargo.lock` or a
+/// repository in it, or else the current one.
+pub(crate) fn this_checkout() -> String {
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let is_root = |directory: &&Path| directory.join("Cargo.lock").exists() || directory.join(".git").exists();
+    here.ancestors().find(is_root).unwrap_or(&here).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_every_server_takes_and_nobody_elses() {
+        let names = Names::new("/home/me/näme'; --", Fingerprint::new().add("a", "b"));
+        for name in [names.new_template(), names.new_slot(), names.new_user(), names.template_lock()] {
+            assert!(name.len() <= 63, "{name}");
+            assert!(name.starts_with("freshdb_"), "{name}");
+            assert!(name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')), "{name}");
+        }
+        assert_ne!(names.new_slot(), names.new_slot());
+        assert_ne!(names.checkout(), Names::new("/home/you", &Fingerprint::new()).checkout());
+    }
+}

@@ -1,0 +1,153 @@
+//! How a pool is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::handle::Pool;
+use super::keeper::Keeper;
+use super::shelf::Shared;
+use crate::dialect::{Dialect, explain};
+use crate::names::{self, Names};
+use crate::registry::Registry;
+use crate::schema::{Fingerprint, Schema};
+use crate::server::Server;
+use crate::{Error, ErrorKind, Kind, gc, runtime, template};
+
+/// How a pool is made: see [`Pool::builder`].
+#[derive(Clone, Debug)]
+pub struct PoolBuilder {
+    server: Server,
+    schema: Arc<dyn Schema>,
+    checkout: Option<String>,
+    limit: usize,
+    connections: u32,
+    spare: usize,
+    patience: Duration,
+    rebuild: bool,
+}
+
+/// What stays free of a server's connections for others: its own administrators, and freshdb's keeper.
+const RESERVED_CONNECTIONS: u32 = 8;
+/// What freshdb itself has open for a slot: the one that puts it back, and at times one that copies or drops.
+const OWN_CONNECTIONS: u32 = 2;
+
+impl PoolBuilder {
+    pub(crate) fn new(server: Server, schema: impl Schema + 'static) -> Self {
+        Self {
+            server,
+            schema: Arc::new(schema),
+            checkout: None,
+            limit: 64,
+            connections: 8,
+            spare: 1,
+            patience: Duration::from_secs(60),
+            rebuild: false,
+        }
+    }
+
+    /// What tells this checkout from others on the same server: by default, the path of the nearest directory above the
+    /// current one that has a `Cargo.lock` or a repository in it. Processes that say the same share templates and databases.
+    #[must_use]
+    pub fn checkout(mut self, checkout: impl Into<String>) -> Self {
+        self.checkout = Some(checkout.into());
+        self
+    }
+
+    /// The most databases that this process has at once; 64 by default, and at least one. Fewer where the server's limit
+    /// on connections does not allow for so many.
+    #[must_use]
+    pub fn limit(mut self, databases: usize) -> Self {
+        self.limit = databases.max(1);
+        self
+    }
+
+    /// How many connections a lease may open: 8 by default. [`Lease::connections`](super::Lease::connections) tells it to
+    /// whoever opens them.
+    #[must_use]
+    pub fn connections(mut self, each: u32) -> Self {
+        self.connections = each.max(1);
+        self
+    }
+
+    /// How many databases to have ready beyond those that are asked for, from the second lease on; one by default. With one,
+    /// a test that follows another need not wait until that one's database is put back.
+    #[must_use]
+    pub fn spare(mut self, databases: usize) -> Self {
+        self.spare = databases;
+        self
+    }
+
+    /// How long a lease waits for a database; a minute by default.
+    #[must_use]
+    pub fn patience(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
+    }
+
+    /// Makes the template anew, even if there is one of this schema already.
+    #[must_use]
+    pub fn rebuild(mut self, rebuild: bool) -> Self {
+        self.rebuild = rebuild;
+        self
+    }
+
+    /// Finds the template of the schema, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached or refuses, or the schema cannot be applied.
+    ///
+    /// # Cancellation
+    ///
+    /// The work goes on, and its result is there for the next pool of this schema.
+    pub async fn open(self) -> Result<Pool, Error> {
+        match self.server.kind() {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => runtime::run(self.start::<crate::dialect::postgres::Postgres>()).await,
+            #[allow(unreachable_patterns, reason = "with all features there is no other")]
+            kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))
+                .hint(format!("enable its feature `{}`", kind.name()))),
+        }
+    }
+
+    async fn start<D: Dialect>(self) -> Result<Pool, Error> {
+        let url = self.server.url().clone();
+        let mut connection = Registry::connect::<D>(&url).await?;
+        let failed = |error| explain::<D>(format!("cannot use the server `{url}`"), error);
+
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.add("freshdb", env!("CARGO_PKG_VERSION"));
+        fingerprint.add("server", D::identity(&mut connection).await.map_err(failed)?);
+        self.schema.fingerprint(&mut fingerprint).map_err(|cause| {
+            Error::new(ErrorKind::Schema, "the schema cannot be told from others: its fingerprint failed")
+                .because(cause)
+        })?;
+        let names = Names::new(&self.checkout.unwrap_or_else(names::this_checkout), &fingerprint);
+
+        let claimed = template::claim::<D>(&mut connection, &url, &*self.schema, &names, self.rebuild).await?;
+        let template = D::read_template(&url, &claimed.template).await?;
+        if claimed.is_new {
+            gc::collect_in_background::<D>(&url, names.checkout());
+        }
+
+        let connections = D::connection_limit(&mut connection).await.map_err(failed)?;
+        let affordable = connections.saturating_sub(RESERVED_CONNECTIONS) / (self.connections + OWN_CONNECTIONS);
+        let limit = self.limit.min(affordable as usize).max(1);
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(self.server, limit, self.connections, orders));
+        let keeper = Keeper::<D>::new(
+            shared.clone(),
+            inbox,
+            connection,
+            names,
+            claimed.template.clone(),
+            template,
+            claimed.user,
+            self.spare,
+        );
+        runtime::spawn(keeper.run())?;
+        Ok(Pool::new(shared, claimed.template, self.patience))
+    }
+}

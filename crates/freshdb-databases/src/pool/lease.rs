@@ -1,0 +1,131 @@
+//! One database, for as long as somebody has it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use super::report::ResetReport;
+use super::shelf::{Fate, Order, Shared};
+use crate::dialect::ServerSession;
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
+
+/// A pristine database, for as long as this lives.
+///
+/// Nobody else has it: neither another lease of this process nor one of another process or machine. It is held by a lock on the
+/// server which ends with this process, however that ends.
+///
+/// Dropping it gives the database back, as [`give_back`](Self::give_back) does: at once, and without waiting. Sessions that
+/// are still connected to it then are ended.
+#[must_use = "a lease that is dropped gives its database back"]
+pub struct Lease {
+    shared: Arc<Shared>,
+    number: u64,
+    name: Arc<str>,
+    url: DatabaseUrl,
+    given_back: bool,
+}
+
+impl Lease {
+    pub(crate) fn new(shared: Arc<Shared>, number: u64, name: Arc<str>) -> Self {
+        let url = shared.server.with_database(&name);
+        Self { shared, number, name, url, given_back: false }
+    }
+
+    /// The engine.
+    pub fn kind(&self) -> Kind {
+        self.url.kind()
+    }
+
+    /// The database's name on its server; of SQLite, its file's name without `.db`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the database is, for any driver.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// How many connections to the server this lease may open, so that all leases of the pool together stay within the
+    /// server's limit.
+    pub fn connections(&self) -> u32 {
+        self.shared.connections
+    }
+
+    /// Who is connected to the database now, as the server says. Of SQLite, which has no server, nobody is ever named.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be asked.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    pub async fn sessions(&self) -> Result<Vec<ServerSession>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.order(Order::Sessions { number: self.number, reply });
+        answer.await.unwrap_or_else(|_| Err(pool_is_gone(&self.name)))
+    }
+
+    /// Gives the database back: what was touched is found and put back, while whoever called this goes on. What this
+    /// returns need not be awaited; awaited, it tells how that went.
+    pub fn give_back(self) -> GivenBack {
+        self.end(Fate::Reset)
+    }
+
+    /// Keeps the database as it is, for somebody to look at, under a note such as a test's name. It is not handed out again, and
+    /// is dropped when it is old or there are too many: see [`PoolBuilder::keep`](super::PoolBuilder::keep).
+    pub fn keep(self, note: impl Into<String>) -> GivenBack {
+        self.end(Fate::Keep(note.into()))
+    }
+
+    fn end(mut self, fate: Fate) -> GivenBack {
+        GivenBack { name: self.name.clone(), answer: self.hand_over(fate) }
+    }
+
+    fn hand_over(&mut self, fate: Fate) -> oneshot::Receiver<Result<ResetReport, Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.given_back = true;
+        self.shared.order(Order::Returned { number: self.number, fate, reply });
+        answer
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.given_back {
+            drop(self.hand_over(Fate::Reset));
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lease({})", self.url)
+    }
+}
+
+/// A database on its way back. Dropped, it goes on.
+#[derive(Debug)]
+pub struct GivenBack {
+    name: Arc<str>,
+    answer: oneshot::Receiver<Result<ResetReport, Error>>,
+}
+
+impl Future for GivenBack {
+    type Output = Result<ResetReport, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = std::task::ready!(Pin::new(&mut self.answer).poll(context));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(pool_is_gone(&self.name))))
+    }
+}
+
+fn pool_is_gone(name: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the pool of `{name}` was closed before its lease was given back"))
+        .hint("give back the leases of a pool before it is closed")
+}

@@ -1,0 +1,338 @@
+//! Which slots there are, how far each of them is, and who waits for one. No work is done here: `keeper.rs` does it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::Location;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::lease::Lease;
+use super::report::ResetReport;
+use crate::dialect::ServerSession;
+use crate::server::Server;
+use crate::{DatabaseUrl, Error, ErrorKind};
+
+/// What the holders of leases and the keeper share.
+pub(crate) struct Shared {
+    pub(crate) server: DatabaseUrl,
+    /// A throwaway server lives for as long as somebody uses it.
+    pub(crate) owner: Server,
+    pub(crate) limit: usize,
+    /// How many connections a lease may open.
+    pub(crate) connections: u32,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    shelf: Mutex<Shelf>,
+}
+
+/// What is asked of the keeper.
+pub(crate) enum Order {
+    /// Somebody waits, or one less is ready.
+    Supply,
+    Returned {
+        number: u64,
+        fate: Fate,
+        reply: oneshot::Sender<Result<ResetReport, Error>>,
+    },
+    Sessions {
+        number: u64,
+        reply: oneshot::Sender<Result<Vec<ServerSession>, Error>>,
+    },
+    Close {
+        reply: Option<oneshot::Sender<Result<(), Error>>>,
+    },
+}
+
+/// What is to become of a slot that is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Reset,
+    /// It is kept as it is, under this note.
+    Keep(String),
+}
+
+pub(crate) struct Shelf {
+    slots: BTreeMap<u64, Slot>,
+    ready: Vec<u64>,
+    waiting: VecDeque<Waiter>,
+    phase: Phase,
+    next_number: u64,
+    /// How many leases were ever handed out.
+    pub(crate) handed_out: u64,
+}
+
+struct Slot {
+    name: Arc<str>,
+    life: Life,
+}
+
+/// How far a slot is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Life {
+    /// It is being copied, or was found and is being checked.
+    Preparing,
+    Ready,
+    /// `held` until the connection that holds its lock is lost.
+    Leased {
+        place: &'static Location<'static>,
+        since: Instant,
+        held: bool,
+    },
+    Resetting,
+    /// It is being dropped, or kept.
+    Leaving,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Closed,
+}
+
+struct Waiter {
+    place: &'static Location<'static>,
+    since: Instant,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Lease, Error>>,
+}
+
+impl Shared {
+    pub(crate) fn new(owner: Server, limit: usize, connections: u32, orders: mpsc::UnboundedSender<Order>) -> Self {
+        let shelf = Shelf {
+            slots: BTreeMap::new(),
+            ready: Vec::new(),
+            waiting: VecDeque::new(),
+            phase: Phase::Open,
+            next_number: 0,
+            handed_out: 0,
+        };
+        Self { server: owner.url().clone(), owner, limit, connections, orders, shelf: Mutex::new(shelf) }
+    }
+
+    /// Nothing that is done under this lock can panic half-way.
+    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the keeper. It is gone only after the pool was closed, and then there is nobody to tell.
+    pub(crate) fn order(&self, order: Order) {
+        drop(self.orders.send(order));
+    }
+
+    /// A lease of a slot that is ready, or a place in the line.
+    pub(crate) fn take_or_wait(
+        self: &Arc<Self>,
+        place: &'static Location<'static>,
+        limit: Duration,
+    ) -> Result<Lease, oneshot::Receiver<Result<Lease, Error>>> {
+        let mut shelf = self.shelf();
+        let (reply, answer) = oneshot::channel();
+        if shelf.phase == Phase::Closed {
+            drop(shelf);
+            drop(reply.send(Err(self.closed())));
+            return Err(answer);
+        }
+        let lease = shelf.ready.pop().and_then(|number| self.hand_out(&mut shelf, number, place));
+        let wanted = shelf.ready.is_empty();
+        if lease.is_none() {
+            let since = Instant::now();
+            shelf.waiting.push_back(Waiter { place, since, deadline: since + limit, reply });
+        }
+        drop(shelf);
+        if wanted {
+            self.order(Order::Supply);
+        }
+        lease.ok_or(answer)
+    }
+
+    fn hand_out(self: &Arc<Self>, shelf: &mut Shelf, number: u64, place: &'static Location<'static>) -> Option<Lease> {
+        let slot = shelf.slots.get_mut(&number)?;
+        slot.life = Life::Leased { place, since: Instant::now(), held: true };
+        shelf.handed_out += 1;
+        Some(Lease::new(self.clone(), number, slot.name.clone()))
+    }
+
+    /// A slot is ready: whoever has waited longest gets it.
+    pub(crate) fn put(self: &Arc<Self>, number: u64) {
+        let mut shelf = self.shelf();
+        let Some(waiter) = shelf.next_waiter() else {
+            if let Some(slot) = shelf.slots.get_mut(&number) {
+                slot.life = Life::Ready;
+                shelf.ready.push(number);
+            }
+            return;
+        };
+        let lease = self.hand_out(&mut shelf, number, waiter.place);
+        // Whoever does not wait any more drops the lease, which gives it back. Not under the lock, which that needs.
+        drop(shelf);
+        if let Some(lease) = lease {
+            drop(waiter.reply.send(Ok(lease)));
+        }
+    }
+
+    /// Tells those whose time is over, and says whether others wait still.
+    pub(crate) fn expire(&self, trouble: Option<&Error>) -> bool {
+        let mut expired = Vec::new();
+        let mut shelf = self.shelf();
+        let now = Instant::now();
+        shelf.waiting.retain(|waiter| !waiter.reply.is_closed());
+        while shelf.waiting.front().is_some_and(|waiter| waiter.deadline <= now) {
+            expired.extend(shelf.waiting.pop_front());
+        }
+        let errors: Vec<Error> =
+            expired.iter().map(|waiter| shelf.exhausted(self, now - waiter.since, trouble)).collect();
+        let waits = !shelf.waiting.is_empty();
+        drop(shelf);
+        for (waiter, error) in expired.into_iter().zip(errors) {
+            drop(waiter.reply.send(Err(error)));
+        }
+        waits
+    }
+
+    /// Tells whoever has waited longest. Where nobody waits, it is logged.
+    pub(crate) fn fail(&self, error: Error) {
+        let waiter = self.shelf().next_waiter();
+        match waiter {
+            Some(waiter) => drop(waiter.reply.send(Err(error))),
+            None => tracing::warn!(server = %self.server, "no database could be made ready: {error:?}"),
+        }
+    }
+
+    /// From now on nobody gets a lease. Gives the slots that were ready, and those that are out still.
+    pub(crate) fn close(&self) -> (Vec<u64>, Vec<String>) {
+        let mut shelf = self.shelf();
+        shelf.phase = Phase::Closed;
+        let ready = std::mem::take(&mut shelf.ready);
+        let waiting = std::mem::take(&mut shelf.waiting);
+        let out = shelf.leases(Instant::now());
+        drop(shelf);
+        for waiter in waiting {
+            drop(waiter.reply.send(Err(self.closed())));
+        }
+        (ready, out)
+    }
+
+    pub(crate) fn closed(&self) -> Error {
+        Error::new(ErrorKind::Config, format!("the pool of databases on `{}` is closed", self.server))
+    }
+}
+
+impl Shelf {
+    pub(crate) fn add(&mut self, name: Arc<str>) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.slots.insert(number, Slot { name, life: Life::Preparing });
+        number
+    }
+
+    pub(crate) fn set(&mut self, number: u64, life: Life) {
+        if let Some(slot) = self.slots.get_mut(&number) {
+            slot.life = life;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) {
+        self.slots.remove(&number);
+        self.ready.retain(|ready| *ready != number);
+    }
+
+    pub(crate) fn name(&self, number: u64) -> Option<Arc<str>> {
+        self.slots.get(&number).map(|slot| slot.name.clone())
+    }
+
+    pub(crate) fn life(&self, number: u64) -> Option<Life> {
+        self.slots.get(&number).map(|slot| slot.life)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.slots.values().any(|slot| &*slot.name == name)
+    }
+
+    pub(crate) fn only_leases(&self) -> bool {
+        self.slots.values().all(|slot| matches!(slot.life, Life::Leased { .. }))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many more slots to make ready: one for each who waits, and `spare` beyond that once the pool is in use, less those
+    /// that are on their way.
+    pub(crate) fn missing(&self, limit: usize, spare: usize) -> usize {
+        if self.phase == Phase::Closed {
+            return 0;
+        }
+        let coming = self.slots.values().filter(|slot| matches!(slot.life, Life::Preparing | Life::Resetting)).count();
+        // A process that takes one lease, and no second one, needs no other database.
+        let spare = if self.handed_out >= 2 { spare } else { 0 };
+        let wanted = self.waiting.iter().filter(|waiter| !waiter.reply.is_closed()).count() + spare;
+        wanted.saturating_sub(coming + self.ready.len()).min(limit.saturating_sub(self.slots.len()))
+    }
+
+    /// The connection that held the locks is lost: what was ready is not ours any more.
+    pub(crate) fn lose_all(&mut self) -> Vec<u64> {
+        for slot in self.slots.values_mut() {
+            if let Life::Leased { held, .. } = &mut slot.life {
+                *held = false;
+            }
+        }
+        let ready = std::mem::take(&mut self.ready);
+        for number in &ready {
+            self.slots.remove(number);
+        }
+        ready
+    }
+
+    fn next_waiter(&mut self) -> Option<Waiter> {
+        while let Some(waiter) = self.waiting.pop_front() {
+            if !waiter.reply.is_closed() {
+                return Some(waiter);
+            }
+        }
+        None
+    }
+
+    /// The leases that are out, the oldest first, each in a line.
+    pub(crate) fn leases(&self, now: Instant) -> Vec<String> {
+        let mut out: Vec<_> = self
+            .slots
+            .values()
+            .filter_map(|slot| match slot.life {
+                Life::Leased { place, since, .. } => Some((since, &slot.name, place)),
+                _ => None,
+            })
+            .collect();
+        out.sort_by_key(|(since, ..)| *since);
+        out.into_iter()
+            .map(|(since, name, place)| {
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                format!("`{name}`, leased for {seconds:.1} s at {}:{}", place.file(), place.line())
+            })
+            .collect()
+    }
+
+    fn exhausted(&self, shared: &Shared, waited: Duration, trouble: Option<&Error>) -> Error {
+        let waited = waited.as_secs_f64();
+        let mut fact = format!("no database on `{}` became ready within {waited:.1} s", shared.server);
+        if let Some(trouble) = trouble {
+            let error = Error::new(trouble.kind(), format!("{fact}: {trouble}"));
+            let error = match trouble.driver_error() {
+                Some(cause) => error.because(cause.to_string()),
+                None => error,
+            };
+            return match trouble.advice() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            };
+        }
+        let leases = self.leases(Instant::now());
+        if leases.len() >= shared.limit {
+            fact = format!("{fact}: all {} are in use", shared.limit);
+        }
+        for lease in leases {
+            fact = format!("{fact}\n  {lease}");
+        }
+        Error::new(ErrorKind::Exhausted, fact)
+            .hint("a database is free again when its lease is dropped; if all of them are at work, raise `PoolBuilder::limit`")
+    }
+}

@@ -1,0 +1,139 @@
+//! From a schema to the database that all others are copied from.
+//!
+//! A template is made once for each checkout, server and fingerprint, under a name that nobody else uses, and counts only
+//! when its row in the registry says that it is ready, which is written last.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::dialect::{Dialect, explain};
+use crate::names::Names;
+use crate::registry::{Entry, Registry, Role, State};
+use crate::schema::{Schema, Target};
+use crate::{DatabaseUrl, Error, ErrorKind};
+
+/// A template that is ready, and this process's claim on it.
+pub(crate) struct Claimed {
+    pub(crate) template: String,
+    /// The row, and the lock, which tell others that this process uses it.
+    pub(crate) user: String,
+    /// Whether it was made just now.
+    pub(crate) is_new: bool,
+}
+
+/// How long one process waits for another to make the template.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Finds the template, or makes it; `rebuild` makes it in any case.
+pub(crate) async fn claim<D: Dialect>(
+    connection: &mut D::Connection,
+    server: &DatabaseUrl,
+    schema: &dyn Schema,
+    names: &Names,
+    rebuild: bool,
+) -> Result<Claimed, Error> {
+    let mut rebuild = rebuild;
+    loop {
+        let (template, is_new) = find_or_make::<D>(connection, server, schema, names, rebuild).await?;
+        rebuild = false;
+        // Whoever collects templates looks for users after it has taken the word `ready` off, and this looks for that word
+        // after it has put itself down as a user: one of the two sees the other.
+        let user = names.new_user();
+        let failed = |error| explain::<D>(format!("cannot use the template `{template}` on `{server}`"), error);
+        D::try_lock(connection, &user).await.map_err(failed)?;
+        let entry = names.entry(&user, Role::User, State::Ready, &template);
+        Registry::insert::<D>(connection, &entry).await.map_err(failed)?;
+        let found = Registry::find::<D>(connection, &template).await.map_err(failed)?;
+        if found.is_some_and(|entry| entry.state == State::Ready) {
+            return Ok(Claimed { template, user, is_new });
+        }
+        Registry::remove::<D>(connection, &user).await.map_err(failed)?;
+        D::unlock(connection, &user).await.map_err(failed)?;
+    }
+}
+
+async fn find_or_make<D: Dialect>(
+    connection: &mut D::Connection,
+    server: &DatabaseUrl,
+    schema: &dyn Schema,
+    names: &Names,
+    rebuild: bool,
+) -> Result<(String, bool), Error> {
+    let failed = |error| explain::<D>(format!("cannot look for a template on `{server}`"), error);
+    let lock = names.template_lock();
+    let deadline = Instant::now() + LONGEST_WAIT;
+    loop {
+        if !rebuild && let Some(found) = ready_one::<D>(connection, names).await.map_err(failed)? {
+            return Ok((found, false));
+        }
+        if D::try_lock(connection, &lock).await.map_err(failed)? {
+            break;
+        }
+        if Instant::now() > deadline {
+            let waited = LONGEST_WAIT.as_secs();
+            return Err(Error::new(
+                ErrorKind::Exhausted,
+                format!("another process has been making the template of this schema on `{server}` for {waited} s"),
+            )
+            .hint("look what its migrations wait for, and end it"));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let made = make_locked::<D>(connection, server, schema, names, rebuild).await;
+    // The lock ends with the connection in any case; what was made is not lost because it is not given back.
+    D::unlock(connection, &lock).await.map_err(failed)?;
+    made
+}
+
+async fn ready_one<D: Dialect>(connection: &mut D::Connection, names: &Names) -> Result<Option<String>, sqlx::Error> {
+    let entries = Registry::entries::<D>(connection).await?;
+    let mut ready = entries.into_iter().filter(|entry| names.is_template(entry) && entry.state == State::Ready);
+    // The newest, where one was rebuilt.
+    Ok(ready.next_back().map(|entry| entry.name))
+}
+
+/// Whoever is here is alone: what others began is broken off for good.
+async fn make_locked<D: Dialect>(
+    connection: &mut D::Connection,
+    server: &DatabaseUrl,
+    schema: &dyn Schema,
+    names: &Names,
+    rebuild: bool,
+) -> Result<(String, bool), Error> {
+    let failed = |error| explain::<D>(format!("cannot make a template on `{server}`"), error);
+    for entry in Registry::entries::<D>(connection).await.map_err(failed)? {
+        if names.is_template(&entry) && entry.state == State::Making {
+            D::drop(connection, &entry.name).await.map_err(failed)?;
+            Registry::remove::<D>(connection, &entry.name).await.map_err(failed)?;
+        }
+    }
+    if !rebuild && let Some(found) = ready_one::<D>(connection, names).await.map_err(failed)? {
+        return Ok((found, false));
+    }
+    let name = names.new_template();
+    let entry = Entry { template: name.clone(), ..names.entry(&name, Role::Template, State::Making, &name) };
+    Registry::insert::<D>(connection, &entry).await.map_err(failed)?;
+    D::create(connection, &name).await.map_err(failed)?;
+    let started = Instant::now();
+    if let Err(cause) = apply(server, schema, &name).await {
+        D::drop(connection, &name).await.map_err(failed)?;
+        Registry::remove::<D>(connection, &name).await.map_err(failed)?;
+        return Err(cause);
+    }
+    Registry::set_ready::<D>(connection, &name).await.map_err(failed)?;
+    tracing::info!(%server, template = name, "made a template in {:.3} s", started.elapsed().as_secs_f64());
+    Ok((name, true))
+}
+
+async fn apply(server: &DatabaseUrl, schema: &dyn Schema, name: &str) -> Result<(), Error> {
+    let target = Target::new(server.with_database(name));
+    schema.apply(&target).await.map_err(|cause| {
+        Error::new(ErrorKind::Schema, format!("the schema could not be applied to an empty {} database", server.kind()))
+            .because(cause)
+    })
+}
+
+/// When a template was last claimed, which decides in which order they are collected.
+pub(crate) fn is_older_than(entry: &Entry, age: Duration) -> bool {
+    SystemTime::now().duration_since(entry.since).is_ok_and(|elapsed| elapsed >= age)
+}

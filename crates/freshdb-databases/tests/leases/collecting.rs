@@ -1,0 +1,62 @@
+//! What is kept, and what is collected.
+
+use std::time::Duration;
+
+use freshdb_databases::Garbage;
+use test_support::{eventually, on_every_engine};
+
+use crate::harness::{builder, clean, execute, pool, rows, server, tables};
+
+on_every_engine! {
+    async fn a_database_that_is_kept_stays_as_it_is_until_it_is_collected(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(3).open().await.unwrap();
+        let mut kept = Vec::new();
+        for number in 0..3 {
+            let lease = pool.lease().await.unwrap();
+            execute(lease.url(), &format!("INSERT INTO notes VALUES ({number}, 'kept')")).await;
+            kept.push((lease.url().clone(), lease.name().to_owned()));
+            let report = lease.keep(format!("tests::number {number}; '\"\\")).await.unwrap();
+            assert!(report.is_kept());
+        }
+        for (url, name) in &kept {
+            assert_eq!(rows(url, "notes").await, 1);
+            let lease = pool.lease().await.unwrap();
+            assert_ne!(lease.name(), name);
+        }
+
+        let garbage = Garbage::default().checkout(database.url()).kept(1);
+        let collected = garbage.collect(&server(database)).await.unwrap();
+        assert_eq!(collected.dropped.len(), 2, "{collected:?}");
+        let left: Vec<_> = kept.iter().filter(|(_, name)| !collected.dropped.contains(name)).collect();
+        assert_eq!(left.len(), 1);
+        assert_eq!(rows(&left[0].0, "notes").await, 1);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn nothing_is_collected_that_is_in_use(database: &TestDatabase) {
+        let pool = pool(database).await;
+        let lease = pool.lease().await.unwrap();
+        execute(lease.url(), "INSERT INTO notes VALUES (1, 'here')").await;
+        let everything = || Garbage::everything().checkout(database.url());
+        let collected = everything().collect(&server(database)).await.unwrap();
+        assert!(collected.dropped.is_empty(), "{collected:?}");
+        assert_eq!(rows(lease.url(), "notes").await, 1);
+        drop(lease);
+        drop(pool);
+
+        let mut dropped = Vec::new();
+        eventually("the pool has let go", async || {
+            let collected = everything().collect(&server(database)).await.unwrap();
+            assert!(collected.failed.is_empty(), "{collected:?}");
+            dropped.extend(collected.dropped);
+            collected.in_use.is_empty()
+        })
+        .await;
+        assert!(dropped.len() >= 2, "the template and a database: {dropped:?}");
+        // Nothing is left, and nothing of that is an error.
+        let collected = everything().unused_for(Duration::ZERO).collect(&server(database)).await.unwrap();
+        assert!(collected.dropped.is_empty(), "{collected:?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Taking and giving back.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use test_support::{Client, on_every_engine};
+
+use crate::harness::{builder, clean, execute, pool, rows, tables};
+
+on_every_engine! {
+    async fn what_a_lease_did_is_undone_before_the_next(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(1).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let name = lease.name().to_owned();
+        execute(lease.url(), "INSERT INTO notes VALUES (1, 'a'), (2, 'b')").await;
+        execute(lease.url(), "UPDATE words SET meaning = 'stale'; INSERT INTO words VALUES ('new', NULL)").await;
+        let report = lease.give_back().await.unwrap();
+        assert_eq!(report.changed(), None);
+        assert_ne!(report.touched(), Some(0));
+
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(lease.name(), name, "the same database");
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        assert_eq!(rows(lease.url(), "words WHERE meaning = 'not stale'").await, 1);
+        assert_eq!(rows(lease.url(), "words").await, 1);
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn two_leases_never_meet(database: &TestDatabase) {
+        let pool = pool(database).await;
+        let leases = join_all((0..4).map(|_| pool.lease())).await;
+        for (number, lease) in leases.iter().enumerate() {
+            let lease = lease.as_ref().unwrap();
+            execute(lease.url(), &format!("INSERT INTO notes VALUES ({number}, 'mine')")).await;
+        }
+        for (number, lease) in leases.iter().enumerate() {
+            let lease = lease.as_ref().unwrap();
+            assert_eq!(rows(lease.url(), "notes").await, 1);
+            assert_eq!(rows(lease.url(), &format!("notes WHERE id = {number}")).await, 1);
+        }
+        drop(leases);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn two_pools_never_meet(database: &TestDatabase) {
+        let pools = [pool(database).await, pool(database).await];
+        for _ in 0..5 {
+            let (first, second) = (pools[0].lease().await.unwrap(), pools[1].lease().await.unwrap());
+            assert_ne!(first.name(), second.name());
+            first.give_back().await.unwrap();
+            second.give_back().await.unwrap();
+        }
+        clean(database, pools).await;
+    }
+}
+
+on_every_engine! {
+    async fn what_cannot_be_put_back_is_replaced(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(1).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let name = lease.name().to_owned();
+        execute(lease.url(), "DROP TABLE notes; CREATE TABLE other (id INTEGER)").await;
+        let report = lease.give_back().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        let mut client = Client::connect(&lease.url().reveal()).await;
+        client.try_execute("SELECT * FROM other").await.unwrap_err();
+        client.close().await;
+        // A file is as easily copied as compared.
+        if database.engine != test_support::Engine::Sqlite {
+            assert!(report.changed().is_some(), "{report:?}");
+            assert_ne!(lease.name(), name);
+        }
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn whoever_waits_in_vain_hears_who_has_them(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(1).patience(Duration::from_millis(300)).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let error = pool.lease().await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("no database on"), "{text}");
+        assert!(text.contains("all 1 are in use"), "{text}");
+        assert!(text.contains(&format!("`{}`, leased for", lease.name())), "{text}");
+        assert!(text.contains("leasing.rs:"), "{text}");
+        drop(lease);
+        pool.lease().await.unwrap().give_back().await.unwrap();
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn whoever_stops_waiting_takes_nothing_along(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(2).open().await.unwrap();
+        let held = [pool.lease().await.unwrap(), pool.lease().await.unwrap()];
+        {
+            let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(pool.lease())).collect();
+            for lease in &mut waiting {
+                assert!(lease.as_mut().now_or_never().is_none());
+            }
+        }
+        // These wait until the databases are on their way to them, and go then.
+        for lease in held {
+            let mut waiting = pin!(pool.lease());
+            assert!(waiting.as_mut().now_or_never().is_none());
+            lease.give_back().await.unwrap();
+        }
+        let both = [pool.lease().await.unwrap(), pool.lease().await.unwrap()];
+        drop(both);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn no_runtime_is_needed(database: &TestDatabase) {
+        let pool = builder(database, tables()).open().await.unwrap();
+        let done = std::thread::spawn({
+            let pool = pool.clone();
+            move || {
+                futures_executor::block_on(async {
+                    for _ in 0..3 {
+                        let report = pool.lease().await.unwrap().give_back().await.unwrap();
+                        assert_eq!(report.touched(), Some(0));
+                    }
+                });
+            }
+        });
+        tokio::task::spawn_blocking(move || done.join().unwrap()).await.unwrap();
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn who_is_connected_is_named_and_ended(database: &TestDatabase) {
+        let pool = pool(database).await;
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(lease.sessions().await.unwrap(), []);
+        let mut client = Client::connect(&lease.url().reveal()).await;
+        client.execute("BEGIN").await;
+        client.execute("INSERT INTO notes VALUES (1, 'never committed')").await;
+        let sessions = lease.sessions().await.unwrap();
+        assert_eq!(sessions.len(), 1, "{sessions:?}");
+        assert_eq!(sessions[0].database.as_deref(), Some(lease.name()));
+
+        let report = lease.give_back().await.unwrap();
+        assert_eq!(report.sessions().len(), 1, "{report:?}");
+        assert_eq!(report.sessions()[0].id, sessions[0].id);
+        client.try_execute("COMMIT").await.unwrap_err();
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}

@@ -1,0 +1,9 @@
+//! Leases of pristine databases, on every engine.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod collecting;
+mod ending;
+mod harness;
+mod leasing;
+mod templates;

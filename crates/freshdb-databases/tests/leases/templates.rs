@@ -1,0 +1,76 @@
+//! One template for many databases.
+
+use futures_util::future::join_all;
+use test_support::on_every_engine;
+
+use crate::harness::{Counted, builder, clean, execute, rows, shown};
+
+const TABLE: &str = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(100))";
+
+on_every_engine! {
+    async fn a_schema_is_applied_once(database: &TestDatabase) {
+        let counted = Counted::new();
+        let open = || builder(database, counted.schema("1", TABLE)).open();
+        let pools = join_all((0..3).map(|_| open())).await;
+        let pools: Vec<_> = pools.into_iter().map(Result::unwrap).collect();
+        assert_eq!(counted.times(), 1, "for all who came at once");
+        assert_eq!(pools[0].template(), pools[1].template());
+        clean_but_keep(pools).await;
+
+        let later = open().await.unwrap();
+        assert_eq!(counted.times(), 1, "for who came later");
+        let rebuilt = builder(database, counted.schema("1", TABLE)).rebuild(true).open().await.unwrap();
+        assert_eq!(counted.times(), 2, "for who asked for it");
+        assert_ne!(later.template(), rebuilt.template());
+        let after = open().await.unwrap();
+        assert_eq!(after.template(), rebuilt.template(), "the newest counts");
+        let changed = builder(database, counted.schema("2", TABLE)).open().await.unwrap();
+        assert_eq!(counted.times(), 3, "for another version");
+        for pool in [&later, &rebuilt, &after, &changed] {
+            let lease = pool.lease().await.unwrap();
+            assert_eq!(rows(lease.url(), "notes").await, 0);
+        }
+        clean(database, [later, rebuilt, after, changed]).await;
+    }
+}
+
+async fn clean_but_keep(pools: Vec<freshdb_databases::Pool>) {
+    for pool in pools {
+        pool.close().await.unwrap();
+    }
+}
+
+on_every_engine! {
+    async fn a_schema_that_fails_leaves_nothing_behind(database: &TestDatabase) {
+        let counted = Counted::new();
+        let broken = format!("{TABLE}; INSERT INTO nowhere VALUES (1)");
+        for _ in 0..2 {
+            let error = builder(database, counted.schema("1", &broken)).open().await.unwrap_err();
+            let text = shown(&error, &[]);
+            assert!(text.starts_with("the schema could not be applied to an empty "), "{text}");
+            assert!(text.contains("nowhere"), "{text}");
+        }
+        assert_eq!(counted.times(), 2, "it was tried anew");
+        clean(database, []).await;
+    }
+}
+
+on_every_engine! {
+    async fn what_another_pool_left_is_taken_over(database: &TestDatabase) {
+        let counted = Counted::new();
+        let open = || builder(database, counted.schema("1", TABLE)).limit(1).open();
+        let pool = open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let name = lease.name().to_owned();
+        execute(lease.url(), "INSERT INTO notes VALUES (1, 'left')").await;
+        drop(lease);
+        pool.close().await.unwrap();
+
+        let pool = open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(lease.name(), name);
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
