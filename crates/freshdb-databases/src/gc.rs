@@ -84,6 +84,10 @@ impl Garbage {
     pub async fn collect(self, server: &Server) -> Result<Collected, Error> {
         let server = server.clone();
         match server.kind() {
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => {
+                runtime::run(async move { self.run::<crate::dialect::sqlite::Sqlite>(server.url()).await }).await
+            }
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
                 runtime::run(async move { self.run::<crate::dialect::postgres::Postgres>(server.url()).await }).await

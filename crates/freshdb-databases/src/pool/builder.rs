@@ -104,6 +104,8 @@ impl PoolBuilder {
     /// The work goes on, and its result is there for the next pool of this schema.
     pub async fn open(self) -> Result<Pool, Error> {
         match self.server.kind() {
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => runtime::run(self.start::<crate::dialect::sqlite::Sqlite>()).await,
             #[cfg(feature = "postgres")]
             Kind::Postgres => runtime::run(self.start::<crate::dialect::postgres::Postgres>()).await,
             #[allow(unreachable_patterns, reason = "with all features there is no other")]

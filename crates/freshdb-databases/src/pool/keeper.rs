@@ -135,12 +135,14 @@ impl<D: Dialect> Keeper<D> {
             pause = if waits || trouble.is_some() { TICK } else { HEARTBEAT };
             self.report_closed();
         }
-        if let Holder::Up(connection) = &mut self.holder
-            && let Err(error) = Registry::remove::<D>(connection, &self.user).await
+        if let Holder::Up(mut connection) = self.holder
+            && let Err(error) = Registry::remove::<D>(&mut connection, &self.user).await
         {
             tracing::debug!("the row of this process stays until it is collected: {error}");
         }
-        self.report_closed();
+        for (reply, verdict) in self.closing {
+            drop(reply.send(verdict));
+        }
     }
 
     async fn follow(&mut self, order: Order) {
@@ -553,9 +555,12 @@ impl<D: Dialect> Keeper<D> {
         self.shared.shelf().name(number)
     }
 
-    /// Those who closed the pool hear of it once nothing is under way any more but what leases hold.
+    /// Those who closed the pool while leases are out do not wait for these.
     fn report_closed(&mut self) {
-        if self.at_work == 0 && self.shared.shelf().only_leases() {
+        let shelf = self.shared.shelf();
+        let waits_for_leases = !shelf.is_empty() && shelf.only_leases();
+        drop(shelf);
+        if self.at_work == 0 && waits_for_leases {
             for (reply, verdict) in self.closing.drain(..) {
                 drop(reply.send(verdict));
             }
