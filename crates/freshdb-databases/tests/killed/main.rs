@@ -1,0 +1,159 @@
+//! Many processes on one server, each of which may be killed at any moment.
+//!
+//! A worker is this same program, run with another test. What it does it writes into a ledger, a directory of files, which
+//! outlives it; the test kills workers, starts them again, and reads the ledger.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod ledger;
+mod worker;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use freshdb_databases::{DatabaseUrl, Garbage, Server};
+use test_support::{Client, Engine, TestDatabase, on_every_engine};
+
+use ledger::Ledger;
+
+/// How many workers there are at once.
+const WORKERS: usize = 8;
+/// How often one of them is killed.
+const KILL_EVERY: Duration = Duration::from_millis(100);
+/// Nothing here waits for anything that a dead process would have to do.
+const DEADLINE: Duration = Duration::from_mins(15);
+
+/// How many leases each worker takes, all its lives together. `scripts/soak` wants 500.
+fn leases_each() -> usize {
+    std::env::var("FRESHDB_LEASES").map_or(25, |number| number.parse().expect("FRESHDB_LEASES is a number"))
+}
+
+on_every_engine! {
+    async fn no_database_is_held_by_two_or_handed_out_dirty_or_lost(database: &TestDatabase) {
+        run(database, |_| 0).await;
+    }
+}
+
+on_every_engine! {
+    async fn two_checkouts_with_two_schemas_never_meet(database: &TestDatabase) {
+        run(database, |worker| worker % 2).await;
+    }
+}
+
+/// Runs the workers until each has had its leases. `group` tells which checkout and schema a worker is of.
+async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path());
+    let server = server(database);
+    let neighbour = Neighbour::make(database).await;
+
+    let mut workers: Vec<Option<Child>> = (0..WORKERS).map(|_| None).collect();
+    let started = Instant::now();
+    let mut next_kill = started + KILL_EVERY;
+    let mut kills = 0;
+    while (0..WORKERS).any(|worker| ledger.leases(worker) < leases_each()) {
+        assert!(started.elapsed() < DEADLINE, "not done after {DEADLINE:?}: {ledger:?}");
+        for (number, worker) in workers.iter_mut().enumerate() {
+            let ended = match worker {
+                Some(child) => child.try_wait().unwrap().is_some(),
+                None => true,
+            };
+            if ended {
+                let unfinished = ledger.leases(number) < leases_each();
+                *worker = unfinished.then(|| start(number, group(number), &server, database, directory.path()));
+            }
+        }
+        if Instant::now() >= next_kill {
+            next_kill += KILL_EVERY;
+            // `kill` is SIGKILL; one that has ended just now is no error.
+            if let Some(Some(child)) = workers.get_mut(fastrand::usize(..WORKERS)) {
+                child.kill().unwrap();
+                kills += 1;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for mut child in workers.into_iter().flatten() {
+        let done = child.wait().unwrap();
+        assert!(done.success() || done.code().is_none(), "{done}");
+    }
+
+    let violations = ledger.violations();
+    assert!(violations.is_empty(), "{violations}");
+    let databases = ledger.databases();
+    println!(
+        "{}: {} leases of {databases} databases, {kills} kills, {:.1} s",
+        database.engine.name(),
+        WORKERS * leases_each(),
+        started.elapsed().as_secs_f64(),
+    );
+    // Of those that are dead nothing is held any more, and nobody else is there: all can go, and then nothing is left.
+    let mut left = Vec::new();
+    for group in 0..2 {
+        let garbage = || Garbage::everything().checkout(&worker::checkout(database.url(), group));
+        let collected = garbage().collect(&server).await.unwrap();
+        assert!(collected.in_use.is_empty() && collected.failed.is_empty(), "{collected:?}");
+        left.extend(garbage().collect(&server).await.unwrap().dropped);
+    }
+    assert_eq!(left, Vec::<String>::new());
+    for name in ledger.database_names() {
+        let url = server.url().with_database(&name);
+        let is_there = match database.engine {
+            Engine::Sqlite => url.path().unwrap().exists(),
+            _ => Client::try_connect(&url.reveal()).await.is_ok(),
+        };
+        assert!(!is_there, "{name} is still there");
+    }
+    neighbour.is_unharmed(database).await;
+}
+
+fn server(database: &TestDatabase) -> Server {
+    let url = DatabaseUrl::parse(database.url()).unwrap();
+    match url.path() {
+        Some(file) => Server::existing(DatabaseUrl::file(file.parent().unwrap().join("server"))),
+        None => Server::existing(url),
+    }
+}
+
+fn start(number: usize, group: usize, server: &Server, database: &TestDatabase, ledger: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "worker::a_worker"])
+        .env(worker::NUMBER, number.to_string())
+        .env(worker::GROUP, group.to_string())
+        .env(worker::SERVER, server.url().reveal())
+        .env(worker::ENGINE, database.engine.name())
+        .env(worker::HOUSE, database.url())
+        .env(worker::LEASES, leases_each().to_string())
+        .env(worker::LEDGER, ledger)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A database that is not freshdb's, on the same server, and named as if it were.
+struct Neighbour {
+    name: String,
+}
+
+impl Neighbour {
+    async fn make(database: &TestDatabase) -> Self {
+        let name = format!("freshdb_s_{}", database.url().rsplit('_').next().unwrap_or_default());
+        if database.engine != Engine::Sqlite {
+            database.execute(&format!("CREATE DATABASE {name}")).await;
+        }
+        database.execute("CREATE TABLE mine (id INTEGER PRIMARY KEY)").await;
+        database.execute("INSERT INTO mine VALUES (1)").await;
+        Self { name }
+    }
+
+    async fn is_unharmed(self, database: &TestDatabase) {
+        let mut client = Client::connect(database.url()).await;
+        assert_eq!(client.number("SELECT COUNT(*) FROM mine").await, 1);
+        client.close().await;
+        if database.engine != Engine::Sqlite {
+            // It is there to be dropped.
+            database.execute(&format!("DROP DATABASE {}", self.name)).await;
+        }
+    }
+}
