@@ -4,7 +4,8 @@ use std::path::Path;
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection, Executor};
 use url::Url;
 
 use crate::engine::Place;
@@ -34,11 +35,11 @@ impl<'a> Databases<'a> {
         match self.place {
             Place::Files => self.file_url(&name),
             Place::MySql(server) => {
-                on_mysql(server, format!("CREATE DATABASE `{name}`")).await?;
+                execute(server.as_str(), &format!("CREATE DATABASE `{name}`")).await?;
                 Ok(url_of(server, &name))
             }
             Place::Postgres(server) => {
-                on_postgres(server, format!("CREATE DATABASE \"{name}\"")).await?;
+                execute(server.as_str(), &format!("CREATE DATABASE \"{name}\"")).await?;
                 Ok(url_of(server, &name))
             }
         }
@@ -51,9 +52,9 @@ impl<'a> Databases<'a> {
             let dropped = match self.place {
                 // The file goes with its directory.
                 Place::Files => Ok(()),
-                Place::MySql(server) => on_mysql(server, format!("DROP DATABASE IF EXISTS `{name}`")).await,
+                Place::MySql(server) => execute(server.as_str(), &format!("DROP DATABASE IF EXISTS `{name}`")).await,
                 Place::Postgres(server) => {
-                    on_postgres(server, format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await
+                    execute(server.as_str(), &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await
                 }
             };
             outcome = both(outcome, dropped);
@@ -76,20 +77,28 @@ fn url_of(server: &Url, database: &str) -> Url {
     url
 }
 
-async fn on_mysql(server: &Url, statement: String) -> Result<(), Failure> {
-    let run = async {
-        let mut connection = MySqlConnection::connect(server.as_str()).await?;
-        sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await?;
-        connection.close().await
-    };
-    run.await.or_fail(|| format!("failed: {statement}"))
+/// Connects, executes, and closes the connection.
+pub(crate) async fn execute(url: &str, statements: &str) -> Result<(), Failure> {
+    match url.split(':').next() {
+        Some("sqlite") => on::<SqliteConnection>(url, statements).await,
+        Some("postgres" | "postgresql") => on::<PgConnection>(url, statements).await,
+        _ => on::<MySqlConnection>(url, statements).await,
+    }
 }
 
-async fn on_postgres(server: &Url, statement: String) -> Result<(), Failure> {
+async fn on<C>(url: &str, statements: &str) -> Result<(), Failure>
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c>,
+{
     let run = async {
-        let mut connection = PgConnection::connect(server.as_str()).await?;
-        sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await?;
+        let mut connection = C::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await?;
         connection.close().await
     };
-    run.await.or_fail(|| format!("failed: {statement}"))
+    run.await.or_fail(|| {
+        // A schema can be longer than anybody wants to read here.
+        let first: String = statements.chars().take(200).collect();
+        format!("failed: {first}")
+    })
 }

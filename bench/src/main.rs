@@ -4,8 +4,10 @@ mod databases;
 mod engine;
 mod failure;
 mod interrupt;
+mod leases;
 mod load;
 mod process;
+mod quantile;
 mod sessions;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ enum Command {
     Load(Box<load::Args>),
     /// Measure what a session of an engine costs, beside a connection of a plain sqlx pool
     Sessions(Box<sessions::Args>),
+    /// Measure what a lease of a pristine database costs, and what putting it back costs
+    Leases(Box<leases::Args>),
     /// Serve the bare handler that `load` compares with
     #[command(hide = true)]
     Bare(load::bare::Args),
@@ -51,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Load(args) => one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(load::run(*args)),
         Command::Sessions(args) => sessions::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
+        Command::Leases(args) => leases::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
         Command::Bare(args) => Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -1,0 +1,114 @@
+//! The command `leases`, from its arguments to its last line.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::measure::{House, Touched};
+use super::report::{HEADER, Record};
+use crate::engine::{Engine, EngineArgs, Place};
+use crate::failure::{Failure, OrFail, both};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    engines: EngineArgs,
+    /// How long two threads test on each engine
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How often each reset is measured
+    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    resets: usize,
+    /// The sizes of schemas, in tables
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000", value_name = "NUMBER,…")]
+    tables: Vec<usize>,
+    /// The sizes of seeds, in rows
+    #[arg(long, value_delimiter = ',', default_value = "0,1000,100000", value_name = "NUMBER,…")]
+    seed_rows: Vec<usize>,
+    /// Print one JSON record a line instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// The schema of the first measurements: so many tables, so many of which are touched.
+const TABLES: usize = 30;
+const TOUCHED: usize = 3;
+/// Where the size of the seed is measured, and where that of the schema.
+const FEW_TABLES: usize = 10;
+
+/// Measures and prints.
+pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
+    let directory = tempfile::tempdir_in(memory()).or_fail(|| "cannot create a temporary directory".into())?;
+    if !args.json {
+        print(HEADER)?;
+    }
+    for (engine, place) in args.engines.places()? {
+        let measured = Measured { args, runtime, engine, place: &place, directory: directory.path() };
+        measured.usual()?;
+        for &tables in &args.tables {
+            measured.size(tables, 0, Touched::Empty(1), "1 table")?;
+        }
+        for &rows in args.seed_rows.iter().filter(|rows| **rows > 0) {
+            measured.size(FEW_TABLES, rows, Touched::Empty(1), "1 table")?;
+            measured.size(FEW_TABLES, rows, Touched::Seed, "1 seed row")?;
+        }
+    }
+    Ok(())
+}
+
+/// Where SQLite's files are: in memory where there is a file system for that, as the servers' data are.
+fn memory() -> std::path::PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+struct Measured<'a> {
+    args: &'a Args,
+    runtime: &'a Runtime,
+    engine: Engine,
+    place: &'a Place,
+    directory: &'a Path,
+}
+
+impl Measured<'_> {
+    fn usual(&self) -> Result<(), Failure> {
+        eprintln!("measuring {}, {TABLES} tables", self.engine);
+        let house = self.open(TABLES, 0)?;
+        let outcome = self.usual_in(&house);
+        both(outcome, self.runtime.block_on(house.close()))
+    }
+
+    fn usual_in(&self, house: &House) -> Result<(), Failure> {
+        let reports = self.runtime.block_on(house.put_back(self.args.resets, Touched::Empty(TOUCHED)))?;
+        self.print(&Record::of_resets(self.engine, TABLES, 0, "3 tables", &reports))?;
+        let (leases, tests) = house.test(self.args.duration, TOUCHED)?;
+        self.print(&Record::of_times(self.engine, "lease", TABLES, &leases))?;
+        self.print(&Record::of_times(self.engine, "test", TABLES, &tests))
+    }
+
+    fn size(&self, tables: usize, rows: usize, touched: Touched, name: &'static str) -> Result<(), Failure> {
+        eprintln!("measuring {}, {tables} tables, {rows} rows, {name} touched", self.engine);
+        let house = self.open(tables, rows)?;
+        let reports = self.runtime.block_on(house.put_back(self.args.resets, touched));
+        let reports = both(reports, self.runtime.block_on(house.close()))?;
+        self.print(&Record::of_resets(self.engine, tables, rows, name, &reports))
+    }
+
+    fn open(&self, tables: usize, rows: usize) -> Result<House, Failure> {
+        self.runtime.block_on(House::open(self.engine, self.place, self.directory, tables, rows))
+    }
+
+    fn print(&self, record: &Record) -> Result<(), Failure> {
+        if self.args.json {
+            let line = serde_json::to_string(record).or_fail(|| "cannot write JSON".into())?;
+            return print(&format!("{line}\n"));
+        }
+        print(&record.line())
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    io::stdout().lock().write_all(text.as_bytes()).or_fail(|| "cannot write to standard output".into())
+}
