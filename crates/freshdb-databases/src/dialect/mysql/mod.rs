@@ -1,1 +1,104 @@
-//! How MySQL and MariaDB do it.
+//! How MySQL and MariaDB do it. Where they differ, the server is asked what it has; see `server.rs`.
+//!
+//! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
+//! slot, and `find.rs` and `undo.rs` the two halves of a reset.
+
+mod blockers;
+mod catalog;
+mod connection;
+mod copy;
+mod fault;
+mod find;
+mod reset;
+mod server;
+mod sessions;
+mod template;
+#[cfg(test)]
+mod tests;
+mod undo;
+
+use sqlx::MySqlConnection;
+
+use super::{Dialect, Fault, Reset, ServerSession};
+use crate::{DatabaseUrl, Error};
+
+/// MySQL 8.4 and later, and MariaDB 10.6 and later.
+pub(crate) struct Mysql;
+
+impl Dialect for Mysql {
+    type Connection = MySqlConnection;
+    type Template = template::Template;
+    type Slot = copy::Slot;
+
+    async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySqlConnection, sqlx::Error> {
+        connection::connect(server, database).await
+    }
+
+    async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
+        server::create_registry(server).await
+    }
+
+    async fn execute(connection: &mut MySqlConnection, sql: &str) -> Result<(), sqlx::Error> {
+        connection::execute(connection, sql).await
+    }
+
+    async fn rows(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+        connection::rows(connection, sql).await
+    }
+
+    async fn try_lock(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+        server::try_lock(connection, name).await
+    }
+
+    async fn unlock(connection: &mut MySqlConnection, name: &str) -> Result<(), sqlx::Error> {
+        server::unlock(connection, name).await
+    }
+
+    async fn identity(connection: &mut MySqlConnection) -> Result<String, sqlx::Error> {
+        server::identity(connection).await
+    }
+
+    async fn connection_limit(connection: &mut MySqlConnection) -> Result<u32, sqlx::Error> {
+        server::connection_limit(connection).await
+    }
+
+    async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
+        sessions::sessions(connection).await
+    }
+
+    async fn exists(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+        server::exists(connection, name).await
+    }
+
+    async fn create(connection: &mut MySqlConnection, name: &str) -> Result<(), sqlx::Error> {
+        server::create(connection, name).await
+    }
+
+    async fn drop(connection: &mut MySqlConnection, name: &str) -> Result<(), sqlx::Error> {
+        server::drop(connection, name).await
+    }
+
+    async fn read_template(server: &DatabaseUrl, name: &str) -> Result<Self::Template, Error> {
+        template::read(server, name).await
+    }
+
+    async fn copy(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+        copy::copy(server, template, name).await
+    }
+
+    async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+        copy::open(server, template, name).await
+    }
+
+    async fn reset(slot: &mut Self::Slot, template: &Self::Template) -> Result<Reset, Error> {
+        reset::reset(slot, template).await
+    }
+
+    async fn close(slot: Self::Slot) {
+        slot.close().await;
+    }
+
+    fn fault(error: &sqlx::Error) -> Fault {
+        fault::fault(error)
+    }
+}

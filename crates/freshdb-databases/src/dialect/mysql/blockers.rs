@@ -1,0 +1,69 @@
+//! What holds locks on a database without a session on it: prepared transactions.
+
+use sqlx::MySqlConnection;
+
+use super::connection::{SETTINGS, bytes, execute, number};
+use super::template::{Template, qualified};
+
+const XAER_NOTA: u16 = 1397;
+const XAER_RMFAIL: u16 = 1399;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
+/// The name of a prepared transaction, as `XA ROLLBACK` takes it.
+pub(super) type Xid = String;
+
+/// Every prepared transaction of the server: which database it wrote to, no server says.
+pub(super) async fn prepared(connection: &mut MySqlConnection) -> Result<Vec<Xid>, sqlx::Error> {
+    let rows = bytes(connection, "XA RECOVER").await?;
+    Ok(rows.into_iter().filter_map(|row| xid(&row)).collect())
+}
+
+/// formatID, gtrid_length, bqual_length, data: any bytes.
+fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
+    let number = |index: usize| std::str::from_utf8(row.get(index)?.as_ref()?).ok()?.parse::<usize>().ok();
+    let (format, global, data) = (number(0)?, number(1)?, row.get(3)?.as_ref()?);
+    let (global, branch) = data.split_at_checked(global)?;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+    Some(format!("X'{}',X'{}',{format}", hex(global), hex(branch)))
+}
+
+/// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the
+/// database is locked: which of them it is that locks it, no server says. Where nothing of the database is locked, nothing is done.
+pub(super) async fn end(connection: &mut MySqlConnection, template: &Template, name: &str, known: &[Xid]) -> Result<(), sqlx::Error> {
+    let mut suspects = prepared(connection).await?;
+    suspects.retain(|xid| !known.contains(xid));
+    for xid in suspects {
+        if !locked(connection, template, name).await? {
+            break;
+        }
+        match execute(connection, &format!("XA ROLLBACK {xid}")).await {
+            // A session still has it, or has just ended it.
+            Err(error) if matches!(number(&error), Some(XAER_NOTA | XAER_RMFAIL)) => {}
+            answer => answer?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether anything holds a lock on a table: of the server's definitions, or of InnoDB's. One prepared transaction outlives its session
+/// with both, another with the latter only.
+async fn locked(connection: &mut MySqlConnection, template: &Template, name: &str) -> Result<bool, sqlx::Error> {
+    if template.tables.is_empty() {
+        return Ok(false);
+    }
+    let tables: Vec<String> = template.tables.iter().map(|table| format!("{} WRITE", qualified(name, &table.name))).collect();
+    // InnoDB's own lock on a table is taken only by who is in a transaction.
+    let sql = format!(
+        "SET SESSION autocommit = 0, innodb_table_locks = 1, lock_wait_timeout = 1, innodb_lock_wait_timeout = 1; LOCK TABLES {}",
+        tables.join(", ")
+    );
+    let attempt = execute(connection, &sql).await;
+    execute(connection, "UNLOCK TABLES; ROLLBACK").await?;
+    execute(connection, SETTINGS).await?;
+    match attempt {
+        Err(error) if number(&error) == Some(LOCK_WAIT_TIMEOUT) => Ok(true),
+        // A table is gone: that is found out later.
+        Err(error) if number(&error).is_some() => Ok(false),
+        answer => answer.map(|()| false),
+    }
+}

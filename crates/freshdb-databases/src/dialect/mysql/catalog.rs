@@ -1,0 +1,275 @@
+//! What a database is made of, in the server's own words: every object as `SHOW CREATE` shows it, with the settings it was made under.
+
+use std::collections::HashMap;
+
+use sqlx::MySqlConnection;
+
+use super::super::REGISTRY;
+use super::connection::{TextRow, execute, identifier, results};
+
+/// What stands for the database's own name, which views and sequences' defaults hold.
+const ITSELF: &str = "\u{1}.";
+
+/// Everything in a database but its rows.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    /// `CREATE DATABASE`, for the character set, the collation and the options.
+    pub(super) database: String,
+    /// In the order in which they can be made.
+    pub(super) objects: Vec<Object>,
+    /// The next value of each table's AUTO_INCREMENT. One that was never used may be missing.
+    pub(super) counters: HashMap<String, u64>,
+    /// The storage engine of each table.
+    pub(super) engines: HashMap<String, String>,
+}
+
+/// A table, a view, a routine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Object {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// The table of a trigger.
+    pub(super) table: Option<String>,
+    /// The statement that makes it, without a table's AUTO_INCREMENT.
+    create: String,
+    pub(super) settings: Settings,
+}
+
+/// The session's settings that an object was made under, and keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) sql_mode: Option<String>,
+    pub(super) client: Option<String>,
+    pub(super) connection: Option<String>,
+    pub(super) database: Option<String>,
+    pub(super) time_zone: Option<String>,
+}
+
+/// In the order in which a copy makes them: what comes later may need what came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    Sequence,
+    Table,
+    /// A table of MariaDB's that keeps its rows' history.
+    Versioned,
+    Library,
+    Function,
+    Procedure,
+    Package,
+    PackageBody,
+    View,
+    Trigger,
+    Event,
+}
+
+impl Kind {
+    fn of_table(kind: &str) -> Self {
+        match kind {
+            "VIEW" => Self::View,
+            "SEQUENCE" => Self::Sequence,
+            "SYSTEM VERSIONED" => Self::Versioned,
+            _ => Self::Table,
+        }
+    }
+
+    fn of_routine(kind: &str) -> Self {
+        match kind {
+            "PROCEDURE" => Self::Procedure,
+            "PACKAGE" => Self::Package,
+            "PACKAGE BODY" => Self::PackageBody,
+            "LIBRARY" => Self::Library,
+            _ => Self::Function,
+        }
+    }
+
+    /// As it stands behind `SHOW CREATE`.
+    fn keyword(self) -> &'static str {
+        match self {
+            Self::Table | Self::Versioned => "TABLE",
+            Self::Sequence => "SEQUENCE",
+            Self::View => "VIEW",
+            Self::Library => "LIBRARY",
+            Self::Function => "FUNCTION",
+            Self::Procedure => "PROCEDURE",
+            Self::Package => "PACKAGE",
+            Self::PackageBody => "PACKAGE BODY",
+            Self::Trigger => "TRIGGER",
+            Self::Event => "EVENT",
+        }
+    }
+
+    pub(super) fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Versioned)
+    }
+}
+
+impl Object {
+    /// The statement that makes it in a database of this name.
+    pub(super) fn create_in(&self, database: &str) -> String {
+        self.create.replace(ITSELF, &format!("{}.", identifier(database)))
+    }
+
+    pub(super) fn title(&self) -> String {
+        format!("{} {}", self.kind.keyword().to_lowercase(), identifier(&self.name))
+    }
+}
+
+impl Catalog {
+    /// The next value of a table's AUTO_INCREMENT: 1 if it was never used, or has none.
+    pub(super) fn counter(&self, table: &str) -> u64 {
+        self.counters.get(table).copied().unwrap_or(1)
+    }
+}
+
+/// Reads it. The connection is on the registry before and after: the servers leave the name of the current database out of
+/// what they show, and sessions on a slot are ended.
+pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> Result<Catalog, sqlx::Error> {
+    execute(connection, &format!("USE {}", identifier(name))).await?;
+    let catalog = read_current(connection, name).await;
+    execute(connection, &format!("USE {REGISTRY}")).await?;
+    catalog
+}
+
+async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Catalog, sqlx::Error> {
+    let mut lists = results(
+        connection,
+        &format!(
+            "SHOW CREATE DATABASE {};
+             SELECT table_name, table_type, engine, auto_increment FROM information_schema.tables WHERE table_schema = DATABASE()
+              ORDER BY table_name;
+             SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()
+              ORDER BY event_object_table, event_manipulation, action_timing, action_order;
+             SELECT routine_name, routine_type FROM information_schema.routines WHERE routine_schema = DATABASE()
+              ORDER BY routine_type, routine_name;
+             SELECT event_name FROM information_schema.events WHERE event_schema = DATABASE() ORDER BY event_name",
+            identifier(name)
+        ),
+    )
+    .await?
+    .into_iter();
+    let mut next = || lists.next().unwrap_or_default();
+    let database = next().into_iter().next().and_then(|row| row.into_iter().nth(1).flatten()).unwrap_or_default();
+    let (tables, triggers, routines, events) = (next(), next(), next(), next());
+
+    let mut named: Vec<(Kind, String, Option<String>)> = Vec::new();
+    let (mut counters, mut engines) = (HashMap::new(), HashMap::new());
+    for row in tables {
+        let [Some(table), Some(kind), engine, counter] = fixed(row) else { continue };
+        let kind = Kind::of_table(&kind);
+        if let (Some(counter), true) = (counter.and_then(|counter| counter.parse().ok()), kind.is_table()) {
+            counters.insert(table.clone(), counter);
+        }
+        engines.insert(table.clone(), engine.unwrap_or_default());
+        named.push((kind, table, None));
+    }
+    for row in triggers {
+        let [Some(trigger), table] = fixed(row) else { continue };
+        named.push((Kind::Trigger, trigger, table));
+    }
+    for row in routines {
+        let [Some(routine), Some(kind)] = fixed(row) else { continue };
+        named.push((Kind::of_routine(&kind), routine, None));
+    }
+    named.extend(events.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|event| (Kind::Event, event, None)));
+    // Stable, so that the triggers of a table stay in the order in which they fire.
+    named.sort_by_key(|(kind, ..)| *kind);
+
+    let shown = show_all(connection, &named).await?;
+    let own = format!("{}.", identifier(name));
+    let objects = named
+        .into_iter()
+        .zip(shown)
+        .filter_map(|((kind, name, table), row)| {
+            let mut object = object(kind, name, row)?;
+            object.table = table;
+            object.create = object.create.replace(&own, ITSELF);
+            Some(object)
+        })
+        .collect();
+    Ok(Catalog { database: database.replace(&identifier(name), ITSELF), objects, counters, engines })
+}
+
+async fn show_all(
+    connection: &mut MySqlConnection,
+    named: &[(Kind, String, Option<String>)],
+) -> Result<Vec<TextRow>, sqlx::Error> {
+    let mut shown = Vec::with_capacity(named.len());
+    for some in named.chunks(500) {
+        let sql: Vec<String> =
+            some.iter().map(|(kind, name, _)| format!("SHOW CREATE {} {}", kind.keyword(), identifier(name))).collect();
+        let results = results(connection, &sql.join(";")).await?;
+        shown.extend(results.into_iter().map(|rows| rows.into_iter().next().unwrap_or_default()));
+    }
+    Ok(shown)
+}
+
+/// Out of a row of `SHOW CREATE`, whose columns are other ones for each kind.
+fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
+    let mut row = row.into_iter().skip(1);
+    let mut next = || row.next().flatten();
+    let mut settings = Settings::default();
+    let create = match kind {
+        Kind::Table | Kind::Versioned => without_counter(next()?),
+        Kind::Sequence | Kind::Library => next()?,
+        Kind::View => {
+            let create = next()?;
+            settings = Settings { client: next(), connection: next(), ..settings };
+            create
+        }
+        Kind::Event => {
+            settings = Settings { sql_mode: next(), time_zone: next(), ..settings };
+            let create = next()?;
+            settings = Settings { client: next(), connection: next(), database: next(), ..settings };
+            create
+        }
+        Kind::Function | Kind::Procedure | Kind::Package | Kind::PackageBody | Kind::Trigger => {
+            settings.sql_mode = next();
+            let create = next()?;
+            settings = Settings { client: next(), connection: next(), database: next(), ..settings };
+            create
+        }
+    };
+    Some(Object { kind, name, table: None, create, settings })
+}
+
+/// The counter stands behind the engine, in the line that ends the columns. All other text is quoted, and its lines' ends are
+/// escaped: in partitions and comments this line cannot be.
+fn without_counter(create: String) -> String {
+    const ENGINE: &str = "\n) ENGINE=";
+    const COUNTER: &str = " AUTO_INCREMENT=";
+    let Some(engine) = create.find(ENGINE) else { return create };
+    let options = engine + ENGINE.len();
+    let line = create[options..].split('\n').next().unwrap_or_default();
+    let word = line.split(' ').next().unwrap_or_default().len();
+    let Some(digits) = line[word..].strip_prefix(COUNTER) else { return create };
+    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let from = options + word;
+    format!("{}{}", &create[..from], &create[from + COUNTER.len() + length..])
+}
+
+fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
+    let mut values = row.into_iter();
+    std::array::from_fn(|_| values.next().flatten())
+}
+
+/// What tells one from the other, if anything does.
+pub(super) fn difference(template: &Catalog, copy: &Catalog) -> Option<String> {
+    if template.database != copy.database {
+        return Some("the database itself was altered".to_owned());
+    }
+    let key = |object: &Object| (object.kind.keyword(), object.name.clone());
+    let known: HashMap<_, _> = template.objects.iter().map(|object| (key(object), object)).collect();
+    let found: HashMap<_, _> = copy.objects.iter().map(|object| (key(object), object)).collect();
+    for object in &template.objects {
+        match found.get(&key(object)) {
+            None => return Some(format!("{} is gone", object.title())),
+            Some(copy) if *copy != object => return Some(format!("{} was altered", object.title())),
+            Some(_) => {}
+        }
+    }
+    if let Some(added) = copy.objects.iter().find(|object| !known.contains_key(&key(object))) {
+        return Some(format!("{} was created", added.title()));
+    }
+    // The same objects, all equal. Triggers of one table fire one after another.
+    (template.objects != copy.objects).then(|| "the order of the triggers was altered".to_owned())
+}

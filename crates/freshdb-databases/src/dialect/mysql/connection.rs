@@ -1,0 +1,116 @@
+//! Connections of freshdb's own, and what is sent through them: the text protocol throughout, in batches where it can be.
+
+use std::str::FromStr;
+
+use futures_util::TryStreamExt;
+use sqlx::mysql::{MySqlConnectOptions, MySqlRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Either, MySqlConnection, Row};
+
+use crate::DatabaseUrl;
+
+/// A row, every value as the bytes of its text.
+pub(super) type TextRow = Vec<Option<String>>;
+
+/// What the sessions that administer say of themselves to the server, so that what a template's own statements mean is kept and nothing
+/// of freshdb's waits for long.
+///
+/// - `sql_mode`: an explicit id of 0 is one, quotes quote strings, and values that were let in once are let in again.
+/// - `lock_wait_timeout`: its default is a day (MySQL: a year).
+/// - `wait_timeout`: a slot may be idle for longer than the default of eight hours.
+pub(super) const SETTINGS: &str = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', \
+     foreign_key_checks = 0, unique_checks = 0, sql_quote_show_create = 1, sql_safe_updates = 0, sql_select_limit = DEFAULT, \
+     group_concat_max_len = 1048576, \
+     autocommit = 1, lock_wait_timeout = 5, innodb_lock_wait_timeout = 5, wait_timeout = 2147483";
+
+/// What only some servers have.
+///
+/// - `information_schema_stats_expiry`: otherwise MySQL answers with an AUTO_INCREMENT of yesterday's.
+/// - `sql_generate_invisible_primary_key`, `sql_require_primary_key`: a template's table without a primary key is copied as it is.
+/// - `system_versioning_insert_history`: so is MariaDB's history of rows.
+const OPTIONAL: [&str; 4] = [
+    "information_schema_stats_expiry = 0",
+    "sql_generate_invisible_primary_key = 0",
+    "sql_require_primary_key = 0",
+    "system_versioning_insert_history = 1",
+];
+const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+const ACCESS_DENIED: u16 = 1227;
+
+/// Connects; to no database in particular if its name is empty.
+pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySqlConnection, sqlx::Error> {
+    let mut connection = MySqlConnectOptions::from_str(&server.with_database(database).reveal())?
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None)
+        .charset("utf8mb4")
+        .connect()
+        .await?;
+    execute(&mut connection, SETTINGS).await?;
+    for setting in OPTIONAL {
+        match execute(&mut connection, &format!("SET SESSION {setting}")).await {
+            Err(error) if matches!(number(&error), Some(UNKNOWN_SYSTEM_VARIABLE | ACCESS_DENIED)) => {}
+            answer => answer?,
+        }
+    }
+    Ok(connection)
+}
+
+/// Runs one statement, or several with a `;` between them.
+pub(super) async fn execute(connection: &mut MySqlConnection, sql: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute_many(connection).try_for_each(|_| async { Ok(()) }).await
+}
+
+/// The rows of one query.
+pub(super) async fn rows(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<TextRow>, sqlx::Error> {
+    Ok(results(connection, sql).await?.into_iter().next().unwrap_or_default())
+}
+
+/// What each statement of a batch answers, in order; no rows from those that give none.
+pub(super) async fn results(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<Vec<TextRow>>, sqlx::Error> {
+    let mut results = vec![Vec::new()];
+    let mut answers = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(connection);
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(_) => results.push(Vec::new()),
+            Either::Right(row) => {
+                if let Some(last) = results.last_mut() {
+                    last.push(texts(&row)?);
+                }
+            }
+        }
+    }
+    // Behind the end of the last there is nothing.
+    results.pop();
+    Ok(results)
+}
+
+/// The rows of a query whose values need not be text.
+pub(super) async fn bytes(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<Vec<Option<Vec<u8>>>>, sqlx::Error> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await?;
+    rows.iter().map(values).collect()
+}
+
+fn values(row: &MySqlRow) -> Result<Vec<Option<Vec<u8>>>, sqlx::Error> {
+    (0..row.len()).map(|column| row.try_get_unchecked(column)).collect()
+}
+
+fn texts(row: &MySqlRow) -> Result<TextRow, sqlx::Error> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(values(row)?.into_iter().map(|value| value.map(text)).collect())
+}
+
+/// A name, quoted.
+pub(super) fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// A string, quoted. It is read as it is meant because the session's `sql_mode` lacks `NO_BACKSLASH_ESCAPES`.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// The server's number of an error.
+pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
+    Some(error.number())
+}

@@ -1,0 +1,181 @@
+//! A copy of a template: its statements are run again, and its rows are copied within the server.
+
+use sqlx::{Connection as _, MySqlConnection};
+
+use super::super::{REGISTRY, explain};
+use super::Mysql;
+use super::blockers::{self, Xid};
+use super::catalog::{self, Kind, Object, Settings};
+use super::connection::{connect, execute, identifier, literal, number};
+use super::template::{Table, Template, qualified};
+use crate::{DatabaseUrl, Error, ErrorKind};
+
+/// A copy of a template.
+pub(crate) struct Slot {
+    pub(super) name: String,
+    /// On the registry, not on the slot: whoever is on the slot when it is given back is ended.
+    pub(super) connection: MySqlConnection,
+    /// The prepared transactions on the server when it was last pristine.
+    pub(super) prepared: Vec<Xid>,
+}
+
+/// Statements are sent together, up to about so many bytes: servers refuse what is longer than their `max_allowed_packet`.
+const BATCH: usize = 512 * 1024;
+
+pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
+    let fact = || format!("failed to copy the template `{}` to `{name}`", template.name);
+    let failed = |error| explain::<Mysql>(fact(), error);
+    let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
+    replay(&mut connection, template, name).await.map_err(failed)?;
+    let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
+    let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
+        let moved = template.tables.iter().find(|table| copied.counter(&table.name) != table.counter)?;
+        Some(format!("the AUTO_INCREMENT of table {} is another one", identifier(&moved.name)))
+    });
+    if let Some(difference) = difference {
+        return Err(Error::new(ErrorKind::Schema, format!("{}: the copy is not equal: {difference}", fact())));
+    }
+    let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
+    Ok(Slot { name: name.to_owned(), connection, prepared })
+}
+
+/// Nothing is known of what was done to it. Its first reset finds out.
+pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str) -> Result<Slot, Error> {
+    let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
+    let connection = connect(server, REGISTRY).await.map_err(failed)?;
+    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new() })
+}
+
+impl Slot {
+    pub(super) async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(database = self.name, %error, "the connection had ended before it was closed");
+        }
+    }
+}
+
+async fn replay(connection: &mut MySqlConnection, template: &Template, name: &str) -> Result<(), sqlx::Error> {
+    let create = template.catalog.database.replace("\u{1}.", &identifier(name));
+    execute(connection, &create).await?;
+    execute(connection, &format!("USE {}", identifier(name))).await?;
+    let filled = fill(connection, template, name).await;
+    execute(connection, &format!("USE {REGISTRY}")).await?;
+    filled
+}
+
+async fn fill(connection: &mut MySqlConnection, template: &Template, name: &str) -> Result<(), sqlx::Error> {
+    let of_kind = |wanted: fn(Kind) -> bool| template.catalog.objects.iter().filter(move |object| wanted(object.kind));
+    let tables = of_kind(|kind| kind.is_table() || kind == Kind::Sequence).map(|object| {
+        let create = object.create_in(name);
+        match template.catalog.counter(&object.name) {
+            1 => create,
+            counter => format!("{create};ALTER TABLE {} AUTO_INCREMENT = {counter}", identifier(&object.name)),
+        }
+    });
+    batch(connection, tables).await?;
+    for sequence in &template.sequences {
+        execute(connection, &sequence.restart(name)).await?;
+    }
+    for object in of_kind(|kind| kind > Kind::Versioned && kind < Kind::View) {
+        create(connection, object, template, name).await?;
+    }
+    views(connection, of_kind(|kind| kind == Kind::View).collect(), template, name).await?;
+    batch(connection, template.tables.iter().filter(|table| table.seeded).map(|table| insert_all(table, template, name))).await?;
+    // Behind the rows: a trigger that fires at an INSERT has done so once already.
+    for object in of_kind(|kind| kind > Kind::View) {
+        create(connection, object, template, name).await?;
+    }
+    Ok(())
+}
+
+/// The rows of a table, as the template has them.
+pub(super) fn insert_all(table: &Table, template: &Template, name: &str) -> String {
+    let columns: Vec<String> = table.columns.iter().map(|column| identifier(&column.name)).collect();
+    let columns = columns.join(",");
+    let (to, from) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+    format!("INSERT INTO {to} ({columns}) SELECT {columns} FROM {from}")
+}
+
+async fn batch(connection: &mut MySqlConnection, statements: impl Iterator<Item = String>) -> Result<(), sqlx::Error> {
+    let mut sql = String::new();
+    for statement in statements {
+        if sql.len() + statement.len() > BATCH && !sql.is_empty() {
+            execute(connection, &sql).await?;
+            sql.clear();
+        }
+        if !sql.is_empty() {
+            sql.push_str(";\n");
+        }
+        sql.push_str(&statement);
+    }
+    if sql.is_empty() { Ok(()) } else { execute(connection, &sql).await }
+}
+
+/// A view may need another, and no server says which: what fails for that is tried again behind the others.
+async fn views(
+    connection: &mut MySqlConnection,
+    mut waiting: Vec<&Object>,
+    template: &Template,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    const NO_SUCH_TABLE: u16 = 1146;
+    const VIEW_INVALID: u16 = 1356;
+    while !waiting.is_empty() {
+        let mut next = Vec::new();
+        let mut reason = None;
+        for view in &waiting {
+            match create(connection, view, template, name).await {
+                Err(error) if matches!(number(&error), Some(NO_SUCH_TABLE | VIEW_INVALID)) => {
+                    next.push(*view);
+                    reason = Some(error);
+                }
+                answer => answer?,
+            }
+        }
+        if let (Some(error), true) = (reason, next.len() == waiting.len()) {
+            return Err(error);
+        }
+        waiting = next;
+    }
+    Ok(())
+}
+
+/// Makes an object with the session's settings as they were when it was made first: it keeps them. Alone in its
+/// batch, for its text may end in a comment.
+pub(super) async fn create(
+    connection: &mut MySqlConnection,
+    object: &Object,
+    template: &Template,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    let Settings { sql_mode, client, connection: collation, database, time_zone } = &object.settings;
+    let mut settings = Vec::new();
+    let mut set = |variable: &str, value: &Option<String>| {
+        if let Some(value) = value {
+            settings.push(format!("{variable} = {}", literal(value)));
+        }
+    };
+    set("sql_mode", sql_mode);
+    set("character_set_client", client);
+    set("collation_connection", collation);
+    set("time_zone", time_zone);
+    // What the database's collation was at that time.
+    let collation = database.as_ref().filter(|collation| !template.catalog.database.contains(&format!("COLLATE {collation} ")));
+    let before = if settings.is_empty() { String::new() } else { format!("SET SESSION {}", settings.join(", ")) };
+    if let Some(collation) = collation {
+        execute(connection, &format!("ALTER DATABASE {} COLLATE {collation}", identifier(name))).await?;
+    }
+    if !before.is_empty() {
+        execute(connection, &before).await?;
+    }
+    let made = execute(connection, &object.create_in(name)).await;
+    if !before.is_empty() {
+        execute(connection, "SET NAMES utf8mb4").await?;
+        execute(connection, super::connection::SETTINGS).await?;
+    }
+    if collation.is_some() {
+        let original = template.catalog.database.replace("\u{1}.", &identifier(name)).replacen("CREATE DATABASE", "ALTER DATABASE", 1);
+        execute(connection, &original).await?;
+    }
+    made
+}

@@ -1,0 +1,70 @@
+//! What the servers' errors mean. Their numbers: <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>.
+
+use super::super::Fault;
+use super::connection::{identifier, number};
+
+const FULL: [u16; 4] = [1021, 1026, 1114, 3019];
+const LOST: [u16; 7] = [1053, 1077, 1079, 1152, 1158, 1159, 1927];
+
+pub(super) fn fault(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => return Fault::Lost,
+        // The server hung up in the middle of an answer.
+        sqlx::Error::Protocol(_) => return Fault::Lost,
+        _ => {}
+    }
+    let Some(number) = number(error) else { return Fault::Other };
+    let message = error.as_database_error().map_or("", |error| error.message());
+    match number {
+        1040 | 1203 | 1226 => Fault::TooManyConnections,
+        1044 | 1095 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 => Fault::Denied { grant: grant(number, message) },
+        // KILL: the session, or just its statement.
+        1317 | 3169 => Fault::Lost,
+        _ if LOST.contains(&number) => Fault::Lost,
+        _ if FULL.contains(&number) || message.contains("No space left on device") || message.contains("(errno: 28") => Fault::Full,
+        _ => Fault::Other,
+    }
+}
+
+/// What an administrator has to say so that it is permitted. Where the server does not tell whom it refused, `<user>` is the
+/// one in the URL.
+fn grant(number: u16, message: &str) -> String {
+    let user = user(message).unwrap_or_else(|| "<user>".to_owned());
+    let (privilege, on) = match number {
+        // Access denied for user 'u'@'h' to database 'd'
+        1044 => ("ALL PRIVILEGES".to_owned(), between(message, "to database '", "'").map(|name| format!("{}.*", identifier(name)))),
+        // You are not owner of thread 7
+        1095 => ("CONNECTION ADMIN".to_owned(), None),
+        // SELECT, INSERT command denied to user 'u'@'h' for table `d`.`t` (MySQL: for table 't')
+        1142 | 1143 | 1370 => {
+            let privilege = message.split(" command denied").next().unwrap_or("ALL").to_uppercase();
+            let database = between(message, "for table `", "`.`").or_else(|| between(message, "for routine '", "."));
+            (privilege, database.map(|name| format!("{}.*", identifier(name))))
+        }
+        // Access denied; you need (at least one of) the SUPER, XA_RECOVER_ADMIN privilege(s) for this operation
+        1227 => {
+            let listed = between(message, "(at least one of) the ", " privilege").unwrap_or("SUPER");
+            let mut names = listed.split(',').map(|name| name.split(" or ").next().unwrap_or(name).trim());
+            let first = names.clone().find(|name| *name != "SUPER").or_else(|| names.next());
+            (first.unwrap_or("SUPER").to_owned(), None)
+        }
+        // CREATE FUNCTION with the binary log on and without log_bin_trust_function_creators.
+        1419 => ("SUPER".to_owned(), None),
+        _ => ("CREATE USER".to_owned(), None),
+    };
+    format!("GRANT {privilege} ON {} TO {user}", on.as_deref().unwrap_or("*.*"))
+}
+
+/// `'u'@'h'`, as the message says it.
+fn user(message: &str) -> Option<String> {
+    let from = message.find("user '")? + "user ".len();
+    let host = from + message[from..].find("'@'")? + "'@'".len();
+    let to = host + message[host..].find('\'')? + 1;
+    Some(message[from..to].to_owned())
+}
+
+fn between<'a>(message: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let from = message.find(before)? + before.len();
+    let to = from + message[from..].find(after)?;
+    Some(&message[from..to])
+}

@@ -1,0 +1,87 @@
+//! Administering a server: its registry, locks, limits, and whole databases.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, MySqlConnection};
+
+use super::super::REGISTRY;
+use super::connection::{SETTINGS, connect, execute, identifier, literal, number, rows};
+use super::sessions::{end_sessions, on_database};
+use crate::DatabaseUrl;
+
+const CANNOT_CREATE_DATABASE_EXISTS: u16 = 1007;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
+/// For how long the sessions on a database that is to be dropped, and their locks, are waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What decides how a statement of a schema turns out. A server that does not know one leaves it out.
+const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version', 'version_comment', 'sql_mode', 'character_set_server', \
+     'collation_server', 'lower_case_table_names', 'explicit_defaults_for_timestamp', 'default_storage_engine', \
+     'innodb_default_row_format', 'innodb_file_per_table', 'innodb_strict_mode', 'time_zone', 'sql_generate_invisible_primary_key', \
+     'character_set_collations', 'default_collation_for_utf8mb4', 'auto_increment_increment', 'auto_increment_offset', \
+     'innodb_page_size', 'div_precision_increment', 'default_week_format', 'restrict_fk_on_non_standard_key')";
+
+pub(super) async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
+    let mut connection = connect(server, "").await?;
+    if !exists(&mut connection, REGISTRY).await? {
+        match create(&mut connection, REGISTRY).await {
+            // Another process was faster.
+            Err(error) if number(&error) == Some(CANNOT_CREATE_DATABASE_EXISTS) => {}
+            answer => answer?,
+        }
+    }
+    connection.close().await
+}
+
+pub(super) async fn try_lock(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+    let answer = rows(connection, &format!("SELECT GET_LOCK({}, 0)", literal(name))).await?;
+    Ok(answer.first().and_then(|row| row.first()) == Some(&Some("1".to_owned())))
+}
+
+pub(super) async fn unlock(connection: &mut MySqlConnection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("SELECT RELEASE_LOCK({})", literal(name))).await
+}
+
+pub(super) async fn identity(connection: &mut MySqlConnection) -> Result<String, sqlx::Error> {
+    let rows = rows(connection, IDENTITY).await?;
+    let lines: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("=")).collect();
+    Ok(lines.join("\n"))
+}
+
+/// The server keeps one more for an administrator, which is not counted in `max_connections`.
+pub(super) async fn connection_limit(connection: &mut MySqlConnection) -> Result<u32, sqlx::Error> {
+    let answer = rows(connection, "SELECT @@GLOBAL.max_connections, @@SESSION.max_user_connections").await?;
+    let limits = answer.into_iter().flatten().flatten().filter_map(|limit| limit.parse::<u32>().ok());
+    // A `max_user_connections` of 0 is none.
+    Ok(limits.filter(|limit| *limit > 0).min().unwrap_or(u32::MAX))
+}
+
+pub(super) async fn exists(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+    let sql = format!("SELECT 1 FROM information_schema.schemata WHERE schema_name = {}", literal(name));
+    Ok(!rows(connection, &sql).await?.is_empty())
+}
+
+pub(super) async fn create(connection: &mut MySqlConnection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("CREATE DATABASE {}", identifier(name))).await
+}
+
+/// A session with an open transaction holds a metadata lock: it is ended first. Until the server has let go, the statement is
+/// tried again.
+pub(super) async fn drop(connection: &mut MySqlConnection, name: &str) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + PATIENCE;
+    execute(connection, "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1").await?;
+    let dropped = loop {
+        let attempt = match end_sessions(connection, &on_database(name)).await {
+            Ok(_) => execute(connection, &format!("DROP DATABASE IF EXISTS {}", identifier(name))).await,
+            Err(error) => Err(error),
+        };
+        match attempt {
+            Err(error) if number(&error) == Some(LOCK_WAIT_TIMEOUT) && Instant::now() < deadline => {}
+            answer => break answer,
+        }
+    };
+    execute(connection, SETTINGS).await?;
+    dropped
+}

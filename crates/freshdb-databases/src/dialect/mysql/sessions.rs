@@ -1,0 +1,97 @@
+//! Who is connected, and ending that.
+
+use std::time::{Duration, Instant};
+
+use sqlx::MySqlConnection;
+
+use super::super::{REGISTRY, ServerSession};
+use super::connection::{TextRow, execute, number, rows};
+
+const NO_SUCH_THREAD: u16 = 1094;
+
+/// For how long a session that was killed may take to go: it rolls back first.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Every session but the server's own threads, this one, and those that administer, which are on the registry.
+pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
+    let mut sessions = listed(connection).await?;
+    sessions.retain(|session| session.database.as_deref() != Some(REGISTRY));
+    if sessions.iter().any(|session| session.state.as_deref() == Some("Sleep")) {
+        // The list alone does not tell an idle session from one that holds locks. Without the privilege PROCESS it has to do.
+        let transactions = rows(connection, "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx").await;
+        let transactions = match transactions {
+            Ok(transactions) => transactions,
+            Err(error) if number(&error).is_some() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for session in sessions.iter_mut().filter(|session| session.state.as_deref() == Some("Sleep")) {
+            let id = Some(session.id.to_string());
+            let open = transactions.iter().any(|row| row.first() == Some(&id));
+            session.state = Some(if open { "idle in transaction" } else { "idle" }.to_owned());
+        }
+    }
+    Ok(sessions)
+}
+
+async fn listed(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
+    let own = rows(connection, "SELECT CONNECTION_ID()").await?;
+    let own = own.into_iter().flatten().flatten().next();
+    let rows = rows(connection, "SHOW FULL PROCESSLIST").await?;
+    Ok(rows.into_iter().filter(|row| row.first() != Some(&own)).filter_map(session).collect())
+}
+
+/// Id, User, Host, db, Command, Time, State, Info.
+fn session(row: TextRow) -> Option<ServerSession> {
+    let mut values = row.into_iter();
+    let mut next = || values.next().flatten();
+    let id = next()?.parse().ok()?;
+    let user = next()?;
+    let client = next();
+    let database = next();
+    let command = next();
+    let since = next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+    let (_, statement) = (next(), next());
+    // Threads of the server's own.
+    let daemon = matches!(command.as_deref(), Some("Daemon" | "Binlog Dump" | "Binlog Dump GTID" | "Slave_IO" | "Slave_SQL"));
+    if daemon || user == "system user" || user == "event_scheduler" {
+        return None;
+    }
+    Some(ServerSession { id, database, user, client, state: command, statement, since: Duration::from_secs(since) })
+}
+
+/// Those on one database.
+pub(super) fn on_database(name: &str) -> impl Fn(&ServerSession) -> bool + '_ {
+    move |session| session.database.as_deref() == Some(name)
+}
+
+/// Kills the sessions that `chosen` names, and returns once they are gone.
+pub(super) async fn end_sessions(
+    connection: &mut MySqlConnection,
+    chosen: &(dyn Fn(&ServerSession) -> bool + Sync),
+) -> Result<Vec<ServerSession>, sqlx::Error> {
+    let mut ended: Vec<ServerSession> = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut left = listed(connection).await?;
+        left.retain(|session| chosen(session));
+        if left.is_empty() {
+            return Ok(ended);
+        }
+        for session in left {
+            if ended.iter().any(|known| known.id == session.id) {
+                continue;
+            }
+            match execute(connection, &format!("KILL {}", session.id)).await {
+                // It has ended by itself.
+                Err(error) if number(&error) == Some(NO_SUCH_THREAD) => {}
+                answer => answer?,
+            }
+            ended.push(session);
+        }
+        if Instant::now() > deadline {
+            return Err(sqlx::Error::Protocol(format!("sessions that were killed are still there after {PATIENCE:?}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

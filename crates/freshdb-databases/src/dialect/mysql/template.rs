@@ -1,0 +1,156 @@
+//! What a template holds, read once.
+
+use std::collections::HashMap;
+
+use sqlx::{Connection as _, MySqlConnection};
+
+use super::super::{REGISTRY, explain};
+use super::Mysql;
+use super::catalog::{self, Catalog, Kind};
+use super::connection::{connect, identifier, literal, results, rows};
+use crate::{DatabaseUrl, Error};
+
+/// What a template holds.
+pub(crate) struct Template {
+    pub(super) name: String,
+    pub(super) catalog: Catalog,
+    pub(super) tables: Vec<Table>,
+    pub(super) sequences: Vec<Sequence>,
+}
+
+/// A table of a template's.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: String,
+    /// Whether it keeps its rows' history.
+    pub(super) versioned: bool,
+    /// Whether it has transactions: InnoDB.
+    pub(super) transactional: bool,
+    /// The next value of its AUTO_INCREMENT: 1 if it was never used, or has none.
+    pub(super) counter: u64,
+    /// Whether it has rows.
+    pub(super) seeded: bool,
+    /// Whether a trigger fires when a row of it is written.
+    pub(super) triggers: bool,
+    /// Those that are stored, not generated.
+    pub(super) columns: Vec<Column>,
+    /// The names of its primary key's columns, or nothing.
+    pub(super) key: Vec<String>,
+}
+
+/// A column that values can be inserted into.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// `varchar`.
+    pub(super) data_type: String,
+}
+
+/// A sequence, and its row.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) name: String,
+    pub(super) row: Vec<Option<String>>,
+}
+
+pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, Error> {
+    let failed = |error| explain::<Mysql>(format!("failed to read the template `{name}`"), error);
+    let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
+    let template = read_with(&mut connection, name).await.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    Ok(template)
+}
+
+async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Template, sqlx::Error> {
+    let catalog = catalog::read(connection, name).await?;
+    let schema = literal(name);
+    let lists = results(
+        connection,
+        &format!(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
+              AND COALESCE(generation_expression, '') = '' AND extra NOT LIKE '%GENERATED' ORDER BY table_name, ordinal_position;
+             SELECT table_name, column_name FROM information_schema.statistics WHERE table_schema = {schema}
+              AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index"
+        ),
+    )
+    .await?;
+    let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
+    let mut keys: HashMap<String, Vec<String>> = HashMap::new();
+    for (row, is_column) in lists.into_iter().zip([true, false]).flat_map(|(rows, is)| rows.into_iter().map(move |row| (row, is))) {
+        let mut values = row.into_iter().flatten();
+        let (Some(table), Some(name)) = (values.next(), values.next()) else { continue };
+        if is_column {
+            let data_type = values.next().unwrap_or_default().to_lowercase();
+            columns.entry(table).or_default().push(Column { name, data_type });
+        } else {
+            keys.entry(table).or_default().push(name);
+        }
+    }
+    let mut tables: Vec<Table> = catalog
+        .objects
+        .iter()
+        .filter(|object| object.kind.is_table())
+        .map(|object| Table {
+            name: object.name.clone(),
+            versioned: object.kind == Kind::Versioned,
+            transactional: catalog.engines.get(&object.name).is_some_and(|engine| engine == "InnoDB"),
+            counter: catalog.counter(&object.name),
+            seeded: false,
+            triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
+            columns: columns.remove(&object.name).unwrap_or_default(),
+            key: keys.remove(&object.name).unwrap_or_default(),
+        })
+        .collect();
+    let all: Vec<usize> = (0..tables.len()).collect();
+    for index in with_rows(connection, name, &tables, &all).await? {
+        tables[index].seeded = true;
+    }
+    let names = catalog.objects.iter().filter(|object| object.kind == Kind::Sequence).map(|object| object.name.clone());
+    let sequences = sequences(connection, name, names.collect()).await?;
+    Ok(Template { name: name.to_owned(), catalog, tables, sequences })
+}
+
+/// Which of `some` tables have a row, in history too.
+pub(super) async fn with_rows(
+    connection: &mut MySqlConnection,
+    database: &str,
+    tables: &[Table],
+    some: &[usize],
+) -> Result<Vec<usize>, sqlx::Error> {
+    let mut found = Vec::new();
+    // A UNION may have no more than some number of parts, which is not the same on all servers; and each opens a table.
+    for some in some.chunks(200) {
+        let probes: Vec<String> = some
+            .iter()
+            .map(|index| {
+                let table = &tables[*index];
+                let history = if table.versioned { " FOR SYSTEM_TIME ALL" } else { "" };
+                let name = qualified(database, &table.name);
+                format!("SELECT {index} FROM DUAL WHERE EXISTS (SELECT 1 FROM {name}{history})")
+            })
+            .collect();
+        let rows = rows(connection, &probes.join(" UNION ALL ")).await?;
+        found.extend(rows.into_iter().flatten().flatten().filter_map(|index| index.parse::<usize>().ok()));
+    }
+    Ok(found)
+}
+
+/// The rows of sequences.
+pub(super) async fn sequences(
+    connection: &mut MySqlConnection,
+    database: &str,
+    names: Vec<String>,
+) -> Result<Vec<Sequence>, sqlx::Error> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql: Vec<String> = names.iter().map(|name| format!("SELECT * FROM {}", qualified(database, name))).collect();
+    let results = results(connection, &sql.join(";")).await?;
+    let rows = results.into_iter().map(|rows| rows.into_iter().next().unwrap_or_default());
+    Ok(names.into_iter().zip(rows).map(|(name, row)| Sequence { name, row }).collect())
+}
+
+/// A table's name with its database's.
+pub(super) fn qualified(database: &str, table: &str) -> String {
+    format!("{}.{}", identifier(database), identifier(table))
+}

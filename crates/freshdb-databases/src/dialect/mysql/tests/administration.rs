@@ -1,0 +1,87 @@
+//! Locks, sessions, limits, errors, dropping.
+
+use std::time::{Duration, Instant};
+
+use super::super::super::Fault;
+use super::*;
+
+on_both!(a_lock_is_held_by_one_and_ends_with_its_connection, sessions_are_listed_with_what_they_do, dropping_waits_for_nobody);
+on_both!(faults_are_told_apart);
+
+async fn a_lock_is_held_by_one_and_ends_with_its_connection(kind: Kind) {
+    let (mut first, mut second) = (admin(kind).await, admin(kind).await);
+    let name = free_name("lock");
+    assert!(Mysql::try_lock(&mut first, &name).await.expect("an answer"));
+    assert!(!Mysql::try_lock(&mut second, &name).await.expect("an answer"));
+    Mysql::unlock(&mut first, &name).await.expect("it is given back");
+    assert!(Mysql::try_lock(&mut second, &name).await.expect("an answer"));
+    second.close_hard().await.expect("the socket closes");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !Mysql::try_lock(&mut first, &name).await.expect("an answer") {
+        assert!(Instant::now() < deadline, "the lock of a connection that is gone is still held");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(Mysql::connection_limit(&mut first).await.expect("a limit") > 10);
+    assert!(Mysql::identity(&mut first).await.expect("an identity").contains("sql_mode="));
+}
+
+async fn sessions_are_listed_with_what_they_do(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "sessions", &["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await;
+    let user = fixture.run("BEGIN; INSERT INTO t VALUES ()").await;
+    let name = fixture.slot.name.clone();
+    let sessions = Mysql::sessions(&mut fixture.admin).await.expect("a list");
+    let own: Vec<_> = sessions.iter().filter(|session| session.database.as_ref() == Some(&name)).collect();
+    assert_eq!(own.len(), 1, "{sessions:?}");
+    assert_eq!(own[0].state.as_deref(), Some("idle in transaction"));
+    assert!(sessions.iter().all(|session| session.database.as_deref() != Some(REGISTRY)));
+
+    let reset = fixture.reset().await;
+    assert_eq!(reset.ended.len(), 1, "{:?}", reset.ended);
+    assert_eq!(outcome(&reset), 1, "the row was rolled back, the counter was not");
+    fixture.assert_pristine("an open transaction");
+    drop(user);
+    fixture.drop().await;
+}
+
+async fn dropping_waits_for_nobody(kind: Kind) {
+    let fixture = Fixture::new(kind, "drop", &["CREATE TABLE `a``b'c\" d` (id INT PRIMARY KEY)"]).await;
+    let writer = fixture.run("BEGIN; INSERT INTO `a``b'c\" d` VALUES (1)").await;
+    let locker = fixture.run("SELECT GET_LOCK(DATABASE(), 0)").await;
+    let since = Instant::now();
+    fixture.drop().await;
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    drop((writer, locker));
+}
+
+async fn faults_are_told_apart(kind: Kind) {
+    let mut admin = admin(kind).await;
+    let user = format!("fdbtest_{:08x}", fastrand::u32(..));
+    execute(&mut admin, &format!("CREATE USER '{user}'@'%' WITH MAX_USER_CONNECTIONS 1")).await.expect("a user");
+    let mut url = url::Url::parse(&server(kind).reveal()).expect("a URL");
+    url.set_username(&user).expect("it has a host");
+    url.set_password(None).expect("it has a host");
+    let restricted = DatabaseUrl::parse(url.as_str()).expect("a URL");
+    let mut connection = connect(&restricted, "").await.expect("a connection");
+
+    let refused = connect(&restricted, "").await.expect_err("there may be one only");
+    assert_eq!(Mysql::fault(&refused), Fault::TooManyConnections, "{refused}");
+    let denied = Mysql::create(&mut connection, &free_name("denied")).await.expect_err("it is forbidden");
+    let Fault::Denied { grant } = Mysql::fault(&denied) else { panic!("{denied}") };
+    assert!(grant.starts_with("GRANT ALL PRIVILEGES ON `fdbtest_denied_"), "{grant}");
+    assert!(grant.ends_with(&format!(".* TO '{user}'@'%'")), "{grant}");
+    let denied = execute(&mut connection, "SELECT * FROM mysql.user").await.expect_err("it is forbidden");
+    let Fault::Denied { grant } = Mysql::fault(&denied) else { panic!("{denied}") };
+    // MySQL does not say of which database the table is.
+    let on = if kind == Kind::Mysql { "*.*" } else { "`mysql`.*" };
+    assert!(grant.starts_with(&format!("GRANT SELECT ON {on} TO '{user}'@'")), "{grant}");
+
+    let id = rows(&mut connection, "SELECT CONNECTION_ID()").await.expect("an id")[0][0].clone().expect("a number");
+    execute(&mut admin, &format!("KILL {id}")).await.expect("it is killed");
+    let lost = loop {
+        if let Err(error) = execute(&mut connection, "SELECT 1").await {
+            break error;
+        }
+    };
+    assert_eq!(Mysql::fault(&lost), Fault::Lost, "{lost}");
+    execute(&mut admin, &format!("DROP USER '{user}'@'%'")).await.expect("it is dropped");
+}
