@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
+use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Either, ConnectOptions, PgConnection, Row};
 
 use crate::DatabaseUrl;
 
@@ -12,7 +13,7 @@ pub(super) const APPLICATION: &str = "freshdb-databases";
 
 /// Settings that a statement's meaning or patience depends on. Sent with the start of the connection, they win over what
 /// a template's `ALTER DATABASE … SET` says.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 15] = [
     // Nothing that a template defines may stand in for what the server defines; and names are printed in full.
     ("search_path", "pg_catalog,pg_temp"),
     ("client_min_messages", "warning"),
@@ -23,7 +24,14 @@ const SETTINGS: [(&str, &str); 9] = [
     ("idle_in_transaction_session_timeout", "0"),
     // Nobody else is in a slot that is put back: who waits this long waits for ever.
     ("lock_timeout", "20s"),
+    // Seed rows are read in their order on disk, as text that reads back as the same values.
+    ("synchronize_seqscans", "off"),
+    ("max_parallel_workers_per_gather", "0"),
     ("bytea_output", "hex"),
+    ("DateStyle", "ISO,YMD"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("jit", "off"),
 ];
 
 /// A connection of freshdb's own.
@@ -69,6 +77,33 @@ pub(super) async fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<V
 
 fn values(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
     (0..row.len()).map(|column| row.try_get_unchecked::<Option<String>, _>(column)).collect()
+}
+
+/// The rows of a query that is asked again and again: planned once for each connection. Every column must be text.
+pub(super) async fn prepared(connection: &mut Connection, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection.wire).await?;
+    rows.iter().map(values).collect()
+}
+
+/// Runs several statements as one transaction: how many rows each of them touched, and the first column of the last one's answer.
+pub(super) async fn batch(connection: &mut Connection, sql: &str) -> Result<(Vec<u64>, Vec<String>), sqlx::Error> {
+    let mut answers = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut connection.wire);
+    let (mut touched, mut last, mut ended) = (Vec::new(), Vec::new(), false);
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(result) => {
+                touched.push(result.rows_affected());
+                ended = true;
+            }
+            Either::Right(row) => {
+                if std::mem::take(&mut ended) {
+                    last.clear();
+                }
+                last.extend(values(&row)?.into_iter().next().flatten());
+            }
+        }
+    }
+    Ok((touched, last))
 }
 
 /// The first value of a query's first row.

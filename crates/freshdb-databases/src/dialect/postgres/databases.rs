@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::REGISTRY;
 use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
+use super::template::DatabaseSettings;
 use crate::DatabaseUrl;
 
 /// For how long a template or a database that somebody is in is waited for.
@@ -75,6 +76,33 @@ pub(super) async fn copy(
             answer => return answer,
         }
     }
+}
+
+/// Gives a copy what is said of the template itself.
+pub(super) async fn copy_settings(
+    connection: &mut Connection,
+    settings: &DatabaseSettings,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    if let Some(comment) = &settings.comment {
+        execute(connection, &format!("COMMENT ON DATABASE {} IS {}", identifier(name), literal(comment))).await?;
+    }
+    if settings.variables.is_empty() {
+        return Ok(());
+    }
+    // A value is set and then taken over, because only the server knows how each variable's values are written. What is set that
+    // way must not stay: on a connection of its own.
+    let mut setting = connection.elsewhere(REGISTRY).await?;
+    for (role, variable, value) in &settings.variables {
+        let whose = match role {
+            Some(role) => format!("ALTER ROLE {} IN DATABASE {}", identifier(role), identifier(name)),
+            None => format!("ALTER DATABASE {}", identifier(name)),
+        };
+        let quoted = variable.split('.').map(identifier).collect::<Vec<_>>().join(".");
+        execute(&mut setting, &format!("SELECT set_config({}, {}, false)", literal(variable), literal(value))).await?;
+        execute(&mut setting, &format!("{whose} SET {quoted} FROM CURRENT")).await?;
+    }
+    setting.close().await
 }
 
 /// Ends the sessions on a database of freshdb's, but for those that administer it if they are to be spared.

@@ -1,16 +1,22 @@
 //! How PostgreSQL does it.
 //!
-//! `server.rs` administers; `databases.rs` makes, copies and drops; `slot.rs` holds what a copy needs; `reset.rs` puts it back.
+//! `server.rs` administers, `databases.rs` makes, copies and drops, `template.rs` reads what a copy must equal, `slot.rs` holds what
+//! its resets need. `reset.rs` is the story of a reset: `clear.rs` ends what goes on, `probe.rs` sees what was touched, `catalog.rs`
+//! whether the schema is still the same, and `undo.rs` puts rows back.
 
+mod catalog;
+mod clear;
 mod connection;
 mod databases;
 mod fault;
+mod probe;
 mod reset;
 mod server;
 mod slot;
 mod template;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use connection::Connection;
 

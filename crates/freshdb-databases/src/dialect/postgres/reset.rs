@@ -1,26 +1,179 @@
 //! Putting a slot back.
 
-use super::super::{Outcome, Reset, Steps};
-use super::connection::{connect, execute, literal, rows};
-use super::fault::failed;
-use super::server::{SESSION, session};
+use super::super::{Fault, Outcome, Reset, Steps};
+use super::catalog;
+use super::clear::clear;
+use super::connection::{execute, rows};
+use super::fault::{failed, fault};
+use super::probe::{self, Seen, elements};
 use super::slot::Slot;
 use super::template::Template;
+use super::undo::{Touched, undo};
 use crate::Error;
 
-pub(super) async fn reset(slot: &mut Slot, _template: &Template) -> Result<Reset, Error> {
+pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset, Error> {
     let fact = format!("failed to put the database `{}` back", slot.name);
     let mut steps = Steps::start();
-    let mut connection = connect(&slot.server, super::super::REGISTRY).await.map_err(failed(fact.clone()))?;
-    let sql = format!(
-        "SELECT {SESSION}, pg_terminate_backend(pid) FROM pg_stat_activity a
-        WHERE a.datname = {} AND a.backend_type = 'client backend' AND a.application_name <> {}",
-        literal(&slot.name),
-        literal(super::connection::APPLICATION),
-    );
-    let ended = rows(&mut connection, &sql).await.map_err(failed(fact.clone()))?.into_iter().map(session).collect();
-    execute(&mut connection, "SELECT 1").await.map_err(failed(fact.clone()))?;
-    connection.close().await.map_err(failed(fact))?;
-    steps.done("end sessions");
-    Ok(Reset { outcome: Outcome::Changed("it was used".to_owned()), ended, steps: steps.into_inner() })
+    let mut ended = Vec::new();
+    let cleared = match clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection).await {
+        // Ended by the test, along with everybody else.
+        Err(error) if fault(&error) == Fault::Lost => {
+            slot.disconnected();
+            clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection).await
+        }
+        cleared => cleared,
+    };
+    let outcome = match cleared.map_err(failed(fact.clone()))? {
+        Ok(sessions) => {
+            ended = sessions;
+            steps.done("end sessions");
+            put_back(slot, template, &mut steps).await.map_err(failed(fact))?
+        }
+        Err(session) => Outcome::Changed(format!("a session on it does not end: {session}")),
+    };
+    Ok(Reset { outcome, ended, steps: steps.into_inner() })
+}
+
+async fn put_back(slot: &mut Slot, template: &Template, steps: &mut Steps) -> Result<Outcome, sqlx::Error> {
+    // Should this fail half-way, nothing is known of the slot.
+    let baseline = slot.baseline.take();
+    let seen = match template.probe.look(&mut slot.maintenance().await?.connection).await {
+        Ok(seen) => seen,
+        // A table that the probe looks into is not there any more, or is another's.
+        Err(error) if error.as_database_error().is_some() && fault(&error) != Fault::Lost => {
+            return match altered(slot, template, None, None).await? {
+                Some(difference) => Ok(Outcome::Changed(difference)),
+                None => Err(error),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    let baseline = baseline.filter(|baseline| baseline.epoch == seen.epoch);
+    steps.done("probe");
+    if seen.database != slot.database {
+        return Ok(Outcome::Changed("the database itself was altered".to_owned()));
+    }
+    let mut moved = Vec::new();
+    if let Some(difference) = altered(slot, template, baseline.as_ref().map(|baseline| (baseline, &seen)), Some(&mut moved)).await? {
+        return Ok(Outcome::Changed(difference));
+    }
+    steps.done("compare schema");
+    let touched = touched(template, baseline.as_ref(), &seen, &moved);
+    let sequences = sequences(slot, template, baseline.as_ref(), &seen).await?;
+    let mut marks = std::mem::take(&mut slot.marks);
+    let maintenance = slot.maintenance().await?;
+    let refused = undo(maintenance, template, &touched, &sequences, &mut marks).await;
+    let quiet = maintenance.quiet;
+    slot.marks = marks;
+    if let Some(reason) = refused? {
+        return Ok(Outcome::Changed(reason));
+    }
+    steps.done("put rows back");
+    if template.counters {
+        slot.baseline = Some(renewed(slot, template, seen, quiet).await?);
+    }
+    steps.done("remember");
+    let all = baseline.is_none();
+    Ok(Outcome::Pristine { touched: if all { touched.iter().filter(|touched| touched.inserted.is_some()).count() } else { touched.len() } })
+}
+
+/// What the next probe is compared with: this one's answer, with the sequences as they are again.
+async fn renewed(slot: &mut Slot, template: &Template, seen: Seen, quiet: bool) -> Result<Seen, sqlx::Error> {
+    if quiet {
+        return Ok(seen);
+    }
+    let connection = &mut slot.maintenance().await?.connection;
+    execute(connection, "SELECT pg_stat_force_next_flush()").await?;
+    template.probe.look(connection).await
+}
+
+/// What of the schema differs from the template's, if anything does. Without two answers of the probe, all of it is compared.
+///
+/// `moved` is told of relations whose rows are in another file now.
+async fn altered(
+    slot: &mut Slot,
+    template: &Template,
+    counted: Option<(&Seen, &Seen)>,
+    moved: Option<&mut Vec<usize>>,
+) -> Result<Option<String>, sqlx::Error> {
+    let written = (0..template.catalogs.len())
+        .filter(|index| counted.is_none_or(|(before, now)| before.catalogs.get(*index) != now.catalogs.get(*index)))
+        .collect::<Vec<_>>();
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let known = slot.signatures.clone();
+    let connection = &mut slot.maintenance().await?.connection;
+    let catalogs = written.iter().map(|index| &template.catalogs[*index]).collect::<Vec<_>>();
+    let signatures = catalog::signatures(connection, &catalogs).await?;
+    let differing = written
+        .iter()
+        .zip(signatures)
+        .filter(|(index, signature)| known[**index] != *signature)
+        .collect::<Vec<_>>();
+    if !differing.is_empty() {
+        let catalogs = differing.iter().map(|(index, _)| &template.catalogs[**index]).collect::<Vec<_>>();
+        if let Some(difference) = catalog::difference(connection, &catalogs, &template.schema).await? {
+            return Ok(Some(difference));
+        }
+    }
+    if let Some(moved) = moved {
+        let oids = template.relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
+        let sql = format!("SELECT pg_relation_filenode(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n");
+        let files = rows(connection, &sql).await?.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default());
+        let files = files.collect::<Vec<_>>();
+        moved.extend((0..files.len()).filter(|index| files[*index] != slot.files[*index]));
+        slot.files = files;
+    }
+    for (index, signature) in differing {
+        slot.signatures[*index] = signature;
+    }
+    Ok(None)
+}
+
+/// Every relation that was written to; of a slot that nothing is known of, every one that cannot be told to be untouched.
+fn touched(template: &Template, baseline: Option<&Seen>, seen: &Seen, moved: &[usize]) -> Vec<Touched> {
+    let touched = template.relations.iter().enumerate().map(|(index, relation)| {
+        let moved = moved.contains(&index) && relation.seed.is_some();
+        let filled = seen.filled.get(index).map(|filled| filled == "t");
+        let Some(baseline) = baseline else {
+            let empty = relation.seed.is_none() && (filled == Some(false) || !relation.writable);
+            return (!empty).then_some(Touched { index, inserted: None, changed: true, moved });
+        };
+        let inserted = number(&seen.inserted, index).checked_sub(number(&baseline.inserted, index));
+        let changed = seen.changed.get(index) != baseline.changed.get(index);
+        let touched = inserted != Some(0) || changed || moved || filled == Some(true);
+        touched.then_some(Touched { index, inserted, changed, moved })
+    });
+    touched.flatten().collect()
+}
+
+fn number(numbers: &[String], index: usize) -> u64 {
+    numbers.get(index).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Every sequence that is not where the template's is.
+async fn sequences(
+    slot: &mut Slot,
+    template: &Template,
+    baseline: Option<&Seen>,
+    seen: &Seen,
+) -> Result<Vec<usize>, sqlx::Error> {
+    let all = template.sequences.iter().enumerate();
+    if probe::looks_into(&template.relations, &template.sequences) {
+        return Ok(all.filter(|(index, known)| seen.sequences.get(*index) != Some(&known.value)).map(|(index, _)| index).collect());
+    }
+    let accessed = all
+        .map(|(index, _)| index)
+        .filter(|index| baseline.is_none_or(|baseline| baseline.sequences.get(*index) != seen.sequences.get(*index)))
+        .collect::<Vec<_>>();
+    if accessed.is_empty() {
+        return Ok(accessed);
+    }
+    let values = accessed.iter().map(|index| format!("({})", probe::sequence(&template.sequences[*index].name)));
+    let sql = format!("SELECT ARRAY[{}]", values.collect::<Vec<_>>().join(", "));
+    let connection = &mut slot.maintenance().await?.connection;
+    let values = rows(connection, &sql).await?.into_iter().flatten().flatten().next().unwrap_or_default();
+    let moved = accessed.into_iter().zip(elements(&values));
+    Ok(moved.filter(|(index, value)| template.sequences[*index].value != *value).map(|(index, _)| index).collect())
 }

@@ -44,9 +44,9 @@ pub(super) async fn connection_limit(connection: &mut Connection) -> Result<u32,
 }
 
 /// The columns that [`session`] reads. Another user's statement is hidden from one who is not a member of `pg_read_all_stats`.
-pub(super) const SESSION: &str = "a.pid, a.datname, a.usename,
+pub(super) const SESSION: &str = "a.pid::text, a.datname::text, a.usename::text,
     coalesce(nullif(a.application_name, ''), a.client_addr::text, 'local'), a.state, nullif(a.query, ''),
-    extract(epoch FROM clock_timestamp() - coalesce(a.state_change, a.backend_start))";
+    extract(epoch FROM clock_timestamp() - coalesce(a.state_change, a.backend_start))::text";
 
 pub(super) async fn sessions(connection: &mut Connection) -> Result<Vec<ServerSession>, sqlx::Error> {
     let sql = format!(

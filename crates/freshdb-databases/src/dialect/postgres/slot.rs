@@ -1,38 +1,108 @@
 //! A copy of a template, and what its resets need.
 
-use super::connection::{Connection, connect};
+use super::connection::{Connection, connect, execute, is};
 use super::fault::failed;
-use super::template::Template;
+use super::probe::Seen;
+use super::template::{Mark, Template};
 use super::{super::REGISTRY, databases};
 use crate::{DatabaseUrl, Error};
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// A copy of a template.
 pub(crate) struct Slot {
     pub(super) name: String,
-    pub(super) server: DatabaseUrl,
-    /// A connection to the database itself. `pg_terminate_backend` of everybody in a database is a habit of many tests: then it is
-    /// made anew.
-    pub(super) connection: Option<Connection>,
+    server: DatabaseUrl,
+    connection: Option<Maintenance>,
+    /// What the probe said when the slot was pristine; nothing if that is not known.
+    pub(super) baseline: Option<Seen>,
+    /// What is said of the database itself when it is pristine.
+    pub(super) database: String,
+    /// Of each catalog, when it was last found to equal the template's.
+    pub(super) signatures: Vec<String>,
+    /// Of each relation: the file that its rows are in.
+    pub(super) files: Vec<String>,
+    /// Of each relation that has rows.
+    pub(super) marks: Vec<Option<Mark>>,
+}
+
+/// A connection to the database itself. `pg_terminate_backend` of everybody in a database is a habit of many tests: then it is
+/// made anew.
+pub(super) struct Maintenance {
+    pub(super) connection: Connection,
+    /// Whether what it does is left out of the counters. Otherwise they must be read again after it.
+    pub(super) quiet: bool,
+    /// Whether triggers and foreign keys leave it alone.
+    pub(super) replica: bool,
 }
 
 pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let fact = || format!("failed to copy the template `{}` to `{name}`", template.name);
     let mut admin = connect(server, REGISTRY).await.map_err(failed(fact()))?;
     databases::copy(&mut admin, &template.name, template.strategy, name).await.map_err(failed(fact()))?;
+    databases::copy_settings(&mut admin, &template.settings, name).await.map_err(failed(fact()))?;
     admin.close().await.map_err(failed(fact()))?;
-    open(server, template, name).await
+    let mut slot = open(server, template, name).await?;
+    // Nobody else knows the name yet: what is seen now is what a pristine copy looks like.
+    let maintenance = slot.maintenance().await.map_err(failed(fact()))?;
+    let seen = template.probe.look(&mut maintenance.connection).await.map_err(failed(fact()))?;
+    slot.database.clone_from(&seen.database);
+    slot.baseline = template.counters.then_some(seen);
+    Ok(slot)
 }
 
-pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str) -> Result<Slot, Error> {
-    let connection = connect(server, name).await.map_err(failed(format!("failed to open the database `{name}`")))?;
-    Ok(Slot { name: name.to_owned(), server: server.clone(), connection: Some(connection) })
+pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
+    let mut slot = Slot {
+        name: name.to_owned(),
+        server: server.clone(),
+        connection: None,
+        baseline: None,
+        database: template.database.clone(),
+        signatures: template.signatures.clone(),
+        files: template.relations.iter().map(|relation| relation.file.clone()).collect(),
+        marks: template.relations.iter().map(|relation| relation.seed.as_ref().map(|seed| seed.mark.clone())).collect(),
+    };
+    slot.maintenance().await.map_err(failed(format!("failed to open the database `{name}`")))?;
+    Ok(slot)
 }
 
 impl Slot {
+    /// The connection to the database itself.
+    pub(super) async fn maintenance(&mut self) -> Result<&mut Maintenance, sqlx::Error> {
+        let maintenance = match self.connection.take() {
+            Some(maintenance) => maintenance,
+            None => Maintenance::connect(&self.server, &self.name).await?,
+        };
+        Ok(self.connection.insert(maintenance))
+    }
+
+    /// Forgets a connection that turned out to have ended.
+    pub(super) fn disconnected(&mut self) {
+        self.connection = None;
+    }
+
     pub(super) async fn close(self) {
-        let Some(connection) = self.connection else { return };
-        if let Err(error) = connection.close().await {
+        let Some(maintenance) = self.connection else { return };
+        if let Err(error) = maintenance.connection.close().await {
             tracing::debug!(database = self.name, %error, "the connection had ended before it was closed");
         }
+    }
+}
+
+impl Maintenance {
+    async fn connect(server: &DatabaseUrl, name: &str) -> Result<Self, sqlx::Error> {
+        let mut connection = connect(server, name).await?;
+        let quiet = permitted(&mut connection, "SET track_counts = off").await?;
+        let replica = permitted(&mut connection, "SET session_replication_role = replica").await?;
+        Ok(Self { connection, quiet, replica })
+    }
+}
+
+/// Both settings are a superuser's, unless granted. Without them a reset does less, or is slower.
+async fn permitted(connection: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {
+    match execute(connection, sql).await {
+        Ok(()) => Ok(true),
+        Err(error) if is(&error, &[INSUFFICIENT_PRIVILEGE]) => Ok(false),
+        Err(error) => Err(error),
     }
 }

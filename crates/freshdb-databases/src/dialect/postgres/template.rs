@@ -1,9 +1,14 @@
 //! What a template holds.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, connect, execute, identifier, is, value};
+use futures_util::TryStreamExt;
+
+use super::catalog::{self, Catalog};
+use super::connection::{Connection, connect, execute, identifier, is, rows, value};
 use super::fault::failed;
+use super::probe::{self, Probe};
 use crate::{DatabaseUrl, Error};
 
 /// For how long another process that reads the same template is waited for.
@@ -12,19 +17,87 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// `ALLOW_CONNECTIONS false`.
 const NOT_ACCEPTING_CONNECTIONS: &str = "55000";
 
+/// The rows of a table are kept at hand if they take no more bytes on disk than this: to write more back takes longer than a new copy.
+const KEPT: u64 = 512 << 10;
+
 /// What all copies of a template must equal.
 pub(crate) struct Template {
     pub(super) name: String,
     /// The clause of `CREATE DATABASE` that makes copies cheapest on this server; nothing where there is no choice.
     pub(super) strategy: &'static str,
+    /// Whether the server's counters are complete as soon as a session has ended.
+    pub(super) counters: bool,
+    pub(super) catalogs: Vec<Catalog>,
+    pub(super) signatures: Vec<String>,
+    pub(super) schema: BTreeSet<catalog::Row>,
+    pub(super) relations: Vec<Relation>,
+    pub(super) sequences: Vec<Sequence>,
+    /// What is said of the database itself.
+    pub(super) database: String,
+    pub(super) settings: DatabaseSettings,
+    pub(super) probe: Probe,
+}
+
+/// What is said of a database itself and `CREATE DATABASE` does not copy.
+#[derive(Default)]
+pub(super) struct DatabaseSettings {
+    /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`: the role, if it is for one, the name, the value.
+    pub(super) variables: Vec<(Option<String>, String, String)>,
+    pub(super) comment: Option<String>,
+}
+
+/// Something that stores rows: a table, a partition, a materialized view.
+pub(super) struct Relation {
+    pub(super) oid: String,
+    /// As SQL writes it, its schema included.
+    pub(super) name: String,
+    /// The file that its rows are in. Copies have the same.
+    pub(super) file: String,
+    pub(super) size: u64,
+    /// Whether its rows can be written: not those of a materialized view.
+    pub(super) writable: bool,
+    /// Whether there is a trigger or a rule on it that fires even for freshdb.
+    pub(super) guarded: bool,
+    /// Nothing if the table is empty.
+    pub(super) seed: Option<Seed>,
+}
+
+/// The rows of a template's table.
+#[derive(Clone)]
+pub(super) struct Seed {
+    pub(super) mark: Mark,
+    /// How to write them back, and what; nothing if they are too many.
+    pub(super) rows: Option<Rows>,
+}
+
+/// By what rows are known to be the template's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Where the last row is. Those that are added come behind it, unless there are gaps.
+    pub(super) last: String,
+    /// How many rows, and the sum of the transactions that wrote them.
+    pub(super) signature: String,
+}
+
+#[derive(Clone)]
+pub(super) struct Rows {
+    pub(super) copy: String,
+    pub(super) text: Vec<u8>,
+}
+
+pub(super) struct Sequence {
+    pub(super) oid: String,
+    pub(super) name: String,
+    /// `5t`: the last value, and whether it was given out.
+    pub(super) value: String,
 }
 
 /// Reads a template and seals it: a session on it, of a monitoring tool for one, would keep everybody from copying it.
 pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, Error> {
     let fact = || format!("failed to read the template `{name}`");
     let mut admin = connect(server, super::super::REGISTRY).await.map_err(failed(fact()))?;
-    let mut inside = open(&mut admin, server, name).await.map_err(failed(fact()))?;
-    let read = read_open(&mut inside, name).await.map_err(failed(fact()));
+    let (mut inside, sealed_before) = open(&mut admin, server, name).await.map_err(failed(fact()))?;
+    let read = read_open(&mut inside, name, !sealed_before).await.map_err(failed(fact()));
     // Whatever became of the reading, nobody is left on the template.
     let closed = inside.close().await.map_err(failed(fact()));
     let sealed = execute(&mut admin, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name))).await;
@@ -35,32 +108,143 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     Ok(template)
 }
 
-/// Connects to a template, which another process may have sealed, and may be about to seal again.
-async fn open(admin: &mut Connection, server: &DatabaseUrl, name: &str) -> Result<Connection, sqlx::Error> {
+/// Connects to a template, which another process may have sealed, and may be about to seal again. Says whether it was sealed.
+async fn open(admin: &mut Connection, server: &DatabaseUrl, name: &str) -> Result<(Connection, bool), sqlx::Error> {
     let deadline = Instant::now() + PATIENCE;
+    let mut sealed = false;
     loop {
         match connect(server, name).await {
             Err(error) if is(&error, &[NOT_ACCEPTING_CONNECTIONS]) && Instant::now() < deadline => {
                 execute(admin, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name))).await?;
+                sealed = true;
             }
-            answer => return answer,
+            answer => return Ok((answer?, sealed)),
         }
     }
 }
 
-async fn read_open(inside: &mut Connection, name: &str) -> Result<Template, sqlx::Error> {
-    Ok(Template { name: name.to_owned(), strategy: strategy(inside).await? })
+async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<Template, sqlx::Error> {
+    if first {
+        // Once for all copies: statistics for the planner, and nothing that each copy's autovacuum would find to do.
+        execute(inside, "VACUUM (FREEZE, ANALYZE)").await?;
+    }
+    // Servers with this function write statistics to shared memory; older ones send them, and nobody knows when they arrive.
+    let counters = yes(inside, "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL").await?
+        && yes(inside, "SELECT current_setting('track_counts')::bool").await?;
+    let catalogs = catalog::list(inside).await?;
+    let all = catalogs.iter().collect::<Vec<_>>();
+    let signatures = catalog::signatures(inside, &all).await?;
+    let schema = catalog::content(inside, &all).await?;
+    let relations = relations(inside).await?;
+    let sequences = sequences(inside).await?;
+    let database = value(inside, &format!("SELECT {}", probe::DATABASE)).await?.unwrap_or_default();
+    let settings = settings(inside).await?;
+    let strategy = strategy(inside).await?;
+    let probe = Probe::new(&catalogs, &relations, &sequences);
+    let name = name.to_owned();
+    Ok(Template { name, strategy, counters, catalogs, signatures, schema, relations, sequences, database, settings, probe })
+}
+
+async fn yes(inside: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {
+    Ok(value(inside, sql).await?.as_deref() == Some("t"))
 }
 
 /// `FILE_COPY` takes half the time of `WAL_LOG`, but has the server write all that is not on disk yet, of every database: where
 /// writing is waited for, that can cost more than the copy does.
 async fn strategy(inside: &mut Connection) -> Result<&'static str, sqlx::Error> {
-    // The two came with this setting's new meaning; a server without the choice copies files.
-    let choice = value(inside, "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL").await?;
-    if choice.as_deref() != Some("t") {
+    // The choice came together with this function; a server without it copies files.
+    if !yes(inside, "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL").await? {
         return Ok("");
     }
     let sql = format!("SELECT current_setting('fsync') = 'off' OR pg_database_size(current_database()) > {}", 64 << 20);
-    let files = value(inside, &sql).await?;
-    Ok(if files.as_deref() == Some("t") { " STRATEGY FILE_COPY" } else { " STRATEGY WAL_LOG" })
+    Ok(if yes(inside, &sql).await? { " STRATEGY FILE_COPY" } else { " STRATEGY WAL_LOG" })
+}
+
+async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error> {
+    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind = 'r', c.relispopulated,
+            EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))
+                OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
+            (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
+            pg_relation_size(c.oid), pg_relation_filenode(c.oid)
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY c.oid";
+    let mut relations = Vec::new();
+    for row in rows(inside, sql).await? {
+        let mut values = row.into_iter();
+        let mut next = || values.next().flatten().unwrap_or_default();
+        let (oid, name, writable, populated, guarded) = (next(), next(), next() == "t", next() == "t", next() == "t");
+        let (columns, size, file) = (next(), next().parse().unwrap_or(u64::MAX), next());
+        let seed = if populated { seed(inside, &name, writable, &columns, size).await? } else { None };
+        relations.push(Relation { oid, name, file, size, writable, guarded, seed });
+    }
+    Ok(relations)
+}
+
+async fn seed(
+    inside: &mut Connection,
+    name: &str,
+    writable: bool,
+    columns: &str,
+    size: u64,
+) -> Result<Option<Seed>, sqlx::Error> {
+    let mark = match mark(inside, name).await? {
+        Some(mark) => mark,
+        None if writable => return Ok(None),
+        // What a view has made can be compared, and nothing else.
+        None => Mark { last: String::new(), signature: "0".to_owned() },
+    };
+    let mut rows = None;
+    // A row of no columns has no text.
+    if writable && size <= KEPT && !columns.is_empty() {
+        let sql = format!("COPY (SELECT {columns} FROM ONLY {name}) TO STDOUT");
+        let text: Vec<u8> = inside.wire.copy_out_raw(&sql).await?.map_ok(|bytes| bytes.to_vec()).try_concat().await?;
+        rows = Some(Rows { copy: format!("COPY {name} ({columns}) FROM STDIN"), text });
+    }
+    Ok(Some(Seed { mark, rows }))
+}
+
+/// How the rows of a table are known again; nothing if it has none.
+pub(super) async fn mark(connection: &mut Connection, name: &str) -> Result<Option<Mark>, sqlx::Error> {
+    let sql = format!(
+        "SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1), ({})",
+        signature(name),
+    );
+    let mut values = rows(connection, &sql).await?.into_iter().flatten();
+    let last = values.next().flatten();
+    Ok(last.map(|last| Mark { last, signature: values.next().flatten().unwrap_or_default() }))
+}
+
+/// A query for [`Mark::signature`]. As in the catalogs: who writes a row anew writes it under a younger transaction.
+pub(super) fn signature(name: &str) -> String {
+    format!("SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM ONLY {name}")
+}
+
+async fn sequences(inside: &mut Connection) -> Result<Vec<Sequence>, sqlx::Error> {
+    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid >= 16384 AND c.relkind = 'S' AND c.relpersistence <> 't' ORDER BY c.oid";
+    let mut sequences = Vec::new();
+    for row in rows(inside, sql).await? {
+        let mut values = row.into_iter().map(Option::unwrap_or_default);
+        let (oid, name) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
+        let value = value(inside, &probe::sequence(&name)).await?.unwrap_or_default();
+        sequences.push(Sequence { oid, name, value });
+    }
+    Ok(sequences)
+}
+
+async fn settings(inside: &mut Connection) -> Result<DatabaseSettings, sqlx::Error> {
+    let sql = "SELECT (SELECT rolname FROM pg_roles r WHERE r.oid = s.setrole), split_part(c, '=', 1),
+            substr(c, strpos(c, '=') + 1)
+        FROM pg_db_role_setting s, unnest(s.setconfig) c
+        WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut settings = DatabaseSettings::default();
+    for row in rows(inside, sql).await? {
+        let mut values = row.into_iter();
+        let (role, name, value) = (values.next().flatten(), values.next().flatten(), values.next().flatten());
+        settings.variables.push((role, name.unwrap_or_default(), value.unwrap_or_default()));
+    }
+    let sql = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()";
+    settings.comment = value(inside, sql).await?;
+    Ok(settings)
 }

@@ -1,6 +1,8 @@
 //! Against the server of `FRESHDB_POSTGRES_URL`.
 
 mod administration;
+mod dirtyings;
+mod figures;
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -69,6 +71,14 @@ impl Fixture {
 
     async fn reset(&mut self) -> Reset {
         Postgres::reset(&mut self.slot, &self.template).await.expect("the reset succeeds")
+    }
+
+    /// Another copy in place of one that cannot be put back.
+    async fn anew(&mut self) {
+        let name = self.slot.name.clone();
+        Postgres::drop(&mut self.admin, &name).await.expect("it can be dropped");
+        let slot = Postgres::copy(&self.server, &self.template, &name).await.expect("the template can be copied");
+        Postgres::close(std::mem::replace(&mut self.slot, slot)).await;
     }
 
     async fn drop(mut self) {

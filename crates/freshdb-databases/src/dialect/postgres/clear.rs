@@ -1,0 +1,75 @@
+//! Ending what goes on in a slot: sessions, prepared transactions, replication slots.
+
+use std::time::{Duration, Instant};
+
+use super::super::ServerSession;
+use super::connection::{Connection, execute, literal, prepared};
+use super::server::{SESSION, session};
+
+/// A session that its client has just closed needs a moment to go by itself: only then is it somebody's leftover.
+const GRACE: Duration = Duration::from_millis(25);
+
+/// By when a session that was told to end must have ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Ends all that others do in this database. A session leaves the list only after it has written down its statistics, rolled back,
+/// and dropped its temporary tables.
+///
+/// `Err(session)` inside is one that does not end.
+pub(super) async fn clear(connection: &mut Connection) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
+    let start = Instant::now();
+    let mut found = look(connection).await?;
+    while !found.sessions.is_empty() && start.elapsed() < GRACE {
+        tokio::time::sleep(PAUSE).await;
+        found = look(connection).await?;
+    }
+    let ended = found.sessions.clone();
+    let told = Instant::now();
+    while let Some(session) = found.sessions.first() {
+        if told.elapsed() > PATIENCE {
+            return Ok(Err(session.clone()));
+        }
+        // Told again each time: who connects anew meanwhile is told too.
+        let pids = found.sessions.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
+        execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
+        tokio::time::sleep(PAUSE).await;
+        found = look(connection).await?;
+    }
+    for gid in &found.transactions {
+        execute(connection, &format!("ROLLBACK PREPARED {}", literal(gid))).await?;
+    }
+    for slot in &found.replication_slots {
+        execute(connection, &format!("SELECT pg_drop_replication_slot({})", literal(slot))).await?;
+    }
+    Ok(Ok(ended))
+}
+
+struct Found {
+    sessions: Vec<ServerSession>,
+    transactions: Vec<String>,
+    replication_slots: Vec<String>,
+}
+
+async fn look(connection: &mut Connection) -> Result<Found, sqlx::Error> {
+    // The server's own workers come and go, and are in nobody's way.
+    let sql = format!(
+        "SELECT 'session', {SESSION} FROM pg_stat_activity a
+            WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND a.pid <> pg_backend_pid()
+            AND a.backend_type NOT LIKE 'autovacuum%'
+        UNION ALL SELECT 'transaction', gid::text, null, null, null, null, null, null FROM pg_prepared_xacts
+            WHERE database = current_database()
+        UNION ALL SELECT 'replication slot', slot_name::text, null, null, null, null, null, null FROM pg_replication_slots
+            WHERE database = current_database() AND NOT temporary"
+    );
+    let mut found = Found { sessions: Vec::new(), transactions: Vec::new(), replication_slots: Vec::new() };
+    for mut row in prepared(connection, &sql).await? {
+        match row.remove(0).as_deref() {
+            Some("session") => found.sessions.push(session(row)),
+            Some("transaction") => found.transactions.extend(row.swap_remove(0)),
+            _ => found.replication_slots.extend(row.swap_remove(0)),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,114 @@
+//! One query that says what was written since the last time: the server's counters, and what can be had by content cheaply.
+//!
+//! Counters of inserted, updated and deleted rows also count what was rolled back, what a foreign key's cascade reached, and
+//! what was done to the system's catalogs. They do not count `TRUNCATE`, which shows in `pg_class`.
+
+use super::catalog::Catalog;
+use super::connection::{Connection, prepared};
+use super::template::{Relation, Sequence};
+
+/// Up to so many tables and sequences are looked into each time, counters or not.
+const LOOKED_INTO: usize = 100;
+
+/// What is said of the database itself: kept in catalogs that all databases share.
+pub(super) const DATABASE: &str = "(SELECT jsonb_build_array(d.datdba, d.datacl::text, d.datconnlimit, d.datistemplate, d.datallowconn,
+    d.dattablespace, (SELECT string_agg(setrole || ':' || setconfig::text, ',' ORDER BY setrole)
+        FROM pg_db_role_setting WHERE setdatabase = d.oid),
+    shobj_description(d.oid, 'pg_database'), (SELECT count(subdbid) FROM pg_subscription WHERE subdbid = d.oid))::text
+    FROM pg_database d WHERE d.datname = current_database())";
+
+/// Counters are only comparable within one life of the server's statistics: a crash or `pg_stat_reset` starts another.
+const EPOCH: &str = "concat_ws('/', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time(),
+    (SELECT pg_stat_get_db_stat_reset_time(oid) FROM pg_database WHERE datname = current_database()))";
+
+/// A query for [`Sequence::value`].
+pub(super) fn sequence(name: &str) -> String {
+    format!("SELECT last_value || CASE WHEN is_called THEN 't' ELSE 'f' END FROM {name}")
+}
+
+/// The query, the same for all copies of a template.
+pub(super) struct Probe {
+    sql: String,
+}
+
+/// Its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) epoch: String,
+    pub(super) database: String,
+    /// Writes to each catalog.
+    pub(super) catalogs: Vec<String>,
+    /// Rows inserted into each relation.
+    pub(super) inserted: Vec<String>,
+    /// Rows of each relation updated or deleted.
+    pub(super) changed: Vec<String>,
+    /// `t` for each relation that is empty in the template and is not any more. Empty if there are too many to look.
+    pub(super) filled: Vec<String>,
+    /// The value of each sequence; if there are too many, how often it was accessed.
+    pub(super) sequences: Vec<String>,
+}
+
+/// Whether sequences and empty tables are looked into by each probe.
+pub(super) fn looks_into(relations: &[Relation], sequences: &[Sequence]) -> bool {
+    relations.len() + sequences.len() <= LOOKED_INTO
+}
+
+impl Probe {
+    pub(super) fn new(catalogs: &[Catalog], relations: &[Relation], sequences: &[Sequence]) -> Self {
+        let catalogs = each(
+            "pg_stat_get_tuples_inserted(o) + pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)",
+            catalogs.iter().map(|catalog| catalog.oid.as_str()),
+        );
+        let oids = || relations.iter().map(|relation| relation.oid.as_str());
+        let inserted = each("pg_stat_get_tuples_inserted(o)", oids());
+        let changed = each("pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)", oids());
+        let (mut filled, mut values) = (Vec::new(), Vec::new());
+        let looks_into = looks_into(relations, sequences);
+        if looks_into {
+            filled.extend(relations.iter().map(|relation| match relation.seed {
+                None if relation.writable => format!("EXISTS (SELECT FROM ONLY {})", relation.name),
+                _ => "false".to_owned(),
+            }));
+            values.extend(sequences.iter().map(|known| format!("({})", sequence(&known.name))));
+        }
+        let values = if looks_into {
+            format!("ARRAY[{}]::text[]::text", values.join(", "))
+        } else {
+            each("pg_stat_get_blocks_fetched(o)", sequences.iter().map(|sequence| sequence.oid.as_str()))
+        };
+        let filled = filled.join(", ");
+        Self {
+            sql: format!(
+                "SELECT {EPOCH}, {DATABASE}, {catalogs}, {inserted}, {changed}, ARRAY[{filled}]::bool[]::text, {values}"
+            ),
+        }
+    }
+
+    pub(super) async fn look(&self, connection: &mut Connection) -> Result<Seen, sqlx::Error> {
+        let mut values = prepared(connection, &self.sql).await?.into_iter().flatten().map(Option::unwrap_or_default);
+        let mut next = || values.next().unwrap_or_default();
+        let (epoch, database) = (next(), next());
+        let mut list = || elements(&next());
+        Ok(Seen {
+            epoch,
+            database,
+            catalogs: list(),
+            inserted: list(),
+            changed: list(),
+            filled: list(),
+            sequences: list(),
+        })
+    }
+}
+
+/// An expression for each of these objects, in their order.
+fn each<'a>(expression: &str, oids: impl Iterator<Item = &'a str>) -> String {
+    let oids = oids.collect::<Vec<_>>().join(",");
+    format!("ARRAY(SELECT {expression} FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n)::text")
+}
+
+/// The elements of an array of numbers or words, as the server writes it.
+pub(super) fn elements(array: &str) -> Vec<String> {
+    let inner = array.trim_start_matches('{').trim_end_matches('}');
+    if inner.is_empty() { Vec::new() } else { inner.split(',').map(str::to_owned).collect() }
+}

@@ -1,0 +1,263 @@
+//! Whatever a test does, a reset puts it back or says that it cannot.
+
+use super::*;
+
+/// All kinds of what a schema may hold.
+const SCHEMA: &str = r#"
+    CREATE SCHEMA other;
+    CREATE EXTENSION IF NOT EXISTS plpgsql;
+    CREATE TABLE empty (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, x text UNIQUE, y text);
+    CREATE TABLE seeded (id serial PRIMARY KEY, x text, twice text GENERATED ALWAYS AS (x || x) STORED, b bytea, at timestamptz);
+    INSERT INTO seeded (x, b, at) VALUES ('', NULL, 'epoch'), (NULL, '\x00ff5c0a'::bytea, 'infinity'), (E'tab\tand\nline\\N', '', NULL);
+    CREATE TABLE child (id serial PRIMARY KEY, parent int NOT NULL REFERENCES seeded (id) ON DELETE CASCADE, note text);
+    INSERT INTO child (parent, note) SELECT 1 + i % 3, repeat('n', i * 40) FROM generate_series(1, 90) i;
+    DELETE FROM child WHERE id % 7 = 0;
+    UPDATE child SET note = 'moved' WHERE id = 2;
+    CREATE TABLE left_side (id int PRIMARY KEY, other int);
+    CREATE TABLE right_side (id int PRIMARY KEY, other int REFERENCES left_side);
+    ALTER TABLE left_side ADD FOREIGN KEY (other) REFERENCES right_side DEFERRABLE INITIALLY DEFERRED;
+    BEGIN; INSERT INTO left_side VALUES (1, 1); INSERT INTO right_side VALUES (1, 1); COMMIT;
+    CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree ON DELETE CASCADE);
+    INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2);
+    CREATE TABLE parted (id int, at date) PARTITION BY RANGE (at);
+    CREATE TABLE parted_old PARTITION OF parted FOR VALUES FROM ('2000-01-01') TO ('2020-01-01');
+    CREATE TABLE parted_new PARTITION OF parted DEFAULT;
+    INSERT INTO parted VALUES (1, '2001-01-01'), (2, '2021-01-01');
+    CREATE TABLE base (id int, x text);
+    CREATE TABLE derived (extra text) INHERITS (base);
+    INSERT INTO base VALUES (1, 'base'); INSERT INTO derived VALUES (2, 'derived', 'more');
+    CREATE UNLOGGED TABLE fast (id serial, x text);
+    CREATE TABLE log (what text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.log VALUES (TG_TABLE_NAME || TG_OP); RETURN NULL; END $$;
+    CREATE TRIGGER noted AFTER INSERT OR DELETE ON empty FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE TRIGGER cut AFTER TRUNCATE ON seeded EXECUTE FUNCTION note();
+    CREATE RULE never AS ON DELETE TO fast DO INSTEAD NOTHING;
+    CREATE TABLE hidden (id int, owner text);
+    ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; ALTER TABLE hidden FORCE ROW LEVEL SECURITY;
+    CREATE POLICY mine ON hidden USING (owner = current_user);
+    INSERT INTO hidden VALUES (1, 'somebody');
+    CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM seeded;
+    CREATE MATERIALIZED VIEW later AS SELECT 1 AS one WITH NO DATA;
+    CREATE VIEW seen AS SELECT * FROM seeded;
+    CREATE SEQUENCE free START 7 INCREMENT -2 MINVALUE -100 MAXVALUE 100; SELECT setval('free', 5, false);
+    CREATE TABLE other.seeded (id int PRIMARY KEY); INSERT INTO other.seeded VALUES (1);
+    CREATE TABLE wide (id int, big text); ALTER TABLE wide ALTER big SET STORAGE EXTERNAL;
+    INSERT INTO wide VALUES (1, repeat('w', 9000)), (2, NULL);
+    CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE DOMAIN small AS int CHECK (VALUE < 10);
+    CREATE TABLE typed (m mood, s small, j jsonb, a text[], r int4range, n numeric, f float8, i interval);
+    INSERT INTO typed VALUES ('bad', 3, '{"a": [1, null]}', ARRAY['', NULL, '"'], '[1,5)', 'NaN', 0.1, '1 mon -3 days');
+    CREATE TABLE "select" ("from" int); CREATE TABLE "a ""quote"" `tick' \ and space" ("x"" 'y" text); CREATE TABLE "😀" ("🎉" int);
+    CREATE TABLE "sixty-three bytes: äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäö!" (id serial, x int);
+    INSERT INTO "a ""quote"" `tick' \ and space" VALUES ('''; DROP TABLE x; --');
+"#;
+
+const HOSTILE: &str = r#"INSERT INTO "select" VALUES (1); INSERT INTO "a ""quote"" `tick' \ and space" VALUES ('x'), ('y');
+    UPDATE "a ""quote"" `tick' \ and space" SET "x"" 'y" = NULL; INSERT INTO "😀" VALUES (1);
+    INSERT INTO "sixty-three bytes: äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäö!" (x) VALUES (1), (2)"#;
+
+/// What a test does, and why its database must be made anew; an empty reason if it can be put back.
+const DIRTYINGS: &[(&str, &str)] = &[
+    ("SELECT 1", ""),
+    ("INSERT INTO empty (x) VALUES ('a'), (''), (NULL)", ""),
+    ("INSERT INTO empty (x) VALUES ('a'); UPDATE empty SET x = 'b'; DELETE FROM empty", ""),
+    ("BEGIN; INSERT INTO empty (x) VALUES ('a'); INSERT INTO seeded (x) VALUES ('a'); ROLLBACK", ""),
+    ("INSERT INTO empty OVERRIDING SYSTEM VALUE VALUES (99, 'x', 'y'); TRUNCATE empty RESTART IDENTITY", ""),
+    ("INSERT INTO seeded (x) VALUES ('new')", ""),
+    ("INSERT INTO seeded (x) SELECT repeat('n', 500) FROM generate_series(1, 200)", ""),
+    ("INSERT INTO seeded (x) VALUES ('new'); DELETE FROM seeded WHERE x = 'new'", ""),
+    ("UPDATE seeded SET x = x WHERE id = 1", ""),
+    ("UPDATE seeded SET b = 'x', at = now()", ""),
+    ("DELETE FROM seeded WHERE id = 2", ""),
+    ("DELETE FROM seeded", ""),
+    ("TRUNCATE seeded CASCADE", ""),
+    ("TRUNCATE seeded RESTART IDENTITY CASCADE; INSERT INTO seeded (x) VALUES ('only')", ""),
+    ("BEGIN; TRUNCATE seeded CASCADE; ROLLBACK", ""),
+    ("INSERT INTO child (parent, note) VALUES (1, 'fits a gap'), (2, repeat('z', 3000))", ""),
+    ("INSERT INTO child (parent) SELECT 1 FROM generate_series(1, 500); DELETE FROM child WHERE id > 50", ""),
+    ("DELETE FROM left_side; DELETE FROM right_side", "fails"),
+    ("BEGIN; UPDATE left_side SET other = NULL; DELETE FROM right_side; DELETE FROM left_side; COMMIT", ""),
+    ("DELETE FROM tree WHERE id = 1", ""),
+    ("UPDATE parted SET at = '2030-01-01'; INSERT INTO parted VALUES (3, '2002-02-02')", ""),
+    ("UPDATE base SET x = 'both'", ""),
+    ("DELETE FROM ONLY base; INSERT INTO derived VALUES (5, 'x', 'y')", ""),
+    ("INSERT INTO fast (x) VALUES ('f')", ""),
+    ("DELETE FROM hidden; INSERT INTO hidden VALUES (2, 'me')", ""),
+    ("UPDATE wide SET big = big || 'x'; INSERT INTO wide VALUES (3, repeat('v', 90000))", ""),
+    ("UPDATE typed SET m = 'good'", ""),
+    ("INSERT INTO other.seeded VALUES (2)", ""),
+    ("DELETE FROM other.seeded", ""),
+    (HOSTILE, ""),
+    ("SELECT nextval('free')", ""),
+    ("SELECT setval('free', 5, true)", ""),
+    ("SELECT setval('seeded_id_seq', 1000)", ""),
+    ("ALTER SEQUENCE free RESTART WITH 50", ""),
+    ("ALTER SEQUENCE free INCREMENT 3", "sequence public.free"),
+    ("REFRESH MATERIALIZED VIEW summary", "summary"),
+    ("REFRESH MATERIALIZED VIEW later", "later"),
+    ("CREATE TEMPORARY TABLE t (id serial, x text); INSERT INTO t (x) VALUES ('x')", ""),
+    ("CREATE TEMPORARY TABLE seeded (id int); INSERT INTO seeded VALUES (1)", ""),
+    ("CREATE TABLE brief (id int); DROP TABLE brief", ""),
+    ("CREATE TABLE more (id int)", "table public.more"),
+    ("CREATE TABLE other.\"odd 'name\" ()", "odd 'name"),
+    ("DROP TABLE child", "differs in"),
+    ("DROP TABLE empty", "differs in"),
+    ("ALTER TABLE empty RENAME TO renamed", "differs in"),
+    ("ALTER TABLE empty RENAME TO renamed; ALTER TABLE renamed RENAME TO empty", ""),
+    ("ALTER TABLE seeded ADD COLUMN z int DEFAULT 5", "public.seeded"),
+    ("ALTER TABLE empty ALTER x SET DEFAULT 'd'", "differs in"),
+    ("ALTER TABLE empty ALTER x TYPE varchar(9)", "differs in"),
+    ("ALTER TABLE empty ALTER y TYPE text COLLATE \"C\"", "differs in"),
+    ("ALTER TABLE empty ALTER y SET STATISTICS 7", "table public.empty"),
+    ("ALTER TABLE empty SET (fillfactor = 50)", "table public.empty"),
+    ("ALTER TABLE empty DISABLE TRIGGER ALL", "trigger"),
+    ("ALTER TABLE hidden DISABLE ROW LEVEL SECURITY", "table public.hidden"),
+    ("CREATE INDEX i ON empty (y)", "index public.i"),
+    ("DROP INDEX IF EXISTS nothing; CREATE UNIQUE INDEX u ON seeded ((lower(x)))", "index public.u"),
+    ("CREATE VIEW v AS SELECT 1", "view public.v"),
+    ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "routine public.f()"),
+    ("CREATE OR REPLACE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'", "routine public.note()"),
+    ("CREATE TRIGGER more AFTER INSERT ON seeded EXECUTE FUNCTION note()", "differs in"),
+    ("CREATE RULE r AS ON INSERT TO seeded DO ALSO NOTHING", "differs in"),
+    ("CREATE POLICY p ON hidden USING (true)", "pg_policy"),
+    ("ALTER TYPE mood ADD VALUE 'meh'", "pg_enum"),
+    ("CREATE TYPE t AS (a int)", "public.t"),
+    ("CREATE SCHEMA s", "schema s"),
+    ("DROP SCHEMA other CASCADE", "differs in"),
+    ("CREATE SEQUENCE s", "sequence public.s"),
+    ("ALTER SEQUENCE free OWNED BY empty.y", "pg_depend"),
+    ("COMMENT ON TABLE empty IS 'c'", "pg_description"),
+    ("COMMENT ON SCHEMA public IS 'c'", "server's own"),
+    ("GRANT SELECT ON empty TO PUBLIC", "table public.empty"),
+    ("REVOKE EXECUTE ON FUNCTION pg_catalog.upper(text) FROM PUBLIC", "server's own"),
+    ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC", "pg_default_acl"),
+    ("CREATE STATISTICS st ON x, y FROM empty", "pg_statistic_ext"),
+    ("CREATE CAST (mood AS int) WITH INOUT", "pg_cast"),
+    ("CREATE AGGREGATE agg (int) (SFUNC = int4pl, STYPE = int)", "agg"),
+    ("CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()", "fails"),
+    ("CREATE PUBLICATION p FOR TABLE empty", "pg_publication"),
+    ("CREATE COLLATION c FROM \"C\"", "pg_collation"),
+    ("SELECT lo_from_bytea(0, 'large')", "pg_largeobject"),
+    ("CLUSTER child USING child_pkey", "differs in"),
+    ("VACUUM FULL child", ""),
+    ("VACUUM FULL", "server's own"),
+    ("ANALYZE", ""),
+    ("REINDEX TABLE seeded", ""),
+    ("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''1MB''', current_database()); END $$", "the database itself"),
+    ("DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS ''c''', current_database()); END $$", "the database itself"),
+    ("DO $$ BEGIN EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database()); END $$", "the database itself"),
+    ("SET TimeZone = 'Asia/Tokyo'; SET search_path = other; SELECT pg_advisory_lock(1); LISTEN x", ""),
+    ("SELECT pg_stat_reset(); INSERT INTO empty (x) VALUES ('a'); DELETE FROM child WHERE id = 1", ""),
+    ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+        DELETE FROM seeded", ""),
+    ("BEGIN; LOCK TABLE seeded; DELETE FROM seeded", ""),
+    ("BEGIN; ALTER TABLE empty ADD z int; INSERT INTO empty (x) VALUES ('x')", ""),
+];
+
+async fn dirty_and_reset(what: &str, unknown: bool) {
+    let mut fixture = Fixture::new(what, SCHEMA).await;
+    assert_eq!(fixture.dump(), fixture.pristine, "a copy equals its template");
+    let mut failures = Vec::new();
+    for (sql, reason) in DIRTYINGS {
+        let mut user = fixture.user().await;
+        let did = execute(&mut user, sql).await;
+        assert_eq!(did.is_err(), *reason == "fails", "{sql}: {did:?}");
+        // Half of them are closed as they should be.
+        if sql.len() % 2 == 0 {
+            user.close().await.expect("it closes");
+        }
+        if unknown {
+            let name = fixture.slot.name.clone();
+            let slot = Postgres::open(&fixture.server, &fixture.template, &name).await.expect("it can be opened");
+            Postgres::close(std::mem::replace(&mut fixture.slot, slot)).await;
+        }
+        match fixture.reset().await.outcome {
+            Outcome::Pristine { .. } if reason.is_empty() || *reason == "fails" => {
+                if fixture.dump() != fixture.pristine {
+                    failures.push(format!("{sql}: said to be pristine, and is not"));
+                    fixture.anew().await;
+                }
+            }
+            Outcome::Changed(said) => {
+                if reason.is_empty() || !said.contains(reason) {
+                    failures.push(format!("{sql}: {said}"));
+                }
+                fixture.anew().await;
+            }
+            outcome @ Outcome::Pristine { .. } => {
+                failures.push(format!("{sql}: {outcome:?}"));
+                fixture.anew().await;
+            }
+        }
+    }
+    fixture.drop().await;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test]
+async fn what_a_test_does_is_put_back_or_named() {
+    dirty_and_reset("dirty", false).await;
+}
+
+#[tokio::test]
+async fn so_it_is_by_a_process_that_knows_nothing_of_it() {
+    dirty_and_reset("unknown", true).await;
+}
+
+#[tokio::test]
+async fn prepared_transactions_are_rolled_back() {
+    let mut fixture = Fixture::new("prepared", SCHEMA).await;
+    let allowed = value(&mut fixture.admin, "SHOW max_prepared_transactions").await.expect("the server answers");
+    if allowed.as_deref() == Some("0") {
+        eprintln!("NOT TESTED: this server has max_prepared_transactions = 0, so nobody can prepare a transaction on it");
+        let mut user = fixture.user().await;
+        let refused = execute(&mut user, "BEGIN; DELETE FROM seeded; PREPARE TRANSACTION 'it''s'").await;
+        refused.expect_err("the server says that it allows none");
+        return fixture.drop().await;
+    }
+    let gid = format!("it's \\ {}", free_name("gid"));
+    let prepare = format!("PREPARE TRANSACTION {}", crate::dialect::postgres::connection::literal(&gid));
+    for _ in 0..2 {
+        let user = fixture.run(&format!("BEGIN; DELETE FROM seeded; LOCK TABLE empty; {prepare}")).await;
+        user.close().await.expect("it closes");
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+        assert_eq!(fixture.dump(), fixture.pristine);
+    }
+    // A database is dropped with what is prepared in it.
+    fixture.run(&format!("BEGIN; DELETE FROM seeded; {prepare}")).await;
+    fixture.drop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_stays_is_named_and_one_that_was_closed_is_not() {
+    let mut fixture = Fixture::new("leak", SCHEMA).await;
+    for _ in 0..20 {
+        fixture.run("INSERT INTO empty (x) VALUES ('a')").await.close().await.expect("it closes");
+        let reset = fixture.reset().await;
+        assert_eq!(reset.ended, []);
+        assert_eq!(reset.outcome, Outcome::Pristine { touched: 2 });
+    }
+    let mut left = fixture.run("BEGIN; SELECT 'left'").await;
+    let reset = fixture.reset().await;
+    let [ended] = reset.ended.as_slice() else { panic!("{:?}", reset.ended) };
+    assert_eq!(ended.client.as_deref(), Some("a test"));
+    execute(&mut left, "SELECT 1").await.expect_err("it was ended");
+    fixture.drop().await;
+}
+
+#[tokio::test]
+async fn settings_of_the_database_are_copied() {
+    let schema = r#"CREATE TABLE t (id int);
+        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = "odd, ""name''", public', current_database()); 
+            EXECUTE format('ALTER DATABASE %I SET my.own = ''it''''s \ so''', current_database());
+            EXECUTE format('COMMENT ON DATABASE %I IS ''it''''s \ so''', current_database()); END $$"#;
+    let mut fixture = Fixture::new("settings", schema).await;
+    let sql = format!("SELECT {}", crate::dialect::postgres::probe::DATABASE);
+    let mut inside = fixture.user().await;
+    let copied = value(&mut inside, &sql).await.expect("the server answers").expect("a value");
+    assert_eq!(copied, fixture.template.database);
+    assert!(copied.contains("odd") && copied.contains("my.own"), "{copied}");
+    inside.close().await.expect("it closes");
+    assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+    fixture.drop().await;
+}

@@ -1,0 +1,177 @@
+//! Putting rows and sequences back, in the order on disk that the template has them in.
+
+use super::connection::{Connection, batch, execute, rows};
+use super::slot::Maintenance;
+use super::template::{Mark, Relation, Rows, Template, mark, signature};
+
+/// A relation that has grown by more than this beyond its template is vacuumed, so that reading it stays cheap however often its slot is
+/// used.
+const BLOAT: u64 = 128 << 10;
+
+/// A relation that was written to, or may have been.
+pub(super) struct Touched {
+    /// Its place among the template's relations.
+    pub(super) index: usize,
+    /// How many rows were inserted, rolled back or not; nothing if unknown.
+    pub(super) inserted: Option<u64>,
+    /// Whether rows were updated or deleted, or may have been.
+    pub(super) changed: bool,
+    /// Whether its rows were moved to another file, in whatever order.
+    pub(super) moved: bool,
+}
+
+/// Puts back what was touched; or says what cannot be.
+pub(super) async fn undo(
+    maintenance: &mut Maintenance,
+    template: &Template,
+    touched: &[Touched],
+    sequences: &[usize],
+    marks: &mut [Option<Mark>],
+) -> Result<Option<String>, sqlx::Error> {
+    let relation = |touched: &Touched| &template.relations[touched.index];
+    if let Some(guarded) = touched.iter().map(relation).find(|relation| relation.guarded) {
+        return Ok(Some(format!("{} was touched, on which a trigger or a rule fires always", guarded.name)));
+    }
+    if let Some(first) = touched.first()
+        && !maintenance.replica
+    {
+        let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>";
+        return Ok(Some(format!("{} was touched, and without `{grant}` its rows cannot be put back", relation(first).name)));
+    }
+    // What can only be written anew is not looked at first.
+    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched
+        .iter()
+        .partition(|touched| keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some()));
+    let grown = trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await?;
+    let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
+    for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
+        if !keeps_rows(relation(differing)) {
+            return Ok(Some(format!("rows of {} were changed, which are too many to be kept at hand", relation(differing).name)));
+        }
+        rebuilt.push(differing);
+    }
+    if !grown.bloated.is_empty() {
+        let names = grown.bloated.iter().map(|index| relation(trimmed[*index]).name.as_str()).collect::<Vec<_>>();
+        vacuum(&mut maintenance.connection, &names).await?;
+    }
+    let rebuilt = rebuilt.iter().map(|touched| touched.index).collect::<Vec<_>>();
+    rebuild(&mut maintenance.connection, template, &rebuilt, marks).await
+}
+
+fn keeps_rows(relation: &Relation) -> bool {
+    relation.seed.as_ref().is_some_and(|seed| seed.rows.is_some())
+}
+
+/// What is left to do after [`trim`]: places in the list that it was given.
+struct Grown {
+    /// Not known to hold its template's rows again.
+    doubtful: Vec<usize>,
+    bloated: Vec<usize>,
+}
+
+/// Deletes every row behind the last of the template's, and puts sequences back, in one round trip.
+async fn trim(
+    connection: &mut Connection,
+    template: &Template,
+    touched: &[&Touched],
+    sequences: &[usize],
+    marks: &[Option<Mark>],
+) -> Result<Grown, sqlx::Error> {
+    let mut grown = Grown { doubtful: Vec::new(), bloated: Vec::new() };
+    if touched.is_empty() && sequences.is_empty() {
+        return Ok(grown);
+    }
+    let relations = touched.iter().map(|touched| &template.relations[touched.index]).collect::<Vec<_>>();
+    let mut sql = String::new();
+    for (touched, relation) in touched.iter().zip(&relations) {
+        sql += &match &marks[touched.index] {
+            // A statement all the same, so that each has its answer.
+            _ if !relation.writable => "SELECT FROM pg_class LIMIT 0;".to_owned(),
+            None => format!("DELETE FROM ONLY {};", relation.name),
+            Some(mark) => format!("DELETE FROM ONLY {} WHERE ctid > '{}';", relation.name, mark.last),
+        };
+    }
+    for sequence in sequences.iter().map(|index| &template.sequences[*index]) {
+        let (value, called) = sequence.value.split_at(sequence.value.len() - 1);
+        sql += &format!("SELECT setval({}::regclass, {value}, '{called}');", sequence.oid);
+    }
+    let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
+    sql += &format!("SELECT pg_relation_size(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n");
+    let (deleted, sizes) = batch(connection, &sql).await?;
+    for (index, (touched, relation)) in touched.iter().zip(&relations).enumerate() {
+        // So many came in and nothing else happened: if just as many went out, those that are left are the template's.
+        let proven = touched.inserted == deleted.get(index).copied() && !touched.changed && !touched.moved;
+        if relation.seed.is_some() && !proven {
+            grown.doubtful.push(index);
+        }
+        let size = sizes.get(index).and_then(|size| size.parse().ok()).unwrap_or(0);
+        if relation.writable && relation.size + BLOAT < size {
+            grown.bloated.push(index);
+        }
+    }
+    Ok(grown)
+}
+
+/// Those of the relations whose rows are not the template's.
+async fn differing<'a>(
+    connection: &mut Connection,
+    template: &Template,
+    doubtful: &[&'a Touched],
+    marks: &[Option<Mark>],
+) -> Result<Vec<&'a Touched>, sqlx::Error> {
+    let sql = doubtful.iter().map(|touched| signature(&template.relations[touched.index].name)).collect::<Vec<_>>();
+    if sql.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = rows(connection, &sql.join(" UNION ALL ")).await?.into_iter().map(|row| row.into_iter().next().flatten());
+    let expected = doubtful.iter().map(|touched| marks[touched.index].as_ref().map(|mark| mark.signature.clone()));
+    let differing = doubtful.iter().zip(found.zip(expected));
+    Ok(differing.filter(|(touched, (found, expected))| touched.moved || found != expected).map(|(touched, _)| *touched).collect())
+}
+
+/// Removes dead rows, and gives the end of the file back. Unlike `TRUNCATE` it minds no foreign keys and changes no catalog.
+async fn vacuum(connection: &mut Connection, names: &[&str]) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("VACUUM (INDEX_CLEANUP ON, TRUNCATE ON) {}", names.join(", "))).await
+}
+
+/// Writes the rows of relations anew.
+async fn rebuild(
+    connection: &mut Connection,
+    template: &Template,
+    indices: &[usize],
+    marks: &mut [Option<Mark>],
+) -> Result<Option<String>, sqlx::Error> {
+    if indices.is_empty() {
+        return Ok(None);
+    }
+    let relations = indices.iter().map(|index| &template.relations[*index]).collect::<Vec<_>>();
+    let names = relations.iter().map(|relation| relation.name.as_str()).collect::<Vec<_>>();
+    execute(connection, &names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<String>()).await?;
+    vacuum(connection, &names).await?;
+    let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
+    let sizes = format!("SELECT pg_relation_size(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n");
+    let sizes = rows(connection, &sizes).await?.into_iter().flatten();
+    for ((index, relation), size) in indices.iter().zip(&relations).zip(sizes) {
+        // Somebody holds old rows: a replication slot of another server for one. In a file with gaps the order is anybody's guess.
+        if size.as_deref() != Some("0") {
+            return Ok(Some(format!("rows of {} were changed, and the server does not let go of the old ones", relation.name)));
+        }
+        let Some(rows) = relation.seed.as_ref().and_then(|seed| seed.rows.as_ref()) else { continue };
+        if let Err(error) = copy_in(connection, rows).await {
+            // Such as a check that calls a function which finds its tables through the search path.
+            if error.as_database_error().is_none() {
+                return Err(error);
+            }
+            return Ok(Some(format!("rows of {} cannot be written back: {error}", relation.name)));
+        }
+        marks[*index] = mark(connection, &relation.name).await?;
+    }
+    Ok(None)
+}
+
+async fn copy_in(connection: &mut Connection, rows: &Rows) -> Result<(), sqlx::Error> {
+    let mut copy = connection.wire.copy_in_raw(&rows.copy).await?;
+    copy.send(rows.text.as_slice()).await?;
+    copy.finish().await?;
+    Ok(())
+}
