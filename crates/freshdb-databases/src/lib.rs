@@ -5,6 +5,7 @@ compile_error!(
     "freshdb-databases needs an engine: enable one of its features `sqlite`, `mysql`, `mariadb` and `postgres`"
 );
 
+mod config;
 mod dialect;
 mod error;
 mod gc;
@@ -18,6 +19,7 @@ mod server;
 mod template;
 mod url;
 
+pub use config::{Config, variables};
 pub use dialect::ServerSession;
 pub use error::{Error, ErrorKind};
 pub use gc::{Collected, Garbage};

@@ -1,26 +1,16 @@
-//! Where databases live.
+//! Database servers: one that is there, or a private one that ends with this process.
 
-use std::sync::Arc;
+mod copy;
+mod data;
+mod directory;
+#[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "not every server needs all of it"))]
+mod engine;
+mod failure;
+mod handle;
+mod keeper;
+mod launch;
+#[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "not every server needs all of it"))]
+mod programs;
+mod user;
 
-use crate::{DatabaseUrl, Kind};
-
-/// A server.
-#[derive(Clone, Debug)]
-pub struct Server(Arc<DatabaseUrl>);
-
-impl Server {
-    /// A server that is there already.
-    pub fn existing(url: DatabaseUrl) -> Self {
-        Self(Arc::new(url))
-    }
-
-    /// The engine.
-    pub fn kind(&self) -> Kind {
-        self.0.kind()
-    }
-
-    /// Where it is.
-    pub fn url(&self) -> &DatabaseUrl {
-        &self.0
-    }
-}
+pub use handle::Server;

@@ -1,0 +1,369 @@
+//! What can be set, parsed once from the environment.
+
+use std::collections::HashSet;
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
+
+/// The environment variables that [`Config::from_env`] reads. One that is empty counts as unset.
+///
+/// | Variable | Value | Without it |
+/// | --- | --- | --- |
+/// | [`FRESHDB_MYSQL_URL`](MYSQL_URL) | a MySQL server: `mysql://user:password@host:3306` | a throwaway server is started |
+/// | [`FRESHDB_MARIADB_URL`](MARIADB_URL) | a MariaDB server: `mariadb://user:password@host:3306` | the same |
+/// | [`FRESHDB_POSTGRES_URL`](POSTGRES_URL) | a PostgreSQL server: `postgres://user:password@host:5432/postgres` | the same |
+/// | [`FRESHDB_SKIP`](SKIP) | engines whose tests are skipped, loudly: `mysql,mariadb` | none is |
+/// | [`FRESHDB_CACHE_DIR`](CACHE_DIR) | where what the first start of a server made is kept | `$XDG_CACHE_HOME/freshdb`, else `~/.cache/freshdb`; of root, `/var/cache/freshdb` |
+/// | [`FRESHDB_RUN_DIR`](RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
+/// | [`FRESHDB_REBUILD`](REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
+pub mod variables {
+    /// The URL of a MySQL server to use instead of one that freshdb starts.
+    pub const MYSQL_URL: &str = "FRESHDB_MYSQL_URL";
+    /// The URL of a MariaDB server to use instead of one that freshdb starts.
+    pub const MARIADB_URL: &str = "FRESHDB_MARIADB_URL";
+    /// The URL of a PostgreSQL server to use instead of one that freshdb starts.
+    pub const POSTGRES_URL: &str = "FRESHDB_POSTGRES_URL";
+    /// Engines whose tests are skipped, separated by commas.
+    pub const SKIP: &str = "FRESHDB_SKIP";
+    /// The directory in which initialised data directories are kept.
+    pub const CACHE_DIR: &str = "FRESHDB_CACHE_DIR";
+    /// The directory in which the data of throwaway servers live.
+    pub const RUN_DIR: &str = "FRESHDB_RUN_DIR";
+    /// Whether templates are made anew, whatever is cached.
+    pub const REBUILD: &str = "FRESHDB_REBUILD";
+}
+
+/// What can be set. See [`variables`] for the environment's part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    urls: Vec<DatabaseUrl>,
+    skip: HashSet<Kind>,
+    cache_dir: PathBuf,
+    run_dir: Option<PathBuf>,
+    rebuild: bool,
+    /// Where throwaway data may live if `run_dir` says nothing, best first. The last one need not be in memory.
+    usual_run_dirs: Vec<PathBuf>,
+    /// Where programs are looked for instead of on `PATH` and in the usual directories.
+    program_dirs: Option<Vec<PathBuf>>,
+    /// What of our environment the servers get to see.
+    environment: Vec<(&'static str, OsString)>,
+}
+
+/// What of the environment a server needs or should share. All else could change what it does.
+const PASSED_ON: [&str; 3] = ["PATH", "TZ", "LD_LIBRARY_PATH"];
+
+impl Config {
+    /// Nothing set but where the cache is, and nothing read from the environment.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            urls: Vec::new(),
+            skip: HashSet::new(),
+            cache_dir: cache_dir.into(),
+            run_dir: None,
+            rebuild: false,
+            usual_run_dirs: vec!["/dev/shm".into(), "/tmp".into()],
+            program_dirs: None,
+            environment: vec![("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())],
+        }
+    }
+
+    /// What the environment says.
+    ///
+    /// # Errors
+    ///
+    /// If a variable has a value that cannot be used; the message names it, and repeats no password.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_variables(|name| env::var_os(name), env::home_dir(), env::temp_dir())
+    }
+
+    fn from_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+        home: Option<PathBuf>,
+        temporary: PathBuf,
+    ) -> Result<Self, Error> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        // A relative one is to be ignored, says the XDG Base Directory Specification.
+        let xdg = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let directory = |name| match variable(name).map(PathBuf::from) {
+            Some(path) if !path.is_absolute() => {
+                Err(invalid(name, &format!("is `{}`, which is no absolute path", path.display())))
+            }
+            path => Ok(path),
+        };
+
+        let cache_dir = match directory(variables::CACHE_DIR)? {
+            Some(directory) => directory,
+            None => usual_cache_dir(xdg("XDG_CACHE_HOME"), home)?,
+        };
+        let mut config = Self::new(cache_dir);
+        config.usual_run_dirs = vec!["/dev/shm".into()];
+        config.usual_run_dirs.extend(xdg("XDG_RUNTIME_DIR"));
+        config.usual_run_dirs.push(temporary);
+        config.run_dir = directory(variables::RUN_DIR)?;
+        for name in PASSED_ON {
+            if let Some(value) = variable(name) {
+                config.environment.retain(|(other, _)| *other != name);
+                config.environment.push((name, value));
+            }
+        }
+
+        let text = |name: &str| match variable(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(invalid(name, "is not valid UTF-8")),
+        };
+        for kind in Kind::ALL {
+            let Some(name) = url_variable(kind) else { continue };
+            if let Some(url) = text(name)? {
+                config.urls.push(parse_url(name, kind, &url)?);
+            }
+        }
+        if let Some(names) = text(variables::SKIP)? {
+            config.skip = parse_kinds(&names)?;
+        }
+        config.rebuild = match text(variables::REBUILD)?.as_deref() {
+            None | Some("0" | "false" | "no") => false,
+            Some("1" | "true" | "yes") => true,
+            Some(other) => return Err(invalid(variables::REBUILD, &format!("is `{other}`")).hint("set it to 1 or 0")),
+        };
+        Ok(config)
+    }
+
+    /// With an existing server for the engine of this URL, instead of one that is started.
+    #[must_use]
+    pub fn with_url(mut self, url: DatabaseUrl) -> Self {
+        self.urls.retain(|other| other.kind() != url.kind());
+        self.urls.push(url);
+        self
+    }
+
+    /// With no existing server for any engine.
+    #[must_use]
+    pub fn without_urls(mut self) -> Self {
+        self.urls.clear();
+        self
+    }
+
+    /// With one more engine whose tests are skipped.
+    #[must_use]
+    pub fn skip(mut self, kind: Kind) -> Self {
+        self.skip.insert(kind);
+        self
+    }
+
+    /// With another cache.
+    #[must_use]
+    pub fn with_cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache_dir = directory.into();
+        self
+    }
+
+    /// With a directory in which the data of throwaway servers live.
+    #[must_use]
+    pub fn with_run_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.run_dir = Some(directory.into());
+        self
+    }
+
+    /// With or without making templates anew.
+    #[must_use]
+    pub fn with_rebuild(mut self, rebuild: bool) -> Self {
+        self.rebuild = rebuild;
+        self
+    }
+
+    /// With directories in which the servers' programs are looked for, instead of `PATH`, the usual ones and the cache.
+    #[must_use]
+    pub fn with_program_dirs<Directory: Into<PathBuf>>(
+        mut self,
+        directories: impl IntoIterator<Item = Directory>,
+    ) -> Self {
+        self.program_dirs = Some(directories.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The existing server for an engine.
+    pub fn url(&self, kind: Kind) -> Option<&DatabaseUrl> {
+        self.urls.iter().find(|url| url.kind() == kind)
+    }
+
+    /// Whether the tests of an engine are to be skipped.
+    pub fn skips(&self, kind: Kind) -> bool {
+        self.skip.contains(&kind)
+    }
+
+    /// Whether templates are to be made anew, whatever is cached.
+    pub fn rebuild(&self) -> bool {
+        self.rebuild
+    }
+
+    /// Where what the first start of a server made is kept.
+    pub fn cache_dir(&self) -> &Path {
+        &self.cache_dir
+    }
+
+    /// Where throwaway data live, if that is set.
+    pub(crate) fn run_dir(&self) -> Option<&Path> {
+        self.run_dir.as_deref()
+    }
+
+    pub(crate) fn usual_run_dirs(&self) -> &[PathBuf] {
+        &self.usual_run_dirs
+    }
+
+    pub(crate) fn program_dirs(&self) -> Option<&[PathBuf]> {
+        self.program_dirs.as_deref()
+    }
+
+    pub(crate) fn environment(&self) -> &[(&'static str, OsString)] {
+        &self.environment
+    }
+
+    /// The directories on `PATH`.
+    pub(crate) fn path(&self) -> Vec<PathBuf> {
+        let path = self.environment.iter().find(|(name, _)| *name == "PATH");
+        path.map(|(_, value)| env::split_paths(value).collect()).unwrap_or_default()
+    }
+}
+
+/// The variable that names an existing server of this engine. SQLite has none.
+pub(crate) fn url_variable(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Sqlite => None,
+        Kind::Mysql => Some(variables::MYSQL_URL),
+        Kind::Mariadb => Some(variables::MARIADB_URL),
+        Kind::Postgres => Some(variables::POSTGRES_URL),
+    }
+}
+
+/// Root's cache is not in /root: the servers run as an unprivileged user, which cannot enter there.
+fn usual_cache_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, Error> {
+    if let Some(directory) = xdg {
+        return Ok(directory.join("freshdb"));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/cache/freshdb".into());
+    }
+    match home.filter(|home| home.is_absolute()) {
+        Some(home) => Ok(home.join(".cache/freshdb")),
+        None => Err(Error::new(ErrorKind::Config, "there is no home directory in which to keep a cache")
+            .hint(format!("set {} to a directory that can be written", variables::CACHE_DIR))),
+    }
+}
+
+fn parse_url(name: &str, kind: Kind, text: &str) -> Result<DatabaseUrl, Error> {
+    let url = DatabaseUrl::parse(text).map_err(|error| {
+        let advice = error.advice().map(str::to_owned);
+        let wrapped = invalid(name, "cannot be used").because(error);
+        advice.into_iter().fold(wrapped, Error::hint)
+    })?;
+    // What a client calls MySQL may well be MariaDB: most of its users write the older scheme.
+    match (kind, url.kind()) {
+        (Kind::Mariadb, Kind::Mysql) => DatabaseUrl::parse(&text.replacen("mysql:", "mariadb:", 1)),
+        (wanted, found) if wanted == found => Ok(url),
+        (_, found) => Err(invalid(name, &format!("is a URL of {found}"))),
+    }
+}
+
+fn parse_kinds(names: &str) -> Result<HashSet<Kind>, Error> {
+    let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+                invalid(variables::SKIP, &format!("names `{name}`, which is no engine"))
+                    .hint(format!("the engines are {}", Kind::ALL.map(Kind::name).join(", ")))
+            })
+        })
+        .collect()
+}
+
+fn invalid(name: &str, fact: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the variable {name} {fact}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Result<Config, Error> {
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| (name.to_owned(), OsString::from(value))).collect();
+        let value = |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone());
+        Config::from_variables(value, Some("/home/me".into()), "/tmp".into())
+    }
+
+    #[test]
+    fn an_empty_environment_is_enough() {
+        let config = config(&[(variables::MYSQL_URL, ""), (variables::SKIP, "")]).expect("a configuration");
+        assert!(Kind::ALL.into_iter().all(|kind| config.url(kind).is_none() && !config.skips(kind)));
+        assert!(!config.rebuild());
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(config.cache_dir(), Path::new(if root { "/var/cache/freshdb" } else { "/home/me/.cache/freshdb" }));
+    }
+
+    #[test]
+    fn all_that_is_set_is_used() {
+        let config = config(&[
+            (variables::POSTGRES_URL, "postgres://me:secret@db:5432/postgres"),
+            (variables::MARIADB_URL, "mysql://me:secret@db"),
+            (variables::SKIP, "mysql, sqlite"),
+            (variables::CACHE_DIR, "/cache"),
+            (variables::RUN_DIR, "/run/here"),
+            (variables::REBUILD, "1"),
+            ("PATH", "/a:/b"),
+            ("XDG_RUNTIME_DIR", "/run/user/1"),
+        ])
+        .expect("a configuration");
+        assert_eq!(config.url(Kind::Mysql), None);
+        assert_eq!(config.url(Kind::Mariadb).expect("a URL").to_string(), "mariadb://me:***@db");
+        assert!(config.url(Kind::Postgres).is_some());
+        assert!(config.skips(Kind::Mysql) && config.skips(Kind::Sqlite) && !config.skips(Kind::Postgres));
+        assert_eq!((config.cache_dir(), config.run_dir()), (Path::new("/cache"), Some(Path::new("/run/here"))));
+        assert!(config.rebuild());
+        assert_eq!(config.path(), [Path::new("/a"), Path::new("/b")]);
+        assert_eq!(config.usual_run_dirs(), ["/dev/shm", "/run/user/1", "/tmp"].map(Path::new));
+    }
+
+    #[test]
+    fn a_relative_xdg_directory_is_ignored() {
+        let given = config(&[("XDG_CACHE_HOME", "here"), ("XDG_RUNTIME_DIR", "there")]).expect("a configuration");
+        let nothing = config(&[]).expect("a configuration");
+        assert_eq!(given, nothing);
+        let absolute = config(&[("XDG_CACHE_HOME", "/xdg")]).expect("a configuration");
+        assert_eq!(absolute.cache_dir(), Path::new("/xdg/freshdb"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_without_a_password() {
+        let errors = [
+            (variables::MYSQL_URL, "postgres://me:secret@db"),
+            (variables::MYSQL_URL, "mysql://me:secret@db:port"),
+            (variables::POSTGRES_URL, "secret"),
+            (variables::SKIP, "mysql,oracle"),
+            (variables::CACHE_DIR, "cache"),
+            (variables::REBUILD, "perhaps"),
+        ]
+        .map(|variable| format!("{:?}", config(&[variable]).expect_err("no configuration")));
+        insta::assert_snapshot!(errors.join("\n\n"), @r"
+        the variable FRESHDB_MYSQL_URL is a URL of PostgreSQL
+
+        the variable FRESHDB_MYSQL_URL cannot be used
+          caused by: the database URL is not valid (invalid port number)
+        hint: write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`
+
+        the variable FRESHDB_POSTGRES_URL cannot be used
+          caused by: the database URL is not valid (relative URL without a base)
+        hint: write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`
+
+        the variable FRESHDB_SKIP names `oracle`, which is no engine
+        hint: the engines are sqlite, mysql, mariadb, postgres
+
+        the variable FRESHDB_CACHE_DIR is `cache`, which is no absolute path
+
+        the variable FRESHDB_REBUILD is `perhaps`
+        hint: set it to 1 or 0
+        ");
+    }
+}

@@ -1,0 +1,184 @@
+//! Data directories. Making one takes seconds and gives the same each time, so each version of a server does it once, and what
+//! it made is copied.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::directory::RunDirectory;
+use super::engine::{DATA, Engine};
+use super::keeper::Keeper;
+use super::programs::Program;
+use super::user::User;
+use super::{copy, failure, launch};
+use crate::config::variables;
+use crate::{Config, Error, ErrorKind};
+
+/// Counts up whenever a data directory is made in another way.
+const REVISION: u32 = 1;
+const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Puts a data directory into the directory of a run.
+///
+/// # Errors
+///
+/// If it cannot be made or copied.
+pub(super) async fn provide(
+    engine: &'static dyn Engine,
+    program: &Program,
+    config: &Config,
+    user: &User,
+    run: &Path,
+) -> Result<(), Error> {
+    let cache = Cached::of(engine, program, config, user)?;
+    let target = run.join(DATA);
+    if !config.rebuild() {
+        let (cached, target, user) = (cache.clone(), target.clone(), user.clone());
+        let copied = launch::blocking(move || cached.copy_if_there(&target, &user)).await?;
+        if copied {
+            return Ok(());
+        }
+    }
+    let locked = cache.clone();
+    let lock = launch::blocking(move || locked.lock(File::lock)).await?;
+    // Somebody else may have made it in the meantime.
+    if config.rebuild() || !cache.path.is_dir() {
+        make(engine, program, config, user, &cache).await?;
+    }
+    let user = user.clone();
+    launch::blocking(move || {
+        let result = cache.copy(&target, &user);
+        // Until then nobody puts another one in its place.
+        drop(lock);
+        result
+    })
+    .await
+}
+
+/// The data directory of one version of a server in the cache.
+#[derive(Clone, Debug)]
+struct Cached {
+    path: PathBuf,
+}
+
+impl Cached {
+    fn of(engine: &dyn Engine, program: &Program, config: &Config, user: &User) -> Result<Self, Error> {
+        let directory = config.cache_dir();
+        DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(|error| {
+            Error::new(ErrorKind::Files, format!("failed to make the cache `{}`", directory.display()))
+                .because(error)
+                .hint(format!("set {} to a directory that can be written", variables::CACHE_DIR))
+        })?;
+        let version: String = program
+            .version
+            .chars()
+            .map(
+                |character| {
+                    if character.is_ascii_alphanumeric() || ".+~-".contains(character) { character } else { '_' }
+                },
+            )
+            .collect();
+        let name = format!("server-{}-{version}-user{}-{REVISION}", engine.kind().name(), user.uid());
+        Ok(Self { path: directory.join(name) })
+    }
+
+    fn lock(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {
+        let path = self.path.with_file_name(format!("{}.lock", self.name()));
+        let locked = || {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            how(&file).map(|()| file)
+        };
+        locked().map_err(|error| {
+            Error::new(ErrorKind::Files, format!("failed to lock `{}`", path.display()))
+                .because(error)
+                .hint(format!("set {} to a directory that can be written", variables::CACHE_DIR))
+        })
+    }
+
+    fn copy_if_there(&self, target: &Path, user: &User) -> Result<bool, Error> {
+        if !self.path.is_dir() {
+            return Ok(false);
+        }
+        let _lock = self.lock(File::lock_shared)?;
+        if !self.path.is_dir() {
+            return Ok(false);
+        }
+        self.copy(target, user).map(|()| true)
+    }
+
+    fn copy(&self, target: &Path, user: &User) -> Result<(), Error> {
+        copy::tree(&self.path, target, user).map_err(|error| {
+            let fact = format!("failed to copy `{}` to `{}`", self.path.display(), target.display());
+            let no_room = error.kind() == io::ErrorKind::StorageFull;
+            let error = Error::new(ErrorKind::Files, fact).because(error);
+            if no_room {
+                error.hint(format!("set {} to a directory with more room", variables::RUN_DIR))
+            } else {
+                error
+            }
+        })
+    }
+
+    /// Takes a data directory into the cache. It gets its name when it is complete.
+    fn store(&self, data: &Path) -> Result<(), Error> {
+        let part = self.path.with_file_name(format!("{}.part", self.name()));
+        let old = self.path.with_file_name(format!("{}.old", self.name()));
+        let stored = || {
+            // Of processes that were interrupted. We have the lock.
+            copy::remove(&part, REMOVAL_LIMIT)?;
+            copy::remove(&old, REMOVAL_LIMIT)?;
+            copy::tree(data, &part, &User::Ourselves)?;
+            if self.path.exists() {
+                fs::rename(&self.path, &old)?;
+            }
+            fs::rename(&part, &self.path)?;
+            copy::remove(&old, REMOVAL_LIMIT)
+        };
+        stored().map_err(|error| {
+            Error::new(ErrorKind::Files, format!("failed to write `{}`", self.path.display()))
+                .because(error)
+                .hint(format!("set {} to a directory with room", variables::CACHE_DIR))
+        })
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+/// Makes a data directory in a directory of its own, which ends with this process, and stores it in the cache.
+async fn make(
+    engine: &'static dyn Engine,
+    program: &Program,
+    config: &Config,
+    user: &User,
+    cache: &Cached,
+) -> Result<(), Error> {
+    let (settings, owner) = (config.clone(), user.clone());
+    let run = launch::blocking(move || RunDirectory::create(&settings, &owner)).await?;
+    let data = run.path().join(DATA);
+    let invocation = engine.initialise(program, &data);
+    let keeper = Keeper::hold(run, user, config, Some(&invocation))?;
+    let made = DirBuilder::new().mode(0o700).create(&data).and_then(|()| user.own(&data));
+    made.map_err(|error| Error::new(ErrorKind::Files, format!("failed to make `{}`", data.display())).because(error))?;
+
+    keeper.begin()?;
+    let code = keeper.program_end().await;
+    let result = if code == Some(0) {
+        let cache = cache.clone();
+        launch::blocking(move || {
+            engine.complete(&data).map_err(|error| {
+                Error::new(ErrorKind::Files, format!("failed to complete `{}`", data.display())).because(error)
+            })?;
+            cache.store(&data)
+        })
+        .await
+    } else {
+        let what = format!("failed to create a data directory: {}", failure::ending(code));
+        Err(failure::error(engine, program, &what, &invocation, &failure::log(&keeper)))
+    };
+    // A failure of its own says more than one to clean up after it.
+    result.and(keeper.stop().await)
+}

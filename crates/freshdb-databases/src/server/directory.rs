@@ -1,0 +1,173 @@
+//! The directory of one throwaway server: its data, its socket, its log. Who made it holds a lock on it, which ends with that
+//! process, so whoever finds it later can tell whether it is still needed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+
+use super::copy;
+use super::user::User;
+use crate::config::variables;
+use crate::{Config, Error, ErrorKind};
+
+/// Of the name of every such directory.
+const PREFIX: &str = "freshdb-run.";
+/// Of its name until it is locked.
+const UNLOCKED: &str = ".freshdb-run.";
+/// For how long it may take to lock a directory that was just made.
+const UNLOCKED_LIMIT: Duration = Duration::from_mins(1);
+/// The longest path of a socket, and the longest name that a server gives it.
+const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+const SOCKET_NAME: &str = "/.s.PGSQL.65535";
+/// Below that, memory is not used: the servers need some hundred megabytes each.
+const LEAST_MEMORY: u64 = 1 << 30;
+
+/// A directory that only one user can enter.
+#[derive(Debug)]
+pub(super) struct RunDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Makes one for a server of this user, in memory where there is room.
+    ///
+    /// # Errors
+    ///
+    /// If there is no place for it.
+    pub(super) fn create(config: &Config, user: &User) -> Result<Self, Error> {
+        let bases = bases(config)?;
+        for base in &bases {
+            if user.can("-w", base) {
+                return create_in(base, user).map_err(|error| {
+                    Error::new(ErrorKind::Files, format!("failed to make a directory in `{}`", base.display()))
+                        .because(error)
+                });
+            }
+        }
+        let tried = bases.iter().map(|base| format!("`{}`", base.display())).collect::<Vec<_>>().join(", ");
+        let fact =
+            format!("there is no directory for a database server's data: {} cannot write to {tried}", user.title());
+        Err(Error::new(ErrorKind::Files, fact).hint(format!(
+            "set {} to a directory that {} can write to",
+            variables::RUN_DIR,
+            user.title()
+        )))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn create_in(base: &Path, user: &User) -> io::Result<RunDirectory> {
+    loop {
+        let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(8).collect();
+        let unlocked = base.join(format!("{UNLOCKED}{id}"));
+        match DirBuilder::new().mode(0o700).create(&unlocked) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            result => result?,
+        }
+        let lock = File::open(&unlocked)?;
+        lock.lock()?;
+        user.own(&unlocked)?;
+        let path = base.join(format!("{PREFIX}{id}"));
+        fs::rename(&unlocked, &path)?;
+        return Ok(RunDirectory { path, _lock: lock });
+    }
+}
+
+/// Where it may be, best first.
+fn bases(config: &Config) -> Result<Vec<PathBuf>, Error> {
+    let bases = if let Some(base) = config.run_dir() {
+        fs::create_dir_all(base).map_err(|error| {
+            let fact = format!("failed to make `{}`, which {} names", base.display(), variables::RUN_DIR);
+            Error::new(ErrorKind::Files, fact).because(error)
+        })?;
+        vec![base.to_owned()]
+    } else {
+        let (last, others) = config.usual_run_dirs().split_last().expect("there are some");
+        let mut bases: Vec<_> = others.iter().filter(|base| is_memory_with_room(base)).cloned().collect();
+        bases.push(last.clone());
+        bases
+    };
+    let longest = LONGEST_SOCKET - SOCKET_NAME.len() - PREFIX.len() - 9;
+    let (short, long): (Vec<_>, Vec<_>) =
+        bases.into_iter().partition(|base| base.as_os_str().as_bytes().len() <= longest);
+    match (short.is_empty(), long.first()) {
+        (true, Some(long)) => {
+            let length = long.as_os_str().as_bytes().len();
+            let fact = format!("the path `{}` has {length} bytes, too many for a socket in it", long.display());
+            Err(Error::new(ErrorKind::Config, fact)
+                .hint(format!("set {} to a directory whose path has at most {longest} bytes", variables::RUN_DIR)))
+        }
+        _ => Ok(short),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_memory_with_room(directory: &Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+
+    let Ok(system) = rustix::fs::statfs(directory) else { return false };
+    let (kind, block) = (u64::try_from(system.f_type), u64::try_from(system.f_bsize));
+    kind == Ok(TMPFS) && block.is_ok_and(|block| system.f_bavail.saturating_mul(block) > LEAST_MEMORY)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_memory_with_room(_directory: &Path) -> bool {
+    false
+}
+
+/// Removes what dead processes have left: those whose keeper was killed as well.
+pub(super) fn sweep(config: &Config, user: &User) {
+    let bases = config.run_dir().map_or_else(|| config.usual_run_dirs().to_vec(), |base| vec![base.to_owned()]);
+    for entry in bases.iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(PREFIX) && !name.starts_with(UNLOCKED) {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match is_left_behind(&path, name.starts_with(UNLOCKED), user) {
+            // It holds the lock until the directory is gone.
+            Ok(Some(_lock)) => copy::remove(&path, Duration::ZERO),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("`{}` was left by a process that is dead, and is still there: {error}", path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The lock on it, if nobody else has that.
+fn is_left_behind(path: &Path, unlocked: bool, user: &User) -> io::Result<Option<File>> {
+    let metadata = fs::symlink_metadata(path)?;
+    let ours = [geteuid().as_raw(), user.uid()].contains(&metadata.uid());
+    let fresh = unlocked && metadata.modified()?.elapsed().is_ok_and(|age| age < UNLOCKED_LIMIT);
+    if !ours || !metadata.is_dir() || fresh {
+        return Ok(None);
+    }
+    let lock = File::open(path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Writes a file that only this user can read.
+pub(super) fn write_private(path: &Path, text: &str, user: &User) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    user.own(path)
+}

@@ -1,0 +1,88 @@
+//! MariaDB, in so far as it is not like MySQL.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::mysql::{ask, password_file, serve, socket, version_in};
+use super::{Door, Engine, Invocation};
+use crate::schema::BoxFuture;
+use crate::server::programs::Program;
+use crate::{DatabaseUrl, Kind};
+
+pub(super) struct Mariadb;
+
+impl Engine for Mariadb {
+    fn kind(&self) -> Kind {
+        Kind::Mariadb
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &["mariadbd", "mysqld"]
+    }
+
+    fn directories(&self) -> &'static [&'static str] {
+        &["/usr/sbin", "/usr/libexec", "/opt/homebrew/opt/mariadb*/bin", "/usr/local/opt/mariadb*/bin"]
+    }
+
+    fn directories_in_cache(&self) -> &'static [&'static str] {
+        &["mariadb-*/usr/sbin"]
+    }
+
+    fn package(&self) -> &'static str {
+        "mariadb-server-core"
+    }
+
+    fn version<'a>(&self, banner: &'a str) -> Option<&'a str> {
+        version_in(banner).filter(|_| banner.contains("MariaDB"))
+    }
+
+    fn initialisers(&self) -> &'static [&'static str] {
+        &["mariadb-install-db", "mysql_install_db"]
+    }
+
+    fn initialise(&self, program: &Program, data: &Path) -> Invocation {
+        // It is a shell script that breaks a base directory with a blank in its name apart.
+        Invocation {
+            working_directory: Some(program.base().to_owned()),
+            ..Invocation::new(&program.initialiser)
+                .arguments(["--no-defaults", "--basedir=."])
+                .option("--datadir", data)
+                .arguments([
+                    "--auth-root-authentication-method=socket",
+                    "--auth-root-socket-user=root",
+                    "--skip-test-db",
+                    "--skip-name-resolve",
+                    "--innodb-use-native-aio=OFF",
+                ])
+        }
+    }
+
+    fn complete(&self, _data: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn files(&self, door: &Door) -> Vec<(PathBuf, String)> {
+        vec![password_file(door)]
+    }
+
+    fn serve(&self, program: &Program, door: &Door) -> Invocation {
+        serve(program, door).arguments([
+            // Unlike MySQL's it is off unless it is asked for, and it says which tables were written to.
+            "--performance-schema=ON",
+            // Statistics gathered in the background make one test's plans depend on another's rows.
+            "--innodb-stats-auto-recalc=OFF",
+        ])
+    }
+
+    fn url(&self, door: &Door) -> String {
+        format!("mariadb://root:{}@127.0.0.1:{}", door.password, door.port)
+    }
+
+    fn socket(&self, door: &Door) -> PathBuf {
+        socket(door)
+    }
+
+    fn ask<'a>(&'a self, _door: &'a Door, url: &'a DatabaseUrl) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(ask(url))
+    }
+}

@@ -1,0 +1,133 @@
+//! PostgreSQL.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::{fs, io};
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+use super::{Door, Engine, Invocation};
+use crate::schema::BoxFuture;
+use crate::server::programs::Program;
+use crate::{DatabaseUrl, Kind};
+
+pub(super) struct Postgres;
+
+/// By the socket there is no password: whoever gets into its directory is the server's user, or root. By TCP, everybody
+/// on the machine may knock.
+const ACCESS: &str = "\
+local all all trust
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+";
+
+/// Compares by code points and knows upper case from lower. Where that locale does not exist, the one that always does.
+const LOCALE: &str = if cfg!(target_os = "macos") { "--locale=C" } else { "--locale=C.UTF-8" };
+
+impl Engine for Postgres {
+    fn kind(&self) -> Kind {
+        Kind::Postgres
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &["postgres"]
+    }
+
+    fn directories(&self) -> &'static [&'static str] {
+        &[
+            "/usr/lib/postgresql/*/bin",
+            "/usr/pgsql-*/bin",
+            "/usr/libexec/postgresql*",
+            "/usr/local/pgsql/bin",
+            "/opt/homebrew/opt/postgresql*/bin",
+            "/usr/local/opt/postgresql*/bin",
+        ]
+    }
+
+    fn directories_in_cache(&self) -> &'static [&'static str] {
+        &["postgres-*/usr/lib/postgresql/*/bin"]
+    }
+
+    fn package(&self) -> &'static str {
+        "postgresql"
+    }
+
+    fn version<'a>(&self, banner: &'a str) -> Option<&'a str> {
+        banner.split_once("(PostgreSQL) ").map(|(_, version)| version.trim())
+    }
+
+    fn initialisers(&self) -> &'static [&'static str] {
+        &["initdb"]
+    }
+
+    fn initialise(&self, program: &Program, data: &Path) -> Invocation {
+        Invocation::new(&program.initialiser).option("--pgdata", data).arguments([
+            "--username=postgres",
+            "--encoding=UTF8",
+            LOCALE,
+            "--auth=reject",
+            "--no-sync",
+        ])
+    }
+
+    fn complete(&self, data: &Path) -> io::Result<()> {
+        fs::write(data.join("pg_hba.conf"), ACCESS)
+    }
+
+    fn files(&self, _door: &Door) -> Vec<(PathBuf, String)> {
+        Vec::new()
+    }
+
+    /// Durability is off and the size is modest. Nothing that changes what a statement means.
+    fn serve(&self, program: &Program, door: &Door) -> Invocation {
+        let mut invocation = Invocation::new(&program.server).argument("-D").argument(door.data());
+        invocation = invocation.argument("-k").argument(&door.directory).arguments(["-p", &door.port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_permissions=0700",
+            "max_connections=300",
+            "max_prepared_transactions=64",
+            "shared_buffers=64MB",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "autovacuum=off",
+            "track_counts=on",
+            // In the data directory, so that it goes with it even after a SIGKILL.
+            "dynamic_shared_memory_type=mmap",
+        ] {
+            invocation = invocation.arguments(["-c", setting]);
+        }
+        // Its order to stop at once and take all its processes and its shared memory along. Killed, it would leave them to
+        // find out.
+        Invocation { ending: "QUIT", ..invocation }
+    }
+
+    fn url(&self, door: &Door) -> String {
+        format!("postgres://postgres:{}@127.0.0.1:{}/postgres", door.password, door.port)
+    }
+
+    fn socket(&self, door: &Door) -> PathBuf {
+        door.directory.clone()
+    }
+
+    /// Until the administrator has a password, nobody gets in by TCP.
+    fn ask<'a>(&'a self, door: &'a Door, url: &'a DatabaseUrl) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let by_socket = PgConnectOptions::new_without_pgpass()
+                .socket(&door.directory)
+                .port(door.port)
+                .username("postgres")
+                .database("postgres")
+                .disable_statement_logging();
+            let mut connection = by_socket.connect().await?;
+            let statement = format!("ALTER ROLE postgres PASSWORD '{}'", door.password);
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+            connection.close().await?;
+
+            let by_tcp = PgConnectOptions::from_str(&url.reveal())?.ssl_mode(PgSslMode::Disable);
+            by_tcp.disable_statement_logging().connect().await?.close().await
+        })
+    }
+}

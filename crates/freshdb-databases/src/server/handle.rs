@@ -1,0 +1,168 @@
+//! A server, shared by all who use it in this process.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use super::launch::{self, Running};
+use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind, runtime};
+
+/// How long a throwaway server may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// A database server: one that exists, or a private one that ends with this process; of SQLite, a directory.
+///
+/// A throwaway server listens on 127.0.0.1, with a random password, and on a socket in a directory that nobody else can enter. It
+/// ends, and all its data go, when the last clone of its `Server` is dropped, when it is [stopped](Self::stop), or when this
+/// process ends, in whatever way: within two seconds, of a SIGKILL too. What stays is its initialised data directory in the
+/// [cache](Config::cache_dir), which makes the next start quick.
+///
+/// It is nobody's to rely on: durability is off.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+#[derive(Debug)]
+enum Inner {
+    Existing(DatabaseUrl),
+    Throwaway(Running),
+}
+
+impl Server {
+    /// The server for an engine: the one that is configured, else a throwaway one. All who ask with the same configuration in this
+    /// process share that.
+    ///
+    /// May be called from any runtime, or none.
+    ///
+    /// # Errors
+    ///
+    /// If no server is configured and none is installed, or it does not start ([`ErrorKind::NoServer`]); if there is no place for
+    /// its data ([`ErrorKind::Files`]).
+    ///
+    /// # Cancellation
+    ///
+    /// The start goes on when this is dropped, for whoever waits for it too. If nobody does, the server is ended.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use freshdb_databases::{Config, Kind, Server};
+    ///
+    /// # async fn example() -> Result<(), freshdb_databases::Error> {
+    /// let config = Config::from_env()?;
+    /// let server = Server::of(Kind::Postgres, &config).await?;
+    /// println!("{}", server.url());
+    /// server.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn of(kind: Kind, config: &Config) -> Result<Self, Error> {
+        if let Some(url) = config.url(kind) {
+            return Ok(Self::existing(url.clone()));
+        }
+        let config = config.clone();
+        runtime::run(async move {
+            let shared = shared(kind, &config);
+            let mut running = shared.lock().await;
+            if let Some(inner) = running.upgrade().filter(|inner| !inner.has_ended()) {
+                return Ok(Self(inner));
+            }
+            let inner = Arc::new(Inner::Throwaway(launch::start(kind, config).await?));
+            *running = Arc::downgrade(&inner);
+            Ok(Self(inner))
+        })
+        .await
+    }
+
+    /// A server that exists, and stays when this is dropped.
+    pub fn existing(url: DatabaseUrl) -> Self {
+        Self(Arc::new(Inner::Existing(url)))
+    }
+
+    /// The engine.
+    pub fn kind(&self) -> Kind {
+        self.url().kind()
+    }
+
+    /// The administrator's URL: as it was configured; of a throwaway server without a database, of PostgreSQL with `postgres`; of
+    /// SQLite a directory.
+    pub fn url(&self) -> &DatabaseUrl {
+        match &*self.0 {
+            Inner::Existing(url) | Inner::Throwaway(Running { url, .. }) => url,
+        }
+    }
+
+    /// Where a throwaway server is reached without TCP: a socket or, of PostgreSQL, the directory that it is in.
+    pub fn socket(&self) -> Option<&Path> {
+        match &*self.0 {
+            Inner::Existing(_) => None,
+            Inner::Throwaway(running) => running.socket.as_deref(),
+        }
+    }
+
+    /// Whether freshdb started it.
+    pub fn is_throwaway(&self) -> bool {
+        matches!(&*self.0, Inner::Throwaway(_))
+    }
+
+    /// The process of a throwaway server.
+    pub fn process(&self) -> Option<u32> {
+        match &*self.0 {
+            Inner::Existing(_) => None,
+            Inner::Throwaway(running) => running.keeper.process(),
+        }
+    }
+
+    /// Ends a throwaway server and removes its data, for all who share it. One that exists is left alone.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end, or its directory cannot be removed ([`ErrorKind::Files`]).
+    ///
+    /// # Cancellation
+    ///
+    /// The server is ended all the same.
+    pub async fn stop(&self) -> Result<(), Error> {
+        let inner = Arc::clone(&self.0);
+        runtime::run(async move {
+            let Inner::Throwaway(running) = &*inner else { return Ok(()) };
+            let stopped = tokio::time::timeout(STOP_LIMIT, running.keeper.stop()).await;
+            stopped.unwrap_or_else(|_| {
+                let fact = format!("{} did not end within {} s", running.url, STOP_LIMIT.as_secs());
+                Err(Error::new(ErrorKind::Files, fact))
+            })
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Existing(_) => false,
+            Self::Throwaway(running) => running.keeper.has_ended(),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Server").field(self.url()).finish()
+    }
+}
+
+/// A running server, or none. Whoever starts it has the lock, for which the others wait.
+type Shared = Arc<tokio::sync::Mutex<Weak<Inner>>>;
+
+/// Where the server is that this process runs with this configuration.
+fn shared(kind: Kind, config: &Config) -> Shared {
+    static RUNNING: Mutex<Vec<(Kind, Config, Shared)>> = Mutex::new(Vec::new());
+
+    let mut running = RUNNING.lock().expect("nobody panics with it");
+    if let Some((.., shared)) = running.iter().find(|(other, set, _)| *other == kind && set == config) {
+        return Arc::clone(shared);
+    }
+    let shared = Shared::default();
+    running.push((kind, config.clone(), Arc::clone(&shared)));
+    shared
+}

@@ -1,0 +1,203 @@
+//! The story of a throwaway server's start.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::directory::{self, RunDirectory};
+use super::engine::{self, Door, Engine};
+use super::keeper::Keeper;
+use super::programs::{self, Program};
+use super::user::User;
+use super::{data, failure};
+use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind};
+
+/// How long a server may take until it answers.
+const READY_LIMIT: Duration = Duration::from_mins(1);
+/// How long it may take to answer once.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often another port is tried.
+const ATTEMPTS: u32 = 5;
+
+/// A throwaway server that answers, or a throwaway directory.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) url: DatabaseUrl,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) keeper: Keeper,
+}
+
+/// Starts a server of this kind.
+///
+/// # Errors
+///
+/// If there is none, or it does not start.
+pub(super) async fn start(kind: Kind, config: Config) -> Result<Running, Error> {
+    if kind == Kind::Sqlite {
+        return start_directory(config).await;
+    }
+    let engine = engine::of(kind).ok_or_else(|| {
+        Error::new(ErrorKind::Config, format!("this build has no driver for {kind}"))
+            .hint(format!("enable the feature `{}` of freshdb-databases", kind.name()))
+    })?;
+    let settings = config.clone();
+    let (program, user) = blocking(move || {
+        let user = User::for_server()?;
+        let program = programs::find(engine, &settings, &user)?;
+        directory::sweep(&settings, &user);
+        Ok((program, user))
+    })
+    .await?;
+
+    let mut attempt = 1;
+    loop {
+        match attempt_to_start(engine, &program, &config, &user).await? {
+            Attempt::Ready(running) => return Ok(running),
+            Attempt::PortTaken(_) if attempt < ATTEMPTS => attempt += 1,
+            Attempt::PortTaken(error) => return Err(error),
+        }
+    }
+}
+
+/// SQLite's server is a directory.
+async fn start_directory(config: Config) -> Result<Running, Error> {
+    let settings = config.clone();
+    let run = blocking(move || {
+        directory::sweep(&settings, &User::Ourselves);
+        RunDirectory::create(&settings, &User::Ourselves)
+    })
+    .await?;
+    let url = DatabaseUrl::file(run.path());
+    let keeper = Keeper::hold(run, &User::Ourselves, &config, None)?;
+    Ok(Running { url, socket: None, keeper })
+}
+
+enum Attempt {
+    Ready(Running),
+    /// Somebody was quicker.
+    PortTaken(Error),
+}
+
+async fn attempt_to_start(
+    engine: &'static dyn Engine,
+    program: &Program,
+    config: &Config,
+    user: &User,
+) -> Result<Attempt, Error> {
+    let (settings, owner) = (config.clone(), user.clone());
+    let (run, password, port) = blocking(move || {
+        let run = RunDirectory::create(&settings, &owner)?;
+        let failed = |what: &str, error| Error::new(ErrorKind::Files, format!("there is no {what}")).because(error);
+        let password = random_password().map_err(|error| failed("/dev/urandom", error))?;
+        let port = free_port().map_err(|error| failed("free port", error))?;
+        Ok((run, password, port))
+    })
+    .await?;
+    let door = Door { directory: run.path().to_owned(), port, password };
+    let invocation = engine.serve(program, &door);
+    // From now on the directory is removed, whatever happens to this process.
+    let keeper = Keeper::hold(run, user, config, Some(&invocation))?;
+
+    match serve(engine, program, config, user, &door, &keeper).await {
+        Ok(url) => Ok(Attempt::Ready(Running { url, socket: Some(engine.socket(&door)), keeper })),
+        Err(failure) => {
+            let log = failure::log(&keeper);
+            let error = match failure {
+                Failure::Before(error) => error,
+                Failure::Of(what) => {
+                    failure::error(engine, program, &format!("did not start: {what}"), &invocation, &log)
+                }
+            };
+            // A failure to clean up is in the log: the keeper's follower writes it there.
+            let stopped = keeper.stop().await;
+            if stopped.is_ok() && log.contains("Address already in use") {
+                return Ok(Attempt::PortTaken(error));
+            }
+            Err(error)
+        }
+    }
+}
+
+enum Failure {
+    /// There was nothing to start.
+    Before(Error),
+    /// The server did not do its part: why.
+    Of(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+/// Gives the keeper what it needs, and waits until the server answers.
+async fn serve(
+    engine: &'static dyn Engine,
+    program: &Program,
+    config: &Config,
+    user: &User,
+    door: &Door,
+    keeper: &Keeper,
+) -> Result<DatabaseUrl, Failure> {
+    data::provide(engine, program, config, user, &door.directory).await?;
+    let (files, owner) = (engine.files(door), user.clone());
+    blocking(move || {
+        files.iter().try_for_each(|(path, text)| directory::write_private(path, text, &owner)).map_err(|error| {
+            Error::new(ErrorKind::Files, "failed to write what a server reads when it starts").because(error)
+        })
+    })
+    .await?;
+    let url = DatabaseUrl::parse(&engine.url(door))?;
+    keeper.begin()?;
+
+    let deadline = Instant::now() + READY_LIMIT;
+    loop {
+        let answer = match tokio::time::timeout(ANSWER_LIMIT, engine.ask(door, &url)).await {
+            Ok(Ok(())) => return Ok(url),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
+        };
+        if keeper.has_ended() {
+            return Err(Failure::Of(failure::ending(keeper.program_end().await)));
+        }
+        if Instant::now() >= deadline {
+            let limit = READY_LIMIT.as_secs();
+            return Err(Failure::Of(format!("it was not ready after {limit} s; its last answer: {answer}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn random_password() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+/// Below the range that the kernel takes ports for outgoing connections from. Another process may still be quicker than the
+/// server, which then ends.
+fn free_port() -> io::Result<u16> {
+    let mut last = None;
+    for _ in 0..100 {
+        let port = fastrand::u16(20_000..32_000);
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.expect("a hundred were tried"))
+}
+
+/// Does what waits for files.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
