@@ -21,6 +21,20 @@ pub(super) enum Connection {
     Postgres(PgConnection),
 }
 
+/// Whose settings a session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Session {
+    /// The servers' own: a script means what it means to the server's own client, and a stored routine keeps the modes of the
+    /// session that made it.
+    Server,
+    /// Those that sqlx's driver sets.
+    #[cfg(feature = "sqlx-migrations")]
+    Sqlx,
+    /// Those that diesel's connection sets: <https://docs.rs/diesel/2.3/diesel/mysql/struct.MysqlConnection.html>.
+    #[cfg(feature = "diesel-migrations")]
+    Diesel,
+}
+
 /// A statement that failed, out of several that went off at once.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -30,13 +44,12 @@ pub(super) struct Failed {
 }
 
 impl Connection {
-    /// Connects with the session that the server's own client would have.
-    pub(super) async fn open(target: &Target) -> Result<Self, Error> {
+    pub(super) async fn open(target: &Target, session: Session) -> Result<Self, Error> {
         let connected = match target.kind() {
             #[cfg(feature = "sqlite")]
-            Kind::Sqlite => sqlite(target).await.map(Self::Sqlite),
+            Kind::Sqlite => sqlite(target, session).await.map(Self::Sqlite),
             #[cfg(feature = "mysql")]
-            Kind::Mysql | Kind::Mariadb => mysql(target).await.map(Self::Mysql),
+            Kind::Mysql | Kind::Mariadb => mysql(target, session).await.map(Self::Mysql),
             #[cfg(feature = "postgres")]
             Kind::Postgres => PgConnection::connect(&target.url().reveal()).await.map(Self::Postgres),
             #[allow(unreachable_patterns, reason = "with all engines there is none left")]
@@ -92,19 +105,38 @@ impl Connection {
 
 /// Nobody else sees the file until it is complete, and one that is not is thrown away: it need not survive a loss of power.
 #[cfg(feature = "sqlite")]
-async fn sqlite(target: &Target) -> Result<SqliteConnection, sqlx::Error> {
-    let file = target.url().path().unwrap_or_else(|| unreachable!("SQLite's URLs are paths"));
+async fn sqlite(target: &Target, session: Session) -> Result<SqliteConnection, sqlx::Error> {
+    let file = target.url().path().ok_or_else(|| sqlx::Error::Configuration("SQLite's URL is no path".into()))?;
     let options = SqliteConnectOptions::new().filename(file).synchronous(SqliteSynchronous::Off);
+    let options = match session {
+        #[cfg(feature = "diesel-migrations")]
+        Session::Diesel => options.foreign_keys(false),
+        _ => options,
+    };
     SqliteConnection::connect_with(&options).await
 }
 
-/// Without the modes that sqlx's driver adds: a stored routine keeps those of the session that made it, and a script means what it
-/// means to the server's own client.
+/// sqlx's driver always asks for `IGNORE_SPACE` when it connects, which no client does unasked.
 #[cfg(feature = "mysql")]
-async fn mysql(target: &Target) -> Result<MySqlConnection, sqlx::Error> {
+async fn mysql(target: &Target, session: Session) -> Result<MySqlConnection, sqlx::Error> {
     let options: MySqlConnectOptions = target.url().reveal().parse()?;
-    let options = options.pipes_as_concat(false).no_engine_substitution(false).timezone(None);
-    MySqlConnection::connect_with(&options).await
+    let plain = options.clone().pipes_as_concat(false).no_engine_substitution(false);
+    match session {
+        Session::Server => {
+            let mut connection = MySqlConnection::connect_with(&plain.timezone(None)).await?;
+            sqlx::raw_sql("SET sql_mode = DEFAULT").execute(&mut connection).await?;
+            Ok(connection)
+        }
+        #[cfg(feature = "sqlx-migrations")]
+        Session::Sqlx => MySqlConnection::connect_with(&options).await,
+        #[cfg(feature = "diesel-migrations")]
+        Session::Diesel => {
+            let mut connection = MySqlConnection::connect_with(&plain).await?;
+            let modes = "SET sql_mode = DEFAULT; SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT')";
+            sqlx::raw_sql(modes).execute(&mut connection).await?;
+            Ok(connection)
+        }
+    }
 }
 
 pub(super) fn without(kind: Kind) -> Error {

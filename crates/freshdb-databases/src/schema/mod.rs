@@ -1,11 +1,18 @@
 //! What a template is made of: the trait, and ready-made schemas out of what projects have already.
 
 mod closure;
+mod command;
 mod connection;
+#[cfg(feature = "diesel-migrations")]
+mod diesel;
 mod files;
 mod fingerprint;
 mod program;
+#[cfg(feature = "sea-orm")]
+mod sea_orm;
 mod sql;
+#[cfg(feature = "sqlx-migrations")]
+mod sqlx_migrations;
 mod target;
 mod then;
 
@@ -16,8 +23,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use closure::{Closure, from_fn};
+pub use command::{Command, command};
+#[cfg(feature = "diesel-migrations")]
+pub use diesel::DieselMigrations;
 pub use fingerprint::Fingerprint;
+#[cfg(feature = "sea-orm")]
+pub use sea_orm::SeaOrmEntities;
+#[cfg(feature = "sea-orm-migrations")]
+pub use sea_orm::SeaOrmMigrations;
 pub use sql::{SqlDirectory, SqlText, sql};
+#[cfg(feature = "sqlx-migrations")]
+pub use sqlx_migrations::SqlxMigrations;
 pub use target::Target;
 pub use then::Then;
 

@@ -1,24 +1,42 @@
 //! What the tests of schemas share.
 
+use std::fs;
+use std::path::Path;
+
 use freshdb_databases::schema::{Fingerprint, Schema, SchemaError, Target};
 use freshdb_databases::{DatabaseUrl, Error};
 use sqlx::{Connection, MySqlConnection, PgConnection, SqliteConnection};
-use test_support::{Engine, TestDatabase};
+use tempfile::TempDir;
+use test_support::{Engine, TestDatabase, eventually};
+
+/// A directory of these files.
+pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        write(directory.path(), name, text);
+    }
+    directory
+}
+
+pub(crate) fn write(directory: &Path, name: &str, text: &str) {
+    let file = directory.join(name);
+    fs::create_dir_all(file.parent().expect("a directory")).expect("the directory is made");
+    fs::write(file, text).expect("the file is written");
+}
 
 pub(crate) fn target(database: &TestDatabase) -> Target {
     Target::new(DatabaseUrl::parse(database.url()).expect("a URL"))
 }
 
-/// Applies a schema the way a pool does: in a task of another runtime.
+/// Applies a schema the way a pool does: in a task of another runtime, which lives on.
 pub(crate) async fn apply(schema: impl Schema + 'static, database: &TestDatabase) -> Result<(), SchemaError> {
     let target = target(database);
-    let applied = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        runtime.block_on(async move { tokio::spawn(async move { schema.apply(&target).await }).await })
-    });
-    let applied = applied.await.expect("the thread").expect("the task");
-    assert_eq!(database.sessions().await, 0, "the schema leaves a connection open");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let applied = runtime.spawn(async move { schema.apply(&target).await }).await.expect("the task");
+    // A server sees a moment later that a connection was closed.
+    eventually("the schema leaves no connection open", async || database.sessions().await == 0).await;
+    runtime.shutdown_background();
     applied
 }
 

@@ -3,5 +3,11 @@
 #[macro_use(on_every_engine)]
 extern crate test_support;
 
+#[cfg(unix)]
+mod command;
+mod diesel;
 mod harness;
+mod sea_orm_entities;
+mod sea_orm_migrations;
 mod sql;
+mod sqlx_migrations;

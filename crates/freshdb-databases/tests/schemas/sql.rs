@@ -1,29 +1,14 @@
 //! SQL in the program and in files, closures, and one schema behind another.
 
 use std::fs;
-use std::path::Path;
 
 use freshdb_databases::Kind;
 use freshdb_databases::schema::{self, Schema, SqlDirectory, Target};
 use tempfile::TempDir;
 
-use crate::harness::{apply, fingerprint, refusal, target, texts};
+use crate::harness::{apply, directory, fingerprint, refusal, target, texts, write};
 
 const TAGS: &str = "CREATE TABLE tags (name VARCHAR(100) NOT NULL PRIMARY KEY)";
-
-fn directory(files: &[(&str, &str)]) -> TempDir {
-    let directory = tempfile::tempdir().expect("a directory");
-    for (name, text) in files {
-        write(directory.path(), name, text);
-    }
-    directory
-}
-
-fn write(directory: &Path, name: &str, text: &str) {
-    let file = directory.join(name);
-    fs::create_dir_all(file.parent().expect("a directory")).expect("the directory is made");
-    fs::write(file, text).expect("the file is written");
-}
 
 on_every_engine! {
     async fn text_makes_tables_and_rows(database: &TestDatabase) {
@@ -45,6 +30,85 @@ on_every_engine! {
         let schema = schema::sql(format!("{TAGS};\nINSERT INTO tags VALUES ('x');\nINSERT INTO tags VALUES (NULL)"));
         let (message, _) = refusal(schema, database).await;
         assert!(message.starts_with("statement 3 of the SQL text fails: error returned from database: "), "{message}");
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb] async fn a_script_for_the_client_may_set_its_delimiter(database: &TestDatabase) {
+        let script = format!(
+            "{TAGS};\n\
+             DELIMITER //\n\
+             CREATE PROCEDURE fill()\nBEGIN\n  INSERT INTO tags VALUES ('a;b');\n  INSERT INTO tags VALUES ('c');\nEND//\n\
+             DELIMITER ;\n\
+             CALL fill();\n"
+        );
+        let directory = directory(&[("001.sql", &script)]);
+        apply(SqlDirectory::new(directory.path()), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags ORDER BY name").await, ["a;b", "c"]);
+
+        let (message, _) = refusal(schema::sql("DELIMITER //\nSELECT 1//\n\nSELECT 2; nonsense//\n"), database).await;
+        assert!(message.starts_with("statement 2, on line 4, of the SQL text fails: "), "{message}");
+        let (message, hint) = refusal(schema::sql("SELECT 1;\nDELIMITER\n"), database).await;
+        assert_eq!(message, "line 2 of the SQL text is a `DELIMITER` without one");
+        assert!(hint.is_some());
+    }
+}
+
+on_every_engine! {
+    // The server splits the statements itself then, by its own grammar.
+    [mysql, mariadb] async fn a_routine_needs_no_delimiter(database: &TestDatabase) {
+        let script = format!(
+            "{TAGS}; CREATE PROCEDURE fill() BEGIN INSERT INTO tags VALUES ('a'); INSERT INTO tags VALUES ('b'); END; CALL fill()"
+        );
+        apply(schema::sql(script), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags ORDER BY name").await, ["a", "b"]);
+    }
+}
+
+on_every_engine! {
+    // What sqlx adds to the session would be kept in every routine.
+    [mysql, mariadb] async fn a_script_runs_in_the_mode_of_the_servers_own_client(database: &TestDatabase) {
+        let script = "CREATE TABLE modes (name TEXT); \
+                      INSERT INTO modes VALUES (@@sql_mode), (@@time_zone), (@@global.sql_mode), (@@global.time_zone)";
+        apply(schema::sql(script), database).await.expect("the schema");
+        let modes = texts(database, "SELECT name FROM modes").await;
+        assert_eq!(modes[..2], modes[2..]);
+    }
+}
+
+on_every_engine! {
+    [postgres] async fn postgres_names_the_line(database: &TestDatabase) {
+        let script = "CREATE TABLE a (ü INT);\n-- ü\n\nSELECT 1 FORM a";
+        let (message, hint) = refusal(schema::sql(script), database).await;
+        assert!(message.starts_with("line 4 of the SQL text fails: "), "{message}");
+        assert_eq!(hint, None);
+    }
+}
+
+on_every_engine! {
+    [postgres] async fn what_pg_dump_writes_for_psql_is_passed_over_or_refused(database: &TestDatabase) {
+        let dump = format!("\\restrict aBc123\n{TAGS};\nINSERT INTO tags VALUES ('\\restrict');\n\\unrestrict aBc123\n");
+        apply(schema::sql(dump), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags").await, ["\\restrict"]);
+
+        let (message, hint) = refusal(schema::sql("\\connect other\nSELECT 1"), database).await;
+        assert!(message.starts_with("line 1 of the SQL text fails: "), "{message}");
+        assert!(hint.expect("a hint").contains("psql"), "{message}");
+        let (message, hint) = refusal(schema::sql("COPY tags FROM stdin;\nx\n\\.\n"), database).await;
+        assert!(hint.expect(&message).contains("--inserts"), "{message}");
+    }
+}
+
+on_every_engine! {
+    [postgres] async fn what_refuses_to_run_in_a_transaction_needs_a_file_of_its_own(database: &TestDatabase) {
+        let index = "CREATE INDEX CONCURRENTLY by_name ON tags (name)";
+        let (message, hint) = refusal(schema::sql(format!("{TAGS}; {index}")), database).await;
+        assert!(message.starts_with("statement 2 of the SQL text fails: "), "{message}");
+        assert!(hint.expect("a hint").contains("a file of its own"), "{message}");
+
+        let directory = directory(&[("001.sql", TAGS), ("002.sql", index), ("003.sql", "VACUUM tags")]);
+        apply(SqlDirectory::new(directory.path()), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT indexname::text FROM pg_indexes WHERE indexname = 'by_name'").await.len(), 1);
     }
 }
 
@@ -123,7 +187,7 @@ fn a_fingerprint_tells_every_change_of_a_directory() {
     write(path, "001.sql", "a");
     write(path, "more/001.sql", "a");
     assert_eq!(of(&directory), seen[0]);
-    assert_eq!(of(&self::directory(&[("002.sql", "b"), ("001.sql", "a")])), seen[0]);
+    assert_eq!(of(&crate::harness::directory(&[("002.sql", "b"), ("001.sql", "a")])), seen[0]);
 
     let mut changed = |what: &str| {
         let now = of(&directory);

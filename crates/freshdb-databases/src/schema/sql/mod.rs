@@ -1,5 +1,6 @@
 //! Schemas that are SQL.
 
+mod delimiter;
 mod directory;
 mod script;
 mod text;

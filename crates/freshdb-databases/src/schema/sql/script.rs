@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::delimiter::{self, Statement};
 use crate::schema::Target;
-use crate::schema::connection::{Connection, Failed};
+use crate::schema::connection::{Connection, Failed, Session};
 use crate::{Error, ErrorKind, Kind};
 
 /// A text of one statement or several.
@@ -20,17 +21,90 @@ impl Script<'_> {
         if text.trim().is_empty() {
             return Ok(());
         }
-        let mut connection = Connection::open(target).await?;
-        let done = self.run_on(&mut connection, target.kind(), text).await;
+        let mut connection = Connection::open(target, Session::Server).await?;
+        let done = match target.kind() {
+            Kind::Mysql | Kind::Mariadb if delimiter::is_set_in(text) => self.run_split(&mut connection, text).await,
+            Kind::Postgres => self.run_at_once(&mut connection, &without_restrictions(text)).await,
+            _ => self.run_at_once(&mut connection, text).await,
+        };
         connection.close_after(done).await
     }
 
-    async fn run_on(&self, connection: &mut Connection, kind: Kind, text: &str) -> Result<(), Error> {
-        connection.execute(text).await.map_err(|failed| self.failure(kind, &Cow::Borrowed(text), failed))
+    async fn run_at_once(&self, connection: &mut Connection, text: &str) -> Result<(), Error> {
+        connection.execute(text).await.map_err(|Failed { succeeded, error }| {
+            let place = match line_of(&error, text) {
+                Some(line) => format!("line {line}"),
+                None => format!("statement {}", succeeded + 1),
+            };
+            let hint = hint(&error, text);
+            self.failure(&place, error, hint)
+        })
     }
 
-    fn failure(&self, _kind: Kind, _text: &str, Failed { succeeded, error }: Failed) -> Error {
-        let fact = format!("statement {} of {} fails", succeeded + 1, self.name);
-        Error::new(ErrorKind::Schema, fact).because(error)
+    /// As the servers' own client does it, one statement after the other.
+    async fn run_split(&self, connection: &mut Connection, text: &str) -> Result<(), Error> {
+        let statements = delimiter::split(text).map_err(|line| {
+            let fact = format!("line {line} of {} is a `DELIMITER` without one", self.name);
+            Error::new(ErrorKind::Schema, fact).hint("write `DELIMITER //`, or another sign that the statements do not hold")
+        })?;
+        for (index, Statement { text, line }) in statements.into_iter().enumerate() {
+            connection.execute(text).await.map_err(|failed| {
+                self.failure(&format!("statement {}, on line {line},", index + 1), failed.error, None)
+            })?;
+        }
+        Ok(())
     }
+
+    fn failure(&self, place: &str, error: sqlx::Error, hint: Option<&str>) -> Error {
+        let failure = Error::new(ErrorKind::Schema, format!("{place} of {} fails", self.name)).because(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// PostgreSQL alone says where, and not for every error.
+fn line_of(error: &sqlx::Error, text: &str) -> Option<usize> {
+    #[cfg(feature = "postgres")]
+    {
+        use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+        let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+        let PgErrorPosition::Original(position) = error.position()? else { return None };
+        Some(1 + text.chars().take(position.saturating_sub(1)).filter(|character| *character == '\n').count())
+    }
+    #[cfg(not(feature = "postgres"))]
+    {
+        let _ = (error, text);
+        None
+    }
+}
+
+/// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
+    let copies = || text.to_ascii_lowercase().contains("from stdin");
+    match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+        Some("25001" | "55P04") => Some(
+            "PostgreSQL runs the statements of one file as one transaction; put the one that refuses to be part of that \
+             into a file of its own",
+        ),
+        Some("42601") if text.lines().any(|line| line.starts_with('\\')) => Some(
+            "a line that begins with a backslash is for psql, not for the server: let `pg_dump` write the rows with `--inserts`",
+        ),
+        _ if copies() => Some("the rows behind `COPY … FROM stdin` are for psql: let `pg_dump` write them with `--inserts`"),
+        _ => None,
+    }
+}
+
+/// Without the lines by which `pg_dump` forbids psql its own commands, of which there are none here:
+/// <https://www.postgresql.org/docs/current/app-psql.html>. What comes behind them stays on its line.
+fn without_restrictions(text: &str) -> Cow<'_, str> {
+    fn is_one(line: &str) -> bool {
+        let key = line.strip_prefix("\\restrict ").or_else(|| line.strip_prefix("\\unrestrict "));
+        key.map(str::trim_end).is_some_and(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric()))
+    }
+    if !text.lines().any(is_one) {
+        return text.into();
+    }
+    text.lines().map(|line| if is_one(line) { "\n".into() } else { format!("{line}\n") }).collect::<String>().into()
 }

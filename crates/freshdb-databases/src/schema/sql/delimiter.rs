@@ -1,0 +1,176 @@
+//! Scripts for MySQL's and MariaDB's client, which knows a command of its own, `DELIMITER`, so that a semicolon inside of a stored
+//! routine does not end the statement: <https://dev.mysql.com/doc/refman/9.7/en/stored-programs-defining.html>.
+
+/// One statement, without what ends it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Statement<'a> {
+    pub(super) text: &'a str,
+    /// Where it begins, behind the comments before it.
+    pub(super) line: usize,
+}
+
+/// Whether the script may hold that command. It may stand in a string, which [`split`] tells.
+pub(super) fn is_set_in(text: &str) -> bool {
+    text.lines().any(|line| argument(line).is_some())
+}
+
+/// What the line sets the delimiter to, if it is that command.
+fn argument(line: &str) -> Option<&str> {
+    let (command, rest) = line.trim_start().split_at_checked("delimiter".len())?;
+    let is_it = command.eq_ignore_ascii_case("delimiter") && (rest.is_empty() || rest.starts_with(char::is_whitespace));
+    is_it.then(|| rest.split_whitespace().next().unwrap_or(""))
+}
+
+/// The statements of a script; or the line of a `DELIMITER` that names none.
+pub(super) fn split(text: &str) -> Result<Vec<Statement<'_>>, usize> {
+    let mut scan = Scan { text, at: 0, line: 1, delimiter: ";", from: 0, begun: None, statements: Vec::new() };
+    while scan.at < text.len() {
+        scan.step()?;
+    }
+    scan.end_statement(0);
+    Ok(scan.statements)
+}
+
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    delimiter: &'a str,
+    /// Where what was not ended yet begins.
+    from: usize,
+    /// On which line there was the first of it that is neither space nor comment.
+    begun: Option<usize>,
+    statements: Vec<Statement<'a>>,
+}
+
+impl<'a> Scan<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    /// Passes one sign, or what belongs together.
+    fn step(&mut self) -> Result<(), usize> {
+        let rest = self.rest();
+        if self.at == 0 || self.text.as_bytes()[self.at - 1] == b'\n' {
+            let line = rest.split_inclusive('\n').next().unwrap_or("");
+            if let Some(delimiter) = argument(line) {
+                if delimiter.is_empty() {
+                    return Err(self.line);
+                }
+                self.end_statement(line.len());
+                self.delimiter = delimiter;
+                return Ok(());
+            }
+        }
+        if rest.starts_with(self.delimiter) {
+            self.end_statement(self.delimiter.len());
+            return Ok(());
+        }
+        let first = rest.chars().next().unwrap_or('\n');
+        match first {
+            '#' => self.pass(line_length(rest)),
+            // Two hyphens alone are a double negation: <https://dev.mysql.com/doc/refman/9.7/en/ansi-diff-comments.html>.
+            '-' if rest.starts_with("--") && rest[2..].chars().next().is_none_or(|c| c <= ' ') => {
+                self.pass(line_length(rest));
+            }
+            // What the server executes looks like a comment to others only.
+            '/' if rest.starts_with("/*") && !["/*!", "/*M!", "/*+"].iter().any(|code| rest.starts_with(code)) => {
+                self.pass(rest.find("*/").map_or(rest.len(), |end| end + 2));
+            }
+            '\'' | '"' | '`' => {
+                self.begin();
+                self.pass(quoted_length(rest, first));
+            }
+            space if space.is_whitespace() => self.pass(space.len_utf8()),
+            other => {
+                self.begin();
+                self.pass(other.len_utf8());
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.begun.get_or_insert(self.line);
+    }
+
+    fn pass(&mut self, length: usize) {
+        let passed = &self.rest()[..length];
+        self.line += passed.bytes().filter(|byte| *byte == b'\n').count();
+        self.at += length;
+    }
+
+    /// Ends the statement here, and passes what said so.
+    fn end_statement(&mut self, length: usize) {
+        if let Some(line) = self.begun.take() {
+            self.statements.push(Statement { text: self.text[self.from..self.at].trim(), line });
+        }
+        self.pass(length);
+        self.from = self.at;
+    }
+}
+
+fn line_length(text: &str) -> usize {
+    text.find('\n').unwrap_or(text.len())
+}
+
+/// A quote that is doubled ends one string and begins the next, which comes to the same.
+fn quoted_length(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quote != '`' => escaped = true,
+            _ if character == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_set_in, split};
+
+    fn check(script: &str, expected: &[(usize, &str)]) {
+        let statements = split(script).expect("a script");
+        let found: Vec<_> = statements.iter().map(|statement| (statement.line, statement.text)).collect();
+        assert_eq!(found, expected, "{script}");
+    }
+
+    #[test]
+    fn statements_end_where_the_client_ends_them() {
+        check("", &[]);
+        check("a; b;\nc", &[(1, "a"), (1, "b"), (2, "c")]);
+        check("a;;\n;b", &[(1, "a"), (2, "b")]);
+        check("DELIMITER //\nx; y//\ndelimiter ;\nz;", &[(2, "x; y"), (4, "z")]);
+        check("  Delimiter $$ \r\nx;\r\ny$$\r\nDELIMITER ;\r\nz;", &[(2, "x;\r\ny"), (5, "z")]);
+        check("a\nDELIMITER ;;\nb;;", &[(1, "a"), (3, "b")]);
+        check("delimiters; delimiter_x;", &[(1, "delimiters"), (1, "delimiter_x")]);
+    }
+
+    #[test]
+    fn strings_names_and_comments_hold_no_end() {
+        check("'a;''b;\\';c'; \"a;\\\";b\"; `a;\\`;", &[(1, "'a;''b;\\';c'"), (1, "\"a;\\\";b\""), (1, "`a;\\`")]);
+        check("-- a;\nb; # c;\n/* d;\n; */ e;", &[(2, "-- a;\nb"), (4, "# c;\n/* d;\n; */ e")]);
+        check("1--1;2", &[(1, "1--1"), (1, "2")]);
+        check("'\nDELIMITER //\n'; x;", &[(1, "'\nDELIMITER //\n'"), (3, "x")]);
+        check("/*\nDELIMITER //\n*/; x;", &[(3, "x")]);
+        check("'never ended; \nx", &[(1, "'never ended; \nx")]);
+        check("'ü;' ü; 'é", &[(1, "'ü;' ü"), (1, "'é")]);
+    }
+
+    #[test]
+    fn what_only_servers_read_is_no_comment() {
+        check("/*!50003 a; b */;", &[(1, "/*!50003 a"), (1, "b */")]);
+        check("DELIMITER ;;\n/*!50003 a; b */;;\n/* c */;;", &[(2, "/*!50003 a; b */")]);
+    }
+
+    #[test]
+    fn a_delimiter_must_be_named() {
+        assert_eq!(split("a;\n\nDELIMITER \nb"), Err(3));
+        assert_eq!(split("DELIMITER"), Err(1));
+        assert!(is_set_in("a\n\tdelimiter"));
+        assert!(!is_set_in("a delimiter //\ndelimiter// b"));
+    }
+}
