@@ -88,6 +88,10 @@ impl Garbage {
             Kind::Sqlite => {
                 runtime::run(async move { self.run::<crate::dialect::sqlite::Sqlite>(server.url()).await }).await
             }
+            #[cfg(feature = "mysql")]
+            Kind::Mysql | Kind::Mariadb => {
+                runtime::run(async move { self.run::<crate::dialect::mysql::Mysql>(server.url()).await }).await
+            }
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
                 runtime::run(async move { self.run::<crate::dialect::postgres::Postgres>(server.url()).await }).await

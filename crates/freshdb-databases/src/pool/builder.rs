@@ -106,6 +106,8 @@ impl PoolBuilder {
         match self.server.kind() {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => runtime::run(self.start::<crate::dialect::sqlite::Sqlite>()).await,
+            #[cfg(feature = "mysql")]
+            Kind::Mysql | Kind::Mariadb => runtime::run(self.start::<crate::dialect::mysql::Mysql>()).await,
             #[cfg(feature = "postgres")]
             Kind::Postgres => runtime::run(self.start::<crate::dialect::postgres::Postgres>()).await,
             #[allow(unreachable_patterns, reason = "with all features there is no other")]
