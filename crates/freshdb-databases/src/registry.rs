@@ -141,14 +141,14 @@ impl Registry {
              VALUES ('{name}', '{}', '{}', '{checkout}', '{fingerprint}', '{template}', {}, '{}')",
             role.word(),
             state.word(),
-            seconds(*since),
+            millis(*since),
             hex(note),
         );
         D::execute(connection, &sql).await
     }
 
     pub(crate) async fn set_ready<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
-        let (table, now) = (D::TABLE, seconds(SystemTime::now()));
+        let (table, now) = (D::TABLE, millis(SystemTime::now()));
         D::execute(connection, &format!("UPDATE {table} SET state = 'ready', since = {now} WHERE name = '{name}'"))
             .await
     }
@@ -173,7 +173,7 @@ impl Registry {
         name: &str,
         note: &str,
     ) -> Result<(), sqlx::Error> {
-        let (table, now) = (D::TABLE, seconds(SystemTime::now()));
+        let (table, now) = (D::TABLE, millis(SystemTime::now()));
         let sql =
             format!("UPDATE {table} SET role = 'kept', since = {now}, note = '{}' WHERE name = '{name}'", hex(note));
         D::execute(connection, &sql).await
@@ -196,13 +196,13 @@ fn entry(row: Vec<Option<String>>) -> Option<Entry> {
         checkout: next()?,
         fingerprint: next()?,
         template: next()?,
-        since: UNIX_EPOCH + Duration::from_secs(next()?.parse().ok()?),
+        since: UNIX_EPOCH + Duration::from_millis(next()?.parse().ok()?),
         note: from_hex(&next().unwrap_or_default()),
     })
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+fn millis(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// At the most so many bytes of a note are kept: what two digits each leave room for.

@@ -140,7 +140,7 @@ struct Neighbour {
 
 impl Neighbour {
     async fn make(database: &TestDatabase) -> Self {
-        let name = format!("freshdb_s_{}", database.url().rsplit('_').next().unwrap_or_default());
+        let name = format!("freshdb_s_{}", database.url().rsplit('/').next().unwrap_or_default());
         if database.engine != Engine::Sqlite {
             database.execute(&format!("CREATE DATABASE {name}")).await;
         }
