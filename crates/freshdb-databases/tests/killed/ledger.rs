@@ -36,7 +36,10 @@ impl Ledger {
                 self.violation(&format!("{database} is held by {holder} and by {me}"));
             }
         }
-        fs::write(held, me).unwrap();
+        // At once or not at all, whenever this process is killed.
+        let written = self.directory.join(format!("writing-{}", std::process::id()));
+        fs::write(&written, me).unwrap();
+        fs::rename(written, held).unwrap();
     }
 
     /// Notes that a database goes back, and counts the lease.
