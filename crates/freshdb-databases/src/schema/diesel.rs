@@ -160,7 +160,8 @@ impl Schema for DieselMigrations {
 
 async fn run_all(migrations: &[Migration], books: &mut Connection, target: &Target) -> Result<(), Error> {
     books.execute(BOOKS).await.map_err(|failed| {
-        Error::new(ErrorKind::Schema, "diesel's table `__diesel_schema_migrations` cannot be made").because(failed.error)
+        Error::new(ErrorKind::Schema, "diesel's table `__diesel_schema_migrations` cannot be made")
+            .because(failed.error)
     })?;
     for migration in migrations {
         migration.run(target).await?;

@@ -140,7 +140,8 @@ impl Command {
 
 /// A directory is what its files are called and what they hold; what it is called itself makes no difference.
 fn add_file_or_directory(fingerprint: &mut Fingerprint, path: &Path, name: &str) -> Result<(), Error> {
-    let metadata = std::fs::metadata(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
+    let metadata =
+        std::fs::metadata(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
     if metadata.is_dir() {
         fingerprint.add("directory", name);
         for inner in files::names_in(path)? {
@@ -148,7 +149,8 @@ fn add_file_or_directory(fingerprint: &mut Fingerprint, path: &Path, name: &str)
         }
         fingerprint.add("end", name);
     } else {
-        let content = std::fs::read(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
+        let content =
+            std::fs::read(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
         fingerprint.add("file", name).add("content", content);
     }
     Ok(())

@@ -45,7 +45,8 @@ impl Script<'_> {
     async fn run_split(&self, connection: &mut Connection, text: &str) -> Result<(), Error> {
         let statements = delimiter::split(text).map_err(|line| {
             let fact = format!("line {line} of {} is a `DELIMITER` without one", self.name);
-            Error::new(ErrorKind::Schema, fact).hint("write `DELIMITER //`, or another sign that the statements do not hold")
+            Error::new(ErrorKind::Schema, fact)
+                .hint("write `DELIMITER //`, or another sign that the statements do not hold")
         })?;
         for (index, Statement { text, line }) in statements.into_iter().enumerate() {
             connection.execute(text).await.map_err(|failed| {
@@ -91,7 +92,9 @@ fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
         Some("42601") if text.lines().any(|line| line.starts_with('\\')) => Some(
             "a line that begins with a backslash is for psql, not for the server: let `pg_dump` write the rows with `--inserts`",
         ),
-        _ if copies() => Some("the rows behind `COPY … FROM stdin` are for psql: let `pg_dump` write them with `--inserts`"),
+        _ if copies() => {
+            Some("the rows behind `COPY … FROM stdin` are for psql: let `pg_dump` write them with `--inserts`")
+        }
         _ => None,
     }
 }

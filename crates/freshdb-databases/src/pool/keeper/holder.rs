@@ -1,0 +1,106 @@
+//! The connection that holds the locks: asked, lost, and made anew.
+
+use std::time::{Duration, Instant};
+
+use super::{Event, Keeper, TICK, took_too_long};
+use crate::dialect::{Dialect, Fault, ServerSession, explain};
+use crate::registry::Registry;
+use crate::{Error, ErrorKind};
+
+/// The connection that holds the locks.
+pub(super) enum Holder<D: Dialect> {
+    Up(D::Connection),
+    Connecting { error: Error },
+    Down { error: Error, again: Instant, pause: Duration },
+}
+
+/// A question to the server takes a millisecond; one that is not answered after this is taken for a dead connection.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+
+impl<D: Dialect> Keeper<D> {
+    /// Whether the locks are still held; and another try to get to a server that was away.
+    pub(super) async fn look_around(&mut self) {
+        match &mut self.holder {
+            Holder::Up(connection) => {
+                let answer = bounded(D::execute(connection, "SELECT 1")).await;
+                self.judge("reach the server", answer);
+            }
+            Holder::Connecting { .. } => {}
+            Holder::Down { error, again, .. } if *again <= Instant::now() => {
+                let error = std::mem::replace(error, Error::new(ErrorKind::Unreachable, "the server is away"));
+                self.holder = Holder::Connecting { error };
+                let (server, reports) = (self.shared.server.clone(), self.reports.clone());
+                drop(tokio::spawn(async move {
+                    let connected = tokio::time::timeout(LONGEST_ANSWER, Registry::connect::<D>(&server)).await;
+                    drop(reports.send(Event::Connected(connected.unwrap_or_else(|_| Err(took_too_long())))));
+                }));
+            }
+            Holder::Down { .. } => {}
+        }
+    }
+
+    pub(super) fn judge(&mut self, doing: &str, result: Result<(), sqlx::Error>) {
+        if let Err(error) = result {
+            let error = explain::<D>(format!("cannot {doing} on `{}`", self.shared.server), error);
+            tracing::warn!("{error:?}");
+            self.lose_if_lost(&error);
+        }
+    }
+
+    /// With the connection went all locks. Databases that were ready are anybody's; those that are leased are told so when
+    /// they come back.
+    pub(super) fn lose_if_lost(&mut self, error: &Error) {
+        if !matches!(self.holder, Holder::Up(_))
+            || !error.driver_error().is_some_and(|cause| D::fault(cause) == Fault::Lost)
+        {
+            return;
+        }
+        tracing::warn!(server = %self.shared.server, "lost the connection that holds the leases");
+        self.generation += 1;
+        let error = Error::new(ErrorKind::Unreachable, error.to_string());
+        self.holder = Holder::Down { error, again: Instant::now(), pause: TICK };
+        for number in self.shared.shelf().lose_all() {
+            if let Some(slot) = self.slots.remove(&number) {
+                drop(tokio::spawn(D::close(slot)));
+            }
+        }
+    }
+
+    pub(super) async fn claim_template_again(&mut self) {
+        let Holder::Up(connection) = &mut self.holder else { return };
+        let locked = bounded(D::try_lock(connection, &self.user)).await.map(|_| ());
+        self.judge("take its lock again", locked);
+    }
+
+    pub(super) async fn sessions_of(&mut self, number: u64) -> Result<Vec<ServerSession>, Error> {
+        let name = self.name(number);
+        let Holder::Up(connection) = &mut self.holder else { return Err(lease_lost(name.as_deref())) };
+        let sessions = bounded(D::sessions(connection)).await;
+        let mut sessions = match sessions {
+            Ok(sessions) => sessions,
+            Err(error) => {
+                let error = explain::<D>(format!("cannot ask who is connected to `{}`", self.shared.server), error);
+                self.lose_if_lost(&error);
+                return Err(error);
+            }
+        };
+        sessions.retain(|session| session.database.as_deref() == name.as_deref());
+        Ok(sessions)
+    }
+}
+
+pub(super) async fn bounded<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(LONGEST_ANSWER, answer).await.unwrap_or_else(|_| {
+        let fact = format!("no answer after {} s", LONGEST_ANSWER.as_secs());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, fact)))
+    })
+}
+
+pub(super) fn lease_lost(name: Option<&str>) -> Error {
+    let name = name.unwrap_or("unknown");
+    Error::new(
+        ErrorKind::Unreachable,
+        format!("the lease of `{name}` ended before it was given back: the connection that held its lock was lost"),
+    )
+    .hint("the server was restarted, or ended the connection; what was done in that database may have been undone")
+}

@@ -1,0 +1,99 @@
+//! Having slots made, or those looked after that others left behind.
+
+use super::holder::{Holder, bounded};
+use super::{Event, Keeper};
+use crate::dialect::{Dialect, Outcome, explain};
+use crate::registry::{Registry, Role, State};
+use crate::{Error, ErrorKind};
+
+impl<D: Dialect> Keeper<D> {
+    /// Has slots made for those who wait.
+    pub(super) async fn supply(&mut self) {
+        loop {
+            if self.shared.shelf().missing(self.shared.limit, self.spare) == 0 {
+                return;
+            }
+            match self.make_one().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    let error = explain::<D>(format!("cannot make a database on `{}`", self.shared.server), error);
+                    self.lose_if_lost(&error);
+                    if error.kind() == ErrorKind::Unreachable {
+                        return;
+                    }
+                    self.shared.fail(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Begins with one more slot, one that was left behind if there is any; `false` while the server is away.
+    pub(super) async fn make_one(&mut self) -> Result<bool, sqlx::Error> {
+        if let Some(name) = self.find_left_behind().await? {
+            let number = self.shared.shelf().add(name.as_str().into());
+            let (server, template, generation) = (self.shared.server.clone(), self.template.clone(), self.generation);
+            self.work(
+                async move {
+                    let mut slot = D::open(&server, &template, &name).await?;
+                    match D::reset(&mut slot, &template).await?.outcome {
+                        Outcome::Pristine { .. } => Ok(slot),
+                        Outcome::Changed(what) => {
+                            D::close(slot).await;
+                            Err(Error::new(ErrorKind::Database, format!("`{name}` was changed: {what}")))
+                        }
+                    }
+                },
+                move |result| Event::Checked { number, generation, result },
+            );
+            return Ok(true);
+        }
+        let Holder::Up(connection) = &mut self.holder else { return Ok(false) };
+        let name = self.names.new_slot();
+        if bounded(D::exists(connection, &name)).await? || !bounded(D::try_lock(connection, &name)).await? {
+            // Somebody's, by a chance of one in a million billions.
+            return Ok(true);
+        }
+        let entry = self.names.entry(&name, Role::Slot, State::Making, &self.template_name);
+        bounded(Registry::insert::<D>(connection, &entry)).await?;
+        let number = self.shared.shelf().add(name.as_str().into());
+        let (server, template, generation) = (self.shared.server.clone(), self.template.clone(), self.generation);
+        self.work(async move { D::copy(&server, &template, &name).await }, move |result| Event::Copied {
+            number,
+            generation,
+            result,
+        });
+        Ok(true)
+    }
+
+    /// A database of this template that nobody holds, and now this process.
+    pub(super) async fn find_left_behind(&mut self) -> Result<Option<String>, sqlx::Error> {
+        let Holder::Up(connection) = &mut self.holder else { return Ok(None) };
+        let mut entries = bounded(Registry::of_template::<D>(connection, &self.template_name)).await?;
+        entries.retain(|entry| entry.role == Role::Slot && !self.refused.contains(&entry.name));
+        // What a process has locked it could lock again.
+        {
+            let shelf = self.shared.shelf();
+            entries.retain(|entry| !shelf.has(&entry.name));
+        }
+        // So that many processes do not all ask for the same one first.
+        fastrand::shuffle(&mut entries);
+        for entry in entries {
+            let Holder::Up(connection) = &mut self.holder else { return Ok(None) };
+            if !bounded(D::try_lock(connection, &entry.name)).await? {
+                continue;
+            }
+            // It may have been dropped, or kept, before it was locked.
+            match bounded(Registry::find::<D>(connection, &entry.name)).await? {
+                Some(entry) if entry.role == Role::Slot && entry.state == State::Ready => return Ok(Some(entry.name)),
+                Some(entry) if entry.role == Role::Slot => {
+                    let number = self.shared.shelf().add(entry.name.as_str().into());
+                    self.throw_away(number, None);
+                }
+                _ => bounded(D::unlock(connection, &entry.name)).await?,
+            }
+        }
+        Ok(None)
+    }
+}
