@@ -328,11 +328,20 @@ impl Shelf {
         let leases = self.leases(Instant::now());
         if leases.len() >= shared.limit {
             fact = format!("{fact}: all {} are in use", shared.limit);
+            for lease in leases {
+                fact = format!("{fact}\n  {lease}");
+            }
+            return Error::new(ErrorKind::Exhausted, fact).hint(
+                "a database is free again when its lease is dropped; if all of them are at work, raise `PoolBuilder::limit`",
+            );
         }
-        for lease in leases {
-            fact = format!("{fact}\n  {lease}");
-        }
-        Error::new(ErrorKind::Exhausted, fact)
-            .hint("a database is free again when its lease is dropped; if all of them are at work, raise `PoolBuilder::limit`")
+        let count = |wanted: fn(Life) -> bool| self.slots.values().filter(|slot| wanted(slot.life)).count();
+        let being_made = count(|life| matches!(life, Life::Preparing));
+        let being_put_back = count(|life| matches!(life, Life::Resetting | Life::Leaving));
+        Error::new(
+            ErrorKind::Exhausted,
+            format!("{fact}: {} are in use, {being_made} being made, {being_put_back} being put back", leases.len()),
+        )
+        .hint("the server is slower than that: wait longer, by `PoolBuilder::patience`")
     }
 }
