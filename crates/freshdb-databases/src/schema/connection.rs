@@ -44,6 +44,10 @@ pub(super) struct Failed {
 }
 
 impl Connection {
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "sqlite")),
+        expect(unused_variables, reason = "PostgreSQL's has no settings")
+    )]
     pub(super) async fn open(target: &Target, session: Session) -> Result<Self, Error> {
         let connected = match target.kind() {
             #[cfg(feature = "sqlite")]

@@ -116,7 +116,7 @@ on_every_engine! {
     [sqlite] async fn files_that_change_meanwhile_make_it_fail(database: &TestDatabase) {
         let directory = directory(&[("1.sql", "a")]);
         let schema = schema::command("sh").args(["-c", "echo b > 1.sql"]).current_dir(directory.path()).watch(directory.path());
-        drop(fingerprint(&schema));
+        assert_eq!(fingerprint(&schema), fingerprint(&schema));
         let (message, _) = refusal(schema, database).await;
         assert_eq!(message, "files that `sh -c echo b > 1.sql` reads changed while it made the schema");
     }
@@ -157,9 +157,11 @@ fn a_fingerprint_tells_every_change() {
 #[test]
 fn something_must_tell_when_it_is_another() {
     let mut fingerprint = freshdb_databases::Fingerprint::new();
-    let (message, hint) = told(&schema::command("make").arg("db").fingerprint(&mut fingerprint).unwrap_err());
+    let (message, hint) =
+        told(&schema::command("make").arg("db").fingerprint(&mut fingerprint).expect_err("it is refused"));
     assert_eq!(message, "nothing tells when the schema that `make db` makes is another");
     assert!(hint.is_some());
-    let (message, _) = told(&schema::command("make").watch("not/there").fingerprint(&mut fingerprint).unwrap_err());
+    let (message, _) =
+        told(&schema::command("make").watch("not/there").fingerprint(&mut fingerprint).expect_err("it is refused"));
     assert!(message.starts_with("the watched file `not/there` cannot be read: No such file"), "{message}");
 }

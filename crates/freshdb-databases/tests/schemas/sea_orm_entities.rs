@@ -8,6 +8,7 @@ use crate::harness::{apply, fingerprint, refusal, texts};
 /// An entity: its table, its columns, and those that lead to others.
 macro_rules! entity {
     ($name:ident, $table:literal, { $($columns:tt)* }, { $($relations:tt)* }) => {
+        #[allow(unreachable_pub, reason = "SeaORM's macros want what is public")]
         mod $name {
             use sea_orm::entity::prelude::*;
 
@@ -29,6 +30,7 @@ macro_rules! entity {
     };
 }
 
+#[allow(unreachable_pub, reason = "SeaORM's macros want what is public")]
 mod mood {
     use sea_orm::entity::prelude::*;
 

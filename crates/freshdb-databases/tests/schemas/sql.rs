@@ -240,15 +240,18 @@ fn a_fingerprint_tells_one_closure_from_another() {
 async fn a_directory_without_files_is_refused() {
     let directory = directory(&[("readme.md", "x"), ("postgres/001.sql", "SELECT 1")]);
     let target = Target::new(freshdb_databases::DatabaseUrl::file(directory.path().join("x.db")));
-    let (message, _) = crate::harness::told(&SqlDirectory::new(directory.path()).apply(&target).await.unwrap_err());
+    let (message, _) =
+        crate::harness::told(&SqlDirectory::new(directory.path()).apply(&target).await.expect_err("it is refused"));
     assert_eq!(message, format!("`{}` holds no `*.sql` file for SQLite", directory.path().display()));
 
     let empty = directory.path().join("postgres");
     fs::remove_file(empty.join("001.sql")).expect("removed");
-    let (message, _) = crate::harness::told(&SqlDirectory::new(&empty).apply(&target).await.unwrap_err());
+    let (message, _) =
+        crate::harness::told(&SqlDirectory::new(&empty).apply(&target).await.expect_err("it is refused"));
     assert_eq!(message, format!("`{}` holds no `*.sql` file", empty.display()));
 
-    let (message, hint) = crate::harness::told(&SqlDirectory::new("not/there").apply(&target).await.unwrap_err());
+    let (message, hint) =
+        crate::harness::told(&SqlDirectory::new("not/there").apply(&target).await.expect_err("it is refused"));
     assert!(message.starts_with("the directory `not/there` cannot be read: No such file"), "{message}");
     assert!(hint.expect("a hint").starts_with("a relative path starts at the working directory, which is `/"));
 }

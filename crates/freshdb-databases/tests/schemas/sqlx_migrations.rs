@@ -64,12 +64,12 @@ fn a_fingerprint_tells_every_change() {
 #[test]
 fn what_holds_no_migrations_is_refused() {
     let directory = directory(&[("readme.md", "x")]);
-    let error = SqlxMigrations::directory(directory.path()).unwrap_err();
+    let error = SqlxMigrations::directory(directory.path()).expect_err("it is refused");
     assert_eq!(error.to_string(), format!("`{}` holds no sqlx migration", directory.path().display()));
-    let error = SqlxMigrations::directory("not/there").unwrap_err();
+    let error = SqlxMigrations::directory("not/there").expect_err("it is refused");
     assert_eq!(error.to_string(), "the directory `not/there` cannot be read");
     write(directory.path(), "x_y.sql", "");
-    let error = SqlxMigrations::directory(directory.path()).unwrap_err();
+    let error = SqlxMigrations::directory(directory.path()).expect_err("it is refused");
     assert_eq!(error.to_string(), format!("`{}` holds no sqlx migrations", directory.path().display()));
 }
 
