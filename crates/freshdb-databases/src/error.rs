@@ -65,6 +65,15 @@ impl Error {
         self
     }
 
+    fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let mut next = self.source();
+        std::iter::from_fn(move || {
+            let cause = next?;
+            next = cause.source();
+            Some(cause)
+        })
+    }
+
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -90,12 +99,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{self}")?;
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(formatter, "\n  caused by: {error}")?;
-            cause = error.source();
+        for cause in self.causes() {
+            write!(formatter, "\n  caused by: {cause}")?;
         }
-        match self.advice() {
+        let hint = self.advice().or_else(|| self.causes().find_map(|cause| cause.downcast_ref::<Self>()?.advice()));
+        match hint {
             Some(hint) => write!(formatter, "\nhint: {hint}"),
             None => Ok(()),
         }

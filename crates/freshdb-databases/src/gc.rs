@@ -19,7 +19,7 @@ pub struct Garbage {
     kept: usize,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 impl Default for Garbage {
     /// What pools themselves have collected when they make a template: of this checkout, the templates that have not been
@@ -111,7 +111,7 @@ impl Garbage {
         if let Some(checkout) = &self.checkout {
             entries.retain(|entry| entry.checkout == *checkout);
         }
-        let used = self.living_users::<D>(connection, &entries).await.map_err(failed)?;
+        let used = living_users::<D>(connection, &entries).await.map_err(failed)?;
         let kept = self.unwanted(&entries, Role::Kept, self.kept_for, self.kept);
         let templates = self.unwanted(&entries, Role::Template, self.unused_for, self.templates);
         for entry in kept {
@@ -134,24 +134,6 @@ impl Garbage {
             collected.add(&entry.name, drop_unless_locked::<D>(connection, entry).await);
         }
         Ok(collected)
-    }
-
-    /// The templates that a living process uses. The rows of dead ones are taken out.
-    async fn living_users<D: Dialect>(
-        &self,
-        connection: &mut D::Connection,
-        entries: &[Entry],
-    ) -> Result<HashSet<String>, sqlx::Error> {
-        let mut used = HashSet::new();
-        for entry in entries.iter().filter(|entry| entry.role == Role::User) {
-            if D::try_lock(connection, &entry.name).await? {
-                Registry::remove::<D>(connection, &entry.name).await?;
-                D::unlock(connection, &entry.name).await?;
-            } else {
-                used.insert(entry.template.clone());
-            }
-        }
-        Ok(used)
     }
 
     /// Those of a role that are too old, or too many in their checkout.
@@ -193,6 +175,23 @@ impl Collected {
             Attempt::Failed(error) => self.failed.push((name.to_owned(), error)),
         }
     }
+}
+
+/// The templates that a living process uses. The rows of dead ones are taken out.
+async fn living_users<D: Dialect>(
+    connection: &mut D::Connection,
+    entries: &[Entry],
+) -> Result<HashSet<String>, sqlx::Error> {
+    let mut used = HashSet::new();
+    for entry in entries.iter().filter(|entry| entry.role == Role::User) {
+        if D::try_lock(connection, &entry.name).await? {
+            Registry::remove::<D>(connection, &entry.name).await?;
+            D::unlock(connection, &entry.name).await?;
+        } else {
+            used.insert(entry.template.clone());
+        }
+    }
+    Ok(used)
 }
 
 /// A template with all that was copied from it, unless somebody has begun to use it.

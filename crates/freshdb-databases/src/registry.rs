@@ -209,7 +209,7 @@ fn millis(time: SystemTime) -> u128 {
 const LONGEST_NOTE: usize = 1000;
 
 fn hex(text: &str) -> String {
-    text.bytes().take(LONGEST_NOTE).map(|byte| format!("{byte:02x}")).collect()
+    text.bytes().take(LONGEST_NOTE).fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
 }
 
 fn from_hex(digits: &str) -> String {

@@ -21,7 +21,7 @@ pub(crate) struct Claimed {
 }
 
 /// How long one process waits for another to make the template.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Finds the template, or makes it; `rebuild` makes it in any case.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::handle::Pool;
 use super::keeper::Keeper;
-use super::shelf::Shared;
+use super::slots::Shared;
 use crate::dialect::{Dialect, explain};
 use crate::names::{self, Names};
 use crate::registry::Registry;
@@ -42,7 +42,7 @@ impl PoolBuilder {
             limit: 64,
             connections: 8,
             spare: 1,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
             rebuild: false,
         }
     }

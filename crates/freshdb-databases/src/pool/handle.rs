@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::builder::PoolBuilder;
 use super::lease::Lease;
-use super::shelf::{Order, Shared};
+use super::slots::{Order, Shared};
 use crate::schema::Schema;
 use crate::server::Server;
 use crate::{DatabaseUrl, Error};

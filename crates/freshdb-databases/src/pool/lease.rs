@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::report::ResetReport;
-use super::shelf::{Fate, Order, Shared};
+use super::slots::{Fate, Order, Shared};
 use crate::dialect::ServerSession;
 use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 

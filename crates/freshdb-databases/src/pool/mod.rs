@@ -5,7 +5,7 @@ mod handle;
 mod keeper;
 mod lease;
 mod report;
-mod shelf;
+mod slots;
 
 pub use builder::PoolBuilder;
 pub use handle::Pool;

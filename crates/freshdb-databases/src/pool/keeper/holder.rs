@@ -25,7 +25,6 @@ impl<D: Dialect> Keeper<D> {
                 let answer = bounded(D::execute(connection, "SELECT 1")).await;
                 self.judge("reach the server", answer);
             }
-            Holder::Connecting { .. } => {}
             Holder::Down { error, again, .. } if *again <= Instant::now() => {
                 let error = std::mem::replace(error, Error::new(ErrorKind::Unreachable, "the server is away"));
                 self.holder = Holder::Connecting { error };
@@ -35,7 +34,7 @@ impl<D: Dialect> Keeper<D> {
                     drop(reports.send(Event::Connected(connected.unwrap_or_else(|_| Err(took_too_long())))));
                 }));
             }
-            Holder::Down { .. } => {}
+            Holder::Connecting { .. } | Holder::Down { .. } => {}
         }
     }
 
@@ -59,7 +58,7 @@ impl<D: Dialect> Keeper<D> {
         self.generation += 1;
         let error = Error::new(ErrorKind::Unreachable, error.to_string());
         self.holder = Holder::Down { error, again: Instant::now(), pause: TICK };
-        for number in self.shared.shelf().lose_all() {
+        for number in self.shared.slots().lose_all() {
             if let Some(slot) = self.slots.remove(&number) {
                 drop(tokio::spawn(D::close(slot)));
             }

@@ -10,7 +10,7 @@ impl<D: Dialect> Keeper<D> {
     /// Has slots made for those who wait.
     pub(super) async fn supply(&mut self) {
         loop {
-            if self.shared.shelf().missing(self.shared.limit, self.spare) == 0 {
+            if self.shared.slots().missing(self.shared.limit, self.spare) == 0 {
                 return;
             }
             match self.make_one().await {
@@ -32,7 +32,7 @@ impl<D: Dialect> Keeper<D> {
     /// Begins with one more slot, one that was left behind if there is any; `false` while the server is away.
     pub(super) async fn make_one(&mut self) -> Result<bool, sqlx::Error> {
         if let Some(name) = self.find_left_behind().await? {
-            let number = self.shared.shelf().add(name.as_str().into());
+            let number = self.shared.slots().add(name.as_str().into());
             let (server, template, generation) = (self.shared.server.clone(), self.template.clone(), self.generation);
             self.work(
                 async move {
@@ -57,7 +57,7 @@ impl<D: Dialect> Keeper<D> {
         }
         let entry = self.names.entry(&name, Role::Slot, State::Making, &self.template_name);
         bounded(Registry::insert::<D>(connection, &entry)).await?;
-        let number = self.shared.shelf().add(name.as_str().into());
+        let number = self.shared.slots().add(name.as_str().into());
         let (server, template, generation) = (self.shared.server.clone(), self.template.clone(), self.generation);
         self.work(async move { D::copy(&server, &template, &name).await }, move |result| Event::Copied {
             number,
@@ -74,8 +74,8 @@ impl<D: Dialect> Keeper<D> {
         entries.retain(|entry| entry.role == Role::Slot && !self.refused.contains(&entry.name));
         // What a process has locked it could lock again.
         {
-            let shelf = self.shared.shelf();
-            entries.retain(|entry| !shelf.has(&entry.name));
+            let slots = self.shared.slots();
+            entries.retain(|entry| !slots.has(&entry.name));
         }
         // So that many processes do not all ask for the same one first.
         fastrand::shuffle(&mut entries);
@@ -88,7 +88,7 @@ impl<D: Dialect> Keeper<D> {
             match bounded(Registry::find::<D>(connection, &entry.name)).await? {
                 Some(entry) if entry.role == Role::Slot && entry.state == State::Ready => return Ok(Some(entry.name)),
                 Some(entry) if entry.role == Role::Slot => {
-                    let number = self.shared.shelf().add(entry.name.as_str().into());
+                    let number = self.shared.slots().add(entry.name.as_str().into());
                     self.throw_away(number, None);
                 }
                 _ => bounded(D::unlock(connection, &entry.name)).await?,

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use holder::{Holder, bounded, lease_lost};
 
 use super::report::ResetReport;
-use super::shelf::{Order, Shared};
+use super::slots::{Order, Shared};
 use crate::dialect::{Dialect, Reset};
 use crate::names::Names;
 use crate::registry::Registry;
@@ -39,13 +39,15 @@ pub(crate) struct Keeper<D: Dialect> {
     refused: HashSet<String>,
     /// Tasks that will report.
     at_work: usize,
-    closing: Vec<(oneshot::Sender<Result<(), Error>>, Result<(), Error>)>,
+    closing: Vec<Closing>,
     is_closed: bool,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::UnboundedReceiver<Event<D>>,
     reports: mpsc::UnboundedSender<Event<D>>,
 }
 
+/// Who closed the pool, and what there is to tell.
+type Closing = (oneshot::Sender<Result<(), Error>>, Result<(), Error>);
 type Reply = oneshot::Sender<Result<ResetReport, Error>>;
 
 /// What a task reports.
@@ -76,7 +78,7 @@ enum Event<D: Dialect> {
 }
 
 /// The longest piece of work: a copy of a large template on a busy machine.
-const LONGEST_WORK: Duration = Duration::from_secs(300);
+const LONGEST_WORK: Duration = Duration::from_mins(5);
 /// How often an idle keeper makes sure that it still holds its locks.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How exact the limit on waiting is.
@@ -118,7 +120,7 @@ impl<D: Dialect> Keeper<D> {
     /// Works until the pool is closed and the last lease is back.
     pub(crate) async fn run(mut self) {
         let mut next_look = Instant::now() + HEARTBEAT;
-        while !(self.is_closed && self.at_work == 0 && self.shared.shelf().is_empty()) {
+        while !(self.is_closed && self.at_work == 0 && self.shared.slots().is_empty()) {
             tokio::select! {
                 Some(order) = self.orders.recv() => self.follow(order).await,
                 Some(event) = self.events.recv() => self.hear(event).await,
@@ -206,12 +208,12 @@ impl<D: Dialect> Keeper<D> {
             }
             // Done for a connection that is lost: the database has no lock, and whoever finds it next sees to it.
             Event::Copied { number, .. } | Event::Checked { number, .. } | Event::Dropped { number, .. } => {
-                self.shared.shelf().remove(number);
+                self.shared.slots().remove(number);
                 self.supply().await;
             }
             Event::PutBack { number, reply, .. } => {
                 let name = self.name(number);
-                self.shared.shelf().remove(number);
+                self.shared.slots().remove(number);
                 drop(reply.send(Err(lease_lost(name.as_deref()))));
                 self.supply().await;
             }
@@ -255,14 +257,14 @@ impl<D: Dialect> Keeper<D> {
     }
 
     fn name(&self, number: u64) -> Option<Arc<str>> {
-        self.shared.shelf().name(number)
+        self.shared.slots().name(number)
     }
 
     /// Those who closed the pool while leases are out do not wait for these.
     fn report_closed(&mut self) {
-        let shelf = self.shared.shelf();
-        let waits_for_leases = !shelf.is_empty() && shelf.only_leases();
-        drop(shelf);
+        let slots = self.shared.slots();
+        let waits_for_leases = !slots.is_empty() && slots.only_leases();
+        drop(slots);
         if self.at_work == 0 && waits_for_leases {
             for (reply, verdict) in self.closing.drain(..) {
                 drop(reply.send(verdict));

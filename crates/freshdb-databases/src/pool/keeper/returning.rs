@@ -4,32 +4,32 @@ use super::holder::{Holder, bounded, lease_lost};
 use super::{Event, Keeper, LONGEST_WORK, Reply, took_too_long};
 use crate::dialect::{Dialect, Outcome, Reset, explain};
 use crate::pool::report::ResetReport;
-use crate::pool::shelf::{Fate, Life};
+use crate::pool::slots::{Fate, Life};
 use crate::registry::Registry;
 use crate::{Error, runtime};
 
 impl<D: Dialect> Keeper<D> {
     pub(super) async fn take_back(&mut self, number: u64, fate: Fate, reply: Reply) {
         let (life, name) = {
-            let shelf = self.shared.shelf();
-            (shelf.life(number), shelf.name(number))
+            let slots = self.shared.slots();
+            (slots.life(number), slots.name(number))
         };
         let slot = self.slots.remove(&number);
         let (Some(Life::Leased { held: true, .. }), Some(slot), Some(name)) = (life, slot, &name) else {
-            self.shared.shelf().remove(number);
+            self.shared.slots().remove(number);
             drop(reply.send(Err(lease_lost(name.as_deref()))));
             return self.supply().await;
         };
         match fate {
             Fate::Reset => {
-                self.shared.shelf().set(number, Life::Resetting);
+                self.shared.slots().set(number, Life::Resetting);
                 self.put_back(number, slot, reply);
             }
             Fate::Keep(note) => {
-                self.shared.shelf().set(number, Life::Leaving);
+                self.shared.slots().set(number, Life::Leaving);
                 D::close(slot).await;
                 let kept = self.keep(name, &note).await;
-                self.shared.shelf().remove(number);
+                self.shared.slots().remove(number);
                 drop(reply.send(kept));
                 self.supply().await;
             }
@@ -110,12 +110,12 @@ impl<D: Dialect> Keeper<D> {
             let unlocked = bounded(D::unlock(connection, &name)).await;
             self.judge("give back a lock", unlocked);
         }
-        self.shared.shelf().remove(number);
+        self.shared.slots().remove(number);
     }
 
     /// Drops a database that is not as its template.
     pub(super) fn throw_away(&mut self, number: u64, slot: Option<D::Slot>) {
-        self.shared.shelf().set(number, Life::Leaving);
+        self.shared.slots().set(number, Life::Leaving);
         let Some(name) = self.name(number) else { return };
         let (server, generation) = (self.shared.server.clone(), self.generation);
         self.work(
@@ -133,7 +133,7 @@ impl<D: Dialect> Keeper<D> {
 
     pub(super) async fn forget(&mut self, number: u64, dropped: Result<(), Error>) {
         let name = self.name(number);
-        self.shared.shelf().remove(number);
+        self.shared.slots().remove(number);
         let Some(name) = name else { return };
         let Holder::Up(connection) = &mut self.holder else { return };
         let removed = match dropped {

@@ -1,4 +1,4 @@
-//! Which slots there are, how far each of them is, and who waits for one. No work is done here: `keeper.rs` does it.
+//! Which slots there are, how far each of them is, and who waits for one. No work is done here: `keeper/` does it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::Location;
@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     /// How many connections a lease may open.
     pub(crate) connections: u32,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
-    shelf: Mutex<Shelf>,
+    slots: Mutex<Slots>,
 }
 
 /// What is asked of the keeper.
@@ -51,8 +51,8 @@ pub(crate) enum Fate {
     Keep(String),
 }
 
-pub(crate) struct Shelf {
-    slots: BTreeMap<u64, Slot>,
+pub(crate) struct Slots {
+    all: BTreeMap<u64, Slot>,
     ready: Vec<u64>,
     waiting: VecDeque<Waiter>,
     phase: Phase,
@@ -98,20 +98,20 @@ struct Waiter {
 
 impl Shared {
     pub(crate) fn new(owner: Server, limit: usize, connections: u32, orders: mpsc::UnboundedSender<Order>) -> Self {
-        let shelf = Shelf {
-            slots: BTreeMap::new(),
+        let slots = Slots {
+            all: BTreeMap::new(),
             ready: Vec::new(),
             waiting: VecDeque::new(),
             phase: Phase::Open,
             next_number: 0,
             handed_out: 0,
         };
-        Self { server: owner.url().clone(), owner, limit, connections, orders, shelf: Mutex::new(shelf) }
+        Self { server: owner.url().clone(), owner, limit, connections, orders, slots: Mutex::new(slots) }
     }
 
     /// Nothing that is done under this lock can panic half-way.
-    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the keeper. It is gone only after the pool was closed, and then there is nobody to tell.
@@ -125,46 +125,46 @@ impl Shared {
         place: &'static Location<'static>,
         limit: Duration,
     ) -> Result<Lease, oneshot::Receiver<Result<Lease, Error>>> {
-        let mut shelf = self.shelf();
+        let mut slots = self.slots();
         let (reply, answer) = oneshot::channel();
-        if shelf.phase == Phase::Closed {
-            drop(shelf);
+        if slots.phase == Phase::Closed {
+            drop(slots);
             drop(reply.send(Err(self.closed())));
             return Err(answer);
         }
-        let lease = shelf.ready.pop().and_then(|number| self.hand_out(&mut shelf, number, place));
-        let wanted = shelf.ready.is_empty();
+        let lease = slots.ready.pop().and_then(|number| self.hand_out(&mut slots, number, place));
+        let wanted = slots.ready.is_empty();
         if lease.is_none() {
             let since = Instant::now();
-            shelf.waiting.push_back(Waiter { place, since, deadline: since + limit, reply });
+            slots.waiting.push_back(Waiter { place, since, deadline: since + limit, reply });
         }
-        drop(shelf);
+        drop(slots);
         if wanted {
             self.order(Order::Supply);
         }
         lease.ok_or(answer)
     }
 
-    fn hand_out(self: &Arc<Self>, shelf: &mut Shelf, number: u64, place: &'static Location<'static>) -> Option<Lease> {
-        let slot = shelf.slots.get_mut(&number)?;
+    fn hand_out(self: &Arc<Self>, slots: &mut Slots, number: u64, place: &'static Location<'static>) -> Option<Lease> {
+        let slot = slots.all.get_mut(&number)?;
         slot.life = Life::Leased { place, since: Instant::now(), held: true };
-        shelf.handed_out += 1;
+        slots.handed_out += 1;
         Some(Lease::new(self.clone(), number, slot.name.clone()))
     }
 
     /// A slot is ready: whoever has waited longest gets it.
     pub(crate) fn put(self: &Arc<Self>, number: u64) {
-        let mut shelf = self.shelf();
-        let Some(waiter) = shelf.next_waiter() else {
-            if let Some(slot) = shelf.slots.get_mut(&number) {
+        let mut slots = self.slots();
+        let Some(waiter) = slots.next_waiter() else {
+            if let Some(slot) = slots.all.get_mut(&number) {
                 slot.life = Life::Ready;
-                shelf.ready.push(number);
+                slots.ready.push(number);
             }
             return;
         };
-        let lease = self.hand_out(&mut shelf, number, waiter.place);
+        let lease = self.hand_out(&mut slots, number, waiter.place);
         // Whoever does not wait any more drops the lease, which gives it back. Not under the lock, which that needs.
-        drop(shelf);
+        drop(slots);
         if let Some(lease) = lease {
             drop(waiter.reply.send(Ok(lease)));
         }
@@ -173,16 +173,16 @@ impl Shared {
     /// Tells those whose time is over, and says whether others wait still.
     pub(crate) fn expire(&self, trouble: Option<&Error>) -> bool {
         let mut expired = Vec::new();
-        let mut shelf = self.shelf();
+        let mut slots = self.slots();
         let now = Instant::now();
-        shelf.waiting.retain(|waiter| !waiter.reply.is_closed());
-        while shelf.waiting.front().is_some_and(|waiter| waiter.deadline <= now) {
-            expired.extend(shelf.waiting.pop_front());
+        slots.waiting.retain(|waiter| !waiter.reply.is_closed());
+        while slots.waiting.front().is_some_and(|waiter| waiter.deadline <= now) {
+            expired.extend(slots.waiting.pop_front());
         }
         let errors: Vec<Error> =
-            expired.iter().map(|waiter| shelf.exhausted(self, now - waiter.since, trouble)).collect();
-        let waits = !shelf.waiting.is_empty();
-        drop(shelf);
+            expired.iter().map(|waiter| slots.exhausted(self, now - waiter.since, trouble)).collect();
+        let waits = !slots.waiting.is_empty();
+        drop(slots);
         for (waiter, error) in expired.into_iter().zip(errors) {
             drop(waiter.reply.send(Err(error)));
         }
@@ -191,21 +191,22 @@ impl Shared {
 
     /// Tells whoever has waited longest. Where nobody waits, it is logged.
     pub(crate) fn fail(&self, error: Error) {
-        let waiter = self.shelf().next_waiter();
-        match waiter {
-            Some(waiter) => drop(waiter.reply.send(Err(error))),
-            None => tracing::warn!(server = %self.server, "no database could be made ready: {error:?}"),
-        }
+        // Not under the lock, which whoever is told may need.
+        let waiter = self.slots().next_waiter();
+        let Some(waiter) = waiter else {
+            return tracing::warn!(server = %self.server, "no database could be made ready: {error:?}");
+        };
+        drop(waiter.reply.send(Err(error)));
     }
 
     /// From now on nobody gets a lease. Gives the slots that were ready, and those that are out still.
     pub(crate) fn close(&self) -> (Vec<u64>, Vec<String>) {
-        let mut shelf = self.shelf();
-        shelf.phase = Phase::Closed;
-        let ready = std::mem::take(&mut shelf.ready);
-        let waiting = std::mem::take(&mut shelf.waiting);
-        let out = shelf.leases(Instant::now());
-        drop(shelf);
+        let mut slots = self.slots();
+        slots.phase = Phase::Closed;
+        let ready = std::mem::take(&mut slots.ready);
+        let waiting = std::mem::take(&mut slots.waiting);
+        let out = slots.leases(Instant::now());
+        drop(slots);
         for waiter in waiting {
             drop(waiter.reply.send(Err(self.closed())));
         }
@@ -217,43 +218,43 @@ impl Shared {
     }
 }
 
-impl Shelf {
+impl Slots {
     pub(crate) fn add(&mut self, name: Arc<str>) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.slots.insert(number, Slot { name, life: Life::Preparing });
+        self.all.insert(number, Slot { name, life: Life::Preparing });
         number
     }
 
     pub(crate) fn set(&mut self, number: u64, life: Life) {
-        if let Some(slot) = self.slots.get_mut(&number) {
+        if let Some(slot) = self.all.get_mut(&number) {
             slot.life = life;
         }
     }
 
     pub(crate) fn remove(&mut self, number: u64) {
-        self.slots.remove(&number);
+        self.all.remove(&number);
         self.ready.retain(|ready| *ready != number);
     }
 
     pub(crate) fn name(&self, number: u64) -> Option<Arc<str>> {
-        self.slots.get(&number).map(|slot| slot.name.clone())
+        self.all.get(&number).map(|slot| slot.name.clone())
     }
 
     pub(crate) fn life(&self, number: u64) -> Option<Life> {
-        self.slots.get(&number).map(|slot| slot.life)
+        self.all.get(&number).map(|slot| slot.life)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.slots.values().any(|slot| &*slot.name == name)
+        self.all.values().any(|slot| &*slot.name == name)
     }
 
     pub(crate) fn only_leases(&self) -> bool {
-        self.slots.values().all(|slot| matches!(slot.life, Life::Leased { .. }))
+        self.all.values().all(|slot| matches!(slot.life, Life::Leased { .. }))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.all.is_empty()
     }
 
     /// How many more slots to make ready: one for each who waits, and `spare` beyond that once the pool is in use, less those
@@ -262,23 +263,23 @@ impl Shelf {
         if self.phase == Phase::Closed {
             return 0;
         }
-        let coming = self.slots.values().filter(|slot| matches!(slot.life, Life::Preparing | Life::Resetting)).count();
+        let coming = self.all.values().filter(|slot| matches!(slot.life, Life::Preparing | Life::Resetting)).count();
         // A process that takes one lease, and no second one, needs no other database.
         let spare = if self.handed_out >= 2 { spare } else { 0 };
         let wanted = self.waiting.iter().filter(|waiter| !waiter.reply.is_closed()).count() + spare;
-        wanted.saturating_sub(coming + self.ready.len()).min(limit.saturating_sub(self.slots.len()))
+        wanted.saturating_sub(coming + self.ready.len()).min(limit.saturating_sub(self.all.len()))
     }
 
     /// The connection that held the locks is lost: what was ready is not ours any more.
     pub(crate) fn lose_all(&mut self) -> Vec<u64> {
-        for slot in self.slots.values_mut() {
+        for slot in self.all.values_mut() {
             if let Life::Leased { held, .. } = &mut slot.life {
                 *held = false;
             }
         }
         let ready = std::mem::take(&mut self.ready);
         for number in &ready {
-            self.slots.remove(number);
+            self.all.remove(number);
         }
         ready
     }
@@ -295,7 +296,7 @@ impl Shelf {
     /// The leases that are out, the oldest first, each in a line.
     pub(crate) fn leases(&self, now: Instant) -> Vec<String> {
         let mut out: Vec<_> = self
-            .slots
+            .all
             .values()
             .filter_map(|slot| match slot.life {
                 Life::Leased { place, since, .. } => Some((since, &slot.name, place)),
@@ -335,7 +336,7 @@ impl Shelf {
                 "a database is free again when its lease is dropped; if all of them are at work, raise `PoolBuilder::limit`",
             );
         }
-        let count = |wanted: fn(Life) -> bool| self.slots.values().filter(|slot| wanted(slot.life)).count();
+        let count = |wanted: fn(Life) -> bool| self.all.values().filter(|slot| wanted(slot.life)).count();
         let being_made = count(|life| matches!(life, Life::Preparing));
         let being_put_back = count(|life| matches!(life, Life::Resetting | Life::Leaving));
         Error::new(
