@@ -2,12 +2,13 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | the database `x` | `<directory>/x.db`, and next to it, while it is open, `x.db-wal`, `x.db-shm`, `x.db-journal` |
-//! | the registry | `<directory>/freshdb.db` |
+//! | the database `x` | `<directory>/x.db` |
+//! | the slot `x` | `<directory>/x.db`, a link to `<directory>/files/x/<number>.db`, which is another file after each reset |
+//! | the registry | `<directory>/freshdb_registry.db` |
 //! | the lock `x` | `<directory>/locks/x.lock`, held for as long as the file is locked |
 //!
 //! A file has no sessions: nobody can be asked who has it open, and nobody can be made to close it. A reset therefore never
-//! writes into the file that a test had. It puts a new one in its place, and what a leaked connection still writes goes
+//! writes into the file that a test had. It makes the path lead to a new one, and what a leaked connection still writes goes
 //! to a file without a name.
 
 mod connection;
@@ -84,7 +85,7 @@ impl Dialect for Sqlite {
     }
 
     async fn exists(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {
-        Ok(connection.path(name).try_exists()?)
+        Ok(files::is_there(&connection.path(name))?)
     }
 
     async fn create(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {

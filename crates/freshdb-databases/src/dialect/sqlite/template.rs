@@ -1,9 +1,9 @@
 //! A template's file, and its copies.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,8 +32,15 @@ pub(crate) struct Template {
 #[derive(Debug)]
 pub(crate) struct Slot {
     url: DatabaseUrl,
-    /// What its file was when it was last put there. One that was written to since has another.
-    stamp: Option<Stamp>,
+    /// Where its path led to when it was last pristine.
+    copy: Option<Copy>,
+}
+
+/// A file that a slot's path leads to.
+#[derive(Clone, Debug)]
+struct Copy {
+    file: PathBuf,
+    stamp: Stamp,
 }
 
 /// What tells a file that was written to from one that was not.
@@ -76,9 +83,9 @@ impl Template {
         Ok(Self { url, stamp, content })
     }
 
-    /// Writes a copy to a file that is there for nobody else yet.
-    fn write_to(&self, draft: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
+    /// Writes a copy to a new file.
+    fn write_to(&self, path: &Path) -> io::Result<()> {
+        let mut file = files::create(path)?;
         if let Some(content) = &self.content {
             file.write_all(content)?;
         } else {
@@ -102,37 +109,37 @@ impl Template {
 
 impl Slot {
     pub(super) fn new(url: DatabaseUrl) -> Self {
-        Self { url, stamp: None }
+        Self { url, copy: None }
     }
 
     /// Puts a copy where there is no database yet.
     pub(super) async fn create(&mut self, template: &Template) -> Result<(), Error> {
         let path = path_of(&self.url)?;
-        if path.try_exists().map_err(|error| self.failed(error))? {
+        if files::is_there(path).map_err(|error| self.failed(error))? {
             return Err(self.failed(io::ErrorKind::AlreadyExists.into()));
         }
         self.reset(template).await?;
         Ok(())
     }
 
-    /// Puts a new copy where the database is.
+    /// Puts a new copy in the place of the database.
     ///
     /// Also when the file looks as if nobody had written to it: who has it open, perhaps in the middle of a transaction,
     /// cannot be known, and would write to it later.
     pub(super) async fn reset(&mut self, template: &Template) -> Result<Reset, Error> {
         let path = path_of(&self.url)?.to_owned();
-        let before = self.stamp;
+        let before = self.copy.clone();
         let work = {
             let (template, path) = (template.clone(), path);
-            move || replace(&path, &template, before)
+            move || replace(&path, &template, before.as_ref())
         };
         let replaced = if template.stamp.length < LONG {
             work()
         } else {
             tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
         };
-        let (stamp, touched, steps) = replaced.map_err(|error| self.failed(error))?;
-        self.stamp = Some(stamp);
+        let (copy, touched, steps) = replaced.map_err(|error| self.failed(error))?;
+        self.copy = Some(copy);
         let outcome = Outcome::Pristine { touched: usize::from(touched) };
         Ok(Reset { outcome, ended: Vec::new(), steps: steps.into_inner() })
     }
@@ -145,35 +152,47 @@ impl Slot {
     }
 }
 
-/// Puts a copy of the template in the place of a file that had this stamp when it was put there. Says what stamp the new one
-/// has, and whether the old one was written to.
-fn replace(path: &Path, template: &Template, before: Option<Stamp>) -> io::Result<(Stamp, bool, Steps)> {
+/// Makes the path lead to a new copy of the template. `before` is the file that it led to when that was pristine. Says what the
+/// new one is, and whether the old one was written to.
+///
+/// The names of the files are never used again. SQLite opens a journal or a log by name, when it first needs one: a connection
+/// that outlived its lease must not find, make or remove those of the next. It resolves links when it opens a
+/// database, and knows the file by its own name from then on: <https://www.sqlite.org/howtocorrupt.html#_multiple_links_to_the_same_file>.
+fn replace(path: &Path, template: &Template, before: Option<&Copy>) -> io::Result<(Copy, bool, Steps)> {
     let mut steps = Steps::start();
-    let touched = match fs::symlink_metadata(path) {
-        Ok(metadata) => Some(Stamp::of(&metadata)?) != before || files::has_companions(path)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => before.is_some(),
-        Err(error) => return Err(error),
+    let directory = files::directory_of(path);
+    let old = files::list(&directory)?;
+    let touched = match before {
+        Some(before) => old != [before.file.as_path()] || Stamp::at(path)? != Some(before.stamp),
+        None => true,
     };
     steps.done("look");
 
-    let draft = files::draft_of(path);
-    template.write_to(&draft)?;
+    let file = directory.join(format!("{:016x}.db", fastrand::u64(..)));
+    if old.is_empty() {
+        fs::create_dir_all(&directory)?;
+    }
+    template.write_to(&file)?;
     steps.done("copy");
 
-    // In this order: SQLite makes no journal for a file that is not where it was opened, so none that belongs to the old file
-    // appears after they were removed; and there is no moment in which the new file would find one. Removing first also
-    // spares ext4 what it does for a file that is renamed over another: to write it to the disk.
-    files::remove_if_there(path)?;
-    files::remove_companions(path)?;
-    fs::rename(&draft, path)?;
-    let stamp = Stamp::of(&fs::symlink_metadata(path)?)?;
+    files::lead(path, &file)?;
+    old.iter().try_for_each(|path| files::remove_if_there(path))?;
+    let stamp = Stamp::of(&fs::metadata(&file)?)?;
     steps.done("replace");
-    Ok((stamp, touched, steps))
+    Ok((Copy { file, stamp }, touched, steps))
 }
 
 impl Stamp {
     fn of(metadata: &Metadata) -> io::Result<Self> {
         Ok(Self { number: metadata.ino(), length: metadata.len(), modified: metadata.modified()? })
+    }
+
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self::of(&metadata)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

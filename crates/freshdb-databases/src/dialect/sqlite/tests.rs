@@ -53,6 +53,11 @@ impl Fixture {
         path(&self.server, "slot")
     }
 
+    /// All that belongs to the slot.
+    fn files(&self) -> Vec<PathBuf> {
+        super::files::list(&super::files::directory_of(&self.slot())).expect("a list")
+    }
+
     async fn open(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.slot());
         options.connect().await.expect("the slot")
@@ -64,7 +69,7 @@ impl Fixture {
         let template = path(&self.server, "template");
         let equal = fs::read(self.slot()).expect("the slot") == fs::read(&template).expect("the template");
         assert!(equal, "the slot differs from the template");
-        assert!(!super::files::has_companions(&self.slot()).expect("a directory"), "a companion was left");
+        assert_eq!(self.files(), [self.slot().canonicalize().expect("a file")], "something was left");
         assert_eq!(dump(&self.slot()), dump(&template));
         let Outcome::Pristine { touched } = reset.outcome else { panic!("{:?}", reset.outcome) };
         touched
@@ -148,6 +153,33 @@ async fn dirt_is_put_back_with_a_log() {
     dirt_is_put_back(SqliteJournalMode::Delete, SqliteJournalMode::Wal).await;
     dirt_is_put_back(SqliteJournalMode::Wal, SqliteJournalMode::Wal).await;
     dirt_is_put_back(SqliteJournalMode::Wal, SqliteJournalMode::Delete).await;
+}
+
+/// SQLite looks for a log when it first reads, and finds it by its name.
+#[tokio::test]
+async fn a_leaked_connection_that_has_not_read_yet_leaves_the_next_one_alone() {
+    for journal in ["WAL", "DELETE", "PERSIST", "TRUNCATE"] {
+        let mut fixture = Fixture::new(SqliteJournalMode::Delete).await;
+        let mut idle = fixture.open().await;
+        let mut leaked = fixture.open().await;
+        run(&mut leaked, &format!("PRAGMA journal_mode = {journal}; DELETE FROM log")).await;
+        fixture.reset().await;
+
+        let mut next = fixture.open().await;
+        run(&mut next, "BEGIN; INSERT INTO parent (name) VALUES ('next')").await;
+        for (connection, name) in [(&mut idle, "late"), (&mut leaked, "later")] {
+            // It may succeed, or fail for want of a file.
+            let sql = format!("INSERT INTO parent (name) VALUES ('{name}')");
+            drop(sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await);
+        }
+        run(&mut next, "COMMIT").await;
+        drop(idle.close().await);
+        drop(leaked.close().await);
+        let names = sqlx::query_scalar::<_, String>("SELECT name FROM parent ORDER BY id").fetch_all(&mut next).await;
+        assert_eq!(names.expect("names"), ["seven", "", "next"], "{journal}");
+        next.close().await.expect("closed");
+        fixture.reset().await;
+    }
 }
 
 #[tokio::test]
@@ -293,7 +325,7 @@ async fn many_make_one_registry() {
     let mut left: Vec<_> = fs::read_dir(server.path().expect("a path"))
         .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
-        .filter(|name| !name.starts_with("freshdb.db"))
+        .filter(|name| !name.starts_with(&format!("{REGISTRY}.db")))
         .collect();
     left.sort();
     assert_eq!(left, ["locks"]);
@@ -315,7 +347,7 @@ async fn databases_come_and_go() {
     Sqlite::drop(&mut admin, "slot").await.expect("dropped");
     Sqlite::drop(&mut admin, "slot").await.expect("what is not there is no failure");
     assert!(!Sqlite::exists(&mut admin, "slot").await.expect("an answer"));
-    assert!(!super::files::has_companions(&fixture.slot()).expect("an answer"));
+    assert_eq!(fixture.files(), [PathBuf::new(); 0]);
     let identity = Sqlite::identity(&mut admin).await.expect("an identity");
     assert!(identity.starts_with("SQLite 3.") && identity.contains("THREADSAFE"), "{identity}");
     let gone = Sqlite::connect(&fixture.server, "slot").await;
