@@ -1,0 +1,47 @@
+//! Scripts by chance.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::dirt::{Kind, Reach};
+use crate::script::{Ending, SESSIONS, Script, Step};
+
+/// The most steps of one script.
+const STEPS: usize = 12;
+
+/// Scripts of one to twelve steps. More than half of them leave the schema as it is, for one step that does not would
+/// cost the database its slot, and nothing would be seen of how rows are put back.
+pub(crate) fn scripts(kinds: &[Kind]) -> impl Strategy<Value = Script> + use<> {
+    let all: Vec<(usize, Kind)> = kinds.iter().copied().enumerate().collect();
+    let rows = all.iter().copied().filter(|(_, kind)| kind.reach == Reach::Rows).collect();
+    prop_oneof![3 => script(rows), 2 => script(all)]
+}
+
+fn script(kinds: Vec<(usize, Kind)>) -> impl Strategy<Value = Script> {
+    let step = (0..SESSIONS, 0..kinds.len(), 0..1000_usize, 0..60_u32);
+    let ending = prop_oneof![3 => Just(Ending::Closed), 2 => Just(Ending::Dropped), 3 => Just(Ending::Leaked)];
+    (vec(step, 1..=STEPS), [ending.clone(), ending.clone(), ending]).prop_map(move |(steps, endings)| {
+        let steps = steps.into_iter().map(|(session, kind, text, number)| {
+            let (index, kind) = kinds[kind];
+            step_of(session, index, &kind, text % kind.texts.len(), number)
+        });
+        Script { steps: steps.collect(), endings }
+    })
+}
+
+fn step_of(session: usize, index: usize, kind: &Kind, text: usize, number: u32) -> Step {
+    let sql = kind.texts[text].replace("{n}", &number.to_string());
+    Step { session, sql, origin: Some((index, text)) }
+}
+
+/// Each text on its own, of those that are asked for.
+pub(crate) fn alone(kinds: &[Kind], mut wanted: impl FnMut((usize, usize)) -> bool) -> Vec<Script> {
+    let mut scripts = Vec::new();
+    for (index, kind) in kinds.iter().enumerate() {
+        for text in (0..kind.texts.len()).filter(|text| wanted((index, *text))) {
+            let steps = vec![step_of(0, index, kind, text, 1)];
+            scripts.push(Script { steps, endings: [Ending::Closed; SESSIONS] });
+        }
+    }
+    scripts
+}

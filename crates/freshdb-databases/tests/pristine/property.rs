@@ -1,0 +1,187 @@
+//! The property, and how it is tried.
+
+use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use freshdb_databases::{DatabaseUrl, Garbage, Schema, Server, Target, schema};
+use futures_util::future::join_all;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use test_support::{Client, Engine, TestDatabase};
+
+use crate::bench::{Bench, Counts};
+use crate::dirt::{self, Kind};
+use crate::dump::{Dump, Tool, difference};
+use crate::program;
+use crate::script::{self, Script};
+use crate::session::Tally;
+
+/// How many scripts are tried at once.
+const BENCHES: usize = 4;
+
+/// For how long a failure is made smaller.
+const SHRINKING: Duration = Duration::from_secs(90);
+
+/// Tries the scripts that have failed before, then others by chance, and then each text that has not succeeded yet.
+pub(crate) async fn hold(engine: Engine) {
+    let started = Instant::now();
+    let kinds = allowed(engine).await;
+    let tally = Tally::default();
+    let database = TestDatabase::create(engine).await;
+    let mut benches = open_benches(engine, &database, &tally).await;
+
+    let mut failures = try_all(&mut benches, script::parse(regressions(engine))).await;
+    if failures.is_empty() {
+        failures = try_by_chance(&mut benches, &kinds).await;
+    }
+    if failures.is_empty() {
+        let missing = program::alone(&kinds, |origin| !tally.has(origin));
+        failures = try_all(&mut benches, missing).await;
+    }
+    let counts = close(benches, &database, &mut failures).await;
+
+    let (steps, succeeded) = tally.sums();
+    println!("{}: {steps} steps, {succeeded} succeeded; {counts:?}; {:?}", engine.name(), started.elapsed());
+    assert!(failures.is_empty(), "{} of {} failed:\n\n{}", failures.len(), engine.name(), failures.join("\n"));
+    let untested: Vec<String> = program::alone(&kinds, |origin| !tally.has(origin))
+        .iter()
+        .flat_map(|script| &script.steps)
+        .map(|step| format!("{}: {:?}\n", step.sql, step.origin.and_then(|origin| tally.failure(origin))))
+        .collect();
+    assert!(untested.is_empty(), "what never succeeded tests nothing:\n{}", untested.concat());
+    assert!(counts.put_back > 0 && (engine == Engine::Sqlite || counts.sessions_ended > 0), "{counts:?}");
+}
+
+/// All kinds of dirt but what the server's configuration forbids.
+async fn allowed(engine: Engine) -> Vec<Kind> {
+    let mut kinds = dirt::kinds(engine);
+    if engine == Engine::Postgres {
+        let url = std::env::var("FRESHDB_POSTGRES_URL").expect("FRESHDB_POSTGRES_URL is set: run `scripts/test`");
+        let mut client = Client::connect(&url).await;
+        let sql = "SELECT setting::bigint FROM pg_settings WHERE name = 'max_prepared_transactions'";
+        if client.number(sql).await == 0 {
+            println!("postgres: max_prepared_transactions is 0, so no transactions are prepared");
+            kinds.retain(|kind| kind.name != dirt::PREPARED);
+        }
+        client.close().await;
+    }
+    kinds
+}
+
+/// What every lease is compared with is not a lease, nor the template: a database to which the schema was applied.
+async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) -> Vec<Bench> {
+    let tool = Arc::new(Tool::of(engine));
+    let url = DatabaseUrl::parse(database.url()).expect("a URL");
+    schema::sql(dirt::template(engine)).apply(&Target::new(url.clone())).await.expect("the schema");
+    let name = url.database().unwrap_or_else(|| "test".to_owned());
+    let reference = tool.dump(&url, &name).await.unwrap_or_else(|error| panic!("{error}"));
+    let reference = Arc::new(reference);
+
+    let mut benches = Vec::new();
+    for _ in 0..BENCHES {
+        let schema = schema::sql(dirt::template(engine));
+        let (tool, reference, tally) = (tool.clone(), reference.clone(), tally.clone());
+        let mut bench =
+            Bench::open(engine, server(database), database.url(), schema, tool, reference.clone(), tally).await;
+        let first: Dump = bench.dump().await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(first == *reference, "the first lease differs\n{}", difference(&reference, &first));
+        benches.push(bench);
+    }
+    benches
+}
+
+/// The server that has a test's database: of SQLite, a directory next to it.
+fn server(database: &TestDatabase) -> Server {
+    let url = DatabaseUrl::parse(database.url()).expect("a URL");
+    match url.path() {
+        Some(path) => Server::existing(DatabaseUrl::file(path.with_file_name("server"))),
+        None => Server::existing(url),
+    }
+}
+
+async fn close(benches: Vec<Bench>, database: &TestDatabase, failures: &mut Vec<String>) -> Counts {
+    let mut counts = Counts::default();
+    for bench in benches {
+        counts = counts.plus(bench.counts);
+        bench.close().await;
+    }
+    let collected = Garbage::everything().checkout(database.url()).collect(&server(database)).await.expect("collected");
+    if !collected.failed.is_empty() || !collected.in_use.is_empty() {
+        failures.push(format!("not all could be dropped: {collected:?}"));
+    }
+    counts
+}
+
+/// Tries each of these, whether or not another one fails.
+async fn try_all(benches: &mut [Bench], scripts: Vec<Script>) -> Vec<String> {
+    let queue = Mutex::new(scripts.into_iter());
+    let next = || queue.lock().expect("nobody panicked").next();
+    let each = benches.iter_mut().map(async |bench| {
+        let mut failures = Vec::new();
+        while let Some(script) = next() {
+            if let Err(error) = bench.try_script(&script).await {
+                failures.push(format!("{script}{error}\n"));
+            }
+        }
+        failures
+    });
+    join_all(each).await.concat()
+}
+
+/// Stops with the first that fails on each bench, and makes those smaller.
+async fn try_by_chance(benches: &mut [Bench], kinds: &[Kind]) -> Vec<String> {
+    let cases = match std::env::var("FRESHDB_CASES") {
+        Ok(cases) => cases.parse().expect("FRESHDB_CASES is a number"),
+        Err(_) => 300,
+    };
+    let left = AtomicU32::new(cases);
+    let each = benches.iter_mut().map(|bench| try_until_one_fails(bench, kinds, &left));
+    join_all(each).await.into_iter().flatten().collect()
+}
+
+async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32) -> Option<String> {
+    let scripts = program::scripts(kinds);
+    let mut seed = [0; 32];
+    seed.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+        let mut tree = scripts.new_tree(&mut runner).expect("a script");
+        if let Err(error) = bench.try_script(&tree.current()).await {
+            // The others are not needed any more.
+            left.store(0, Ordering::Relaxed);
+            let first = format!("as it was found:\n{}{error}", tree.current());
+            let (script, error, tries) = smaller(bench, &mut tree, error).await;
+            return Some(format!("{script}{error}after {tries} tries to make it smaller; {first}"));
+        }
+    }
+    None
+}
+
+/// What failed, without what it does not need for that.
+async fn smaller(bench: &mut Bench, tree: &mut impl ValueTree<Value = Script>, error: String) -> (Script, String, u32) {
+    let started = Instant::now();
+    let (mut smallest, mut tries) = ((tree.current(), error), 0);
+    let mut more = tree.simplify();
+    while more && started.elapsed() < SHRINKING {
+        tries += 1;
+        more = match bench.try_script(&tree.current()).await {
+            Err(error) => {
+                smallest = (tree.current(), error);
+                tree.simplify()
+            }
+            Ok(()) => tree.complicate(),
+        };
+    }
+    (smallest.0, smallest.1, tries)
+}
+
+fn regressions(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => include_str!("regressions/sqlite.txt"),
+        Engine::Mysql => include_str!("regressions/mysql.txt"),
+        Engine::Mariadb => include_str!("regressions/mariadb.txt"),
+        Engine::Postgres => include_str!("regressions/postgres.txt"),
+    }
+}
