@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freshdb_databases::schema::SqlText;
-use freshdb_databases::{Lease, Pool, ResetReport, Server};
+use freshdb_databases::{Error, Lease, Pool, ResetReport, Server};
 use test_support::Engine;
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use crate::script::{Ending, SESSIONS, Script, Step};
 use crate::session::{Session, Tally};
 
 /// No reset and no copy of these few tables takes this long.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bench {
     engine: Engine,
@@ -36,19 +36,35 @@ pub(crate) struct Counts {
     pub(crate) untouched: u32,
     pub(crate) put_back: u32,
     pub(crate) replaced: u32,
+    /// Of these the reset itself failed.
+    pub(crate) failed: u32,
     pub(crate) sessions_ended: usize,
     pub(crate) reset: Duration,
 }
 
 impl Counts {
-    fn add(&mut self, report: &ResetReport) {
-        match (report.changed(), report.touched()) {
-            (Some(_), _) => self.replaced += 1,
-            (None, Some(0)) => self.untouched += 1,
-            (None, _) => self.put_back += 1,
-        }
+    /// Says how it went.
+    fn add(&mut self, report: Result<ResetReport, Error>) -> String {
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                // As after a session that was ended in the middle of an ALTER TABLE, which left half a table.
+                self.failed += 1;
+                println!("a database could not be put back, and had to be replaced: {error:?}");
+                return format!("it could not be put back: {error:?}");
+            }
+        };
         self.sessions_ended += report.sessions().len();
         self.reset += report.elapsed();
+        if let Some(why) = report.changed() {
+            self.replaced += 1;
+            return format!("it was replaced: {why}");
+        }
+        match report.touched() {
+            Some(0) => self.untouched += 1,
+            _ => self.put_back += 1,
+        }
+        "it was put back in place".to_owned()
     }
 
     pub(crate) fn plus(self, other: Self) -> Self {
@@ -56,6 +72,7 @@ impl Counts {
             untouched: self.untouched + other.untouched,
             put_back: self.put_back + other.put_back,
             replaced: self.replaced + other.replaced,
+            failed: self.failed + other.failed,
             sessions_ended: self.sessions_ended + other.sessions_ended,
             reset: self.reset + other.reset,
         }
@@ -93,8 +110,7 @@ impl Bench {
         let leaked = self.play(&lease, script, &tag).await;
 
         let report = timeout(LIMIT, lease.give_back()).await.map_err(|_| "it was not put back in time".to_owned())?;
-        let report = report.map_err(|error| format!("it could not be put back: {error:?}"))?;
-        self.counts.add(&report);
+        let how = self.counts.add(report);
 
         for session in &leaked {
             let sql = dirt::late(self.engine).to_owned();
@@ -105,8 +121,6 @@ impl Bench {
         for session in leaked {
             session.drop_it().await;
         }
-        let how =
-            report.changed().map_or("it was put back in place".to_owned(), |why| format!("it was replaced: {why}"));
         let verdict = match found {
             Err(error) => Err(error),
             Ok(found) if found == *self.reference => Ok(()),
@@ -129,13 +143,11 @@ impl Bench {
     }
 
     async fn take_lease(&mut self) -> Result<Lease, String> {
-        match self.lease.take() {
-            Some(lease) => Ok(lease),
-            None => {
-                let lease = timeout(LIMIT, self.pool.lease()).await.map_err(|_| "there is no lease".to_owned())?;
-                lease.map_err(|error| format!("there is no lease: {error:?}"))
-            }
+        if let Some(lease) = self.lease.take() {
+            return Ok(lease);
         }
+        let lease = timeout(LIMIT, self.pool.lease()).await.map_err(|_| "there is no lease".to_owned())?;
+        lease.map_err(|error| format!("there is no lease: {error:?}"))
     }
 
     /// Gives the sessions that are still there.

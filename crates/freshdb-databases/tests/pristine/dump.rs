@@ -146,8 +146,13 @@ pub(crate) fn difference(expected: &Dump, found: &Dump) -> String {
     let rest = (&expected[before..], &found[before..]);
     let after = common(&mut rest.0.iter().rev().copied().zip(rest.1.iter().rev().copied()));
     let lines = |sign: char, lines: &[&str]| -> String {
-        let shown = lines[..lines.len() - after].iter().take(12);
-        shown.map(|line| format!("  {sign} {}\n", line.chars().take(300).collect::<String>())).collect()
+        let mut text = String::new();
+        for line in lines[..lines.len() - after].iter().take(12) {
+            text.extend(["  ", sign.encode_utf8(&mut [0; 4]), " "]);
+            text.extend(line.chars().take(300));
+            text.push('\n');
+        }
+        text
     };
     format!("  at line {}\n{}{}", before + 1, lines('-', rest.0), lines('+', rest.1))
 }

@@ -4,8 +4,6 @@
 //! `FRESHDB_CASES` says how many programs are tried on each engine; 300 by default. A program that fails is shrunk, and printed as it
 //! belongs into `regressions/<engine>.txt`, where it is tried first in every run.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod bench;
 mod dirt;
 mod dump;

@@ -41,7 +41,6 @@ pub(super) const COMMON: &[Kind] = &[
             "BEGIN; INSERT INTO plain (name) VALUES ('r{n}'); ROLLBACK",
             "BEGIN; INSERT INTO seeded (name) VALUES ('r'); INSERT INTO partitioned (year) VALUES (2000); ROLLBACK",
             "BEGIN; INSERT INTO parent (name) VALUES ('r{n}'); SAVEPOINT s; DELETE FROM parent; ROLLBACK TO SAVEPOINT s; COMMIT",
-            "BEGIN; DELETE FROM parent; INSERT INTO untransactional (v) VALUES ('r'); ROLLBACK",
         ],
     ),
     rows(
@@ -366,6 +365,8 @@ pub(super) const MARIADB: &[Kind] = &[
             "BEGIN; INSERT INTO numbered (address) VALUES ('::{n}'); ROLLBACK",
         ],
     ),
+    // MySQL refuses it where it logs for replicas.
+    rows("roll back a part", &["BEGIN; DELETE FROM parent; INSERT INTO untransactional (v) VALUES ('r'); ROLLBACK"]),
     rows(
         "crash-safe tables",
         &["INSERT INTO crash_safe (v) VALUES ('{n}')", "DELETE FROM crash_safe", "TRUNCATE crash_safe"],

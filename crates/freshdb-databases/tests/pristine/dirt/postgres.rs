@@ -220,7 +220,7 @@ pub(super) const KINDS: &[Kind] = &[
         "listeners, cursors, statements",
         &[
             "LISTEN \"a channel\"",
-        "NOTIFY \"another channel\", '{n}'",
+            "NOTIFY \"another channel\", '{n}'",
             "BEGIN; DECLARE c_{n} CURSOR WITH HOLD FOR SELECT * FROM seeded; COMMIT",
             "PREPARE s_{n} AS INSERT INTO plain (name) VALUES ($1); EXECUTE s_{n}('prepared {n}')",
         ],
