@@ -173,7 +173,12 @@ pub(super) async fn create(
     if !before.is_empty() {
         execute(connection, &before).await?;
     }
-    let made = execute(connection, &object.create_in(name)).await;
+    let mut create = object.create_in(name);
+    // As a part of the text it is kept only where another statement follows.
+    if create.ends_with(';') {
+        create.push_str("\nDO 0");
+    }
+    let made = execute(connection, &create).await;
     if !before.is_empty() {
         execute(connection, "SET NAMES utf8mb4").await?;
         execute(connection, super::connection::SETTINGS).await?;

@@ -11,6 +11,8 @@ use crate::DatabaseUrl;
 
 const CANNOT_CREATE_DATABASE_EXISTS: u16 = 1007;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// A schema that was altered to be read-only: <https://dev.mysql.com/doc/refman/9.7/en/alter-database.html>.
+const READ_ONLY_SCHEMA: u16 = 3989;
 
 /// For how long the sessions on a database that is to be dropped, and their locks, are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,6 +83,9 @@ pub(super) async fn drop(connection: &mut MySqlConnection, name: &str) -> Result
         };
         match attempt {
             Err(error) if number(&error) == Some(LOCK_WAIT_TIMEOUT) && Instant::now() < deadline => {}
+            Err(error) if number(&error) == Some(READ_ONLY_SCHEMA) && Instant::now() < deadline => {
+                execute(connection, &format!("ALTER DATABASE {} READ ONLY = DEFAULT", identifier(name))).await?;
+            }
             answer => break answer,
         }
     };
