@@ -163,10 +163,7 @@ fn find(engine: Engine) -> PathBuf {
     let (names, hint): (&[&str], &str) = match engine {
         Engine::Sqlite => (&["sqlite3"], "install the package `sqlite3`"),
         Engine::Mysql => (&["mysqldump"], "run `scripts/install-servers --engine mysql`, or install MySQL's client"),
-        Engine::Mariadb => (
-            &["mariadb-dump", "mysqldump"],
-            "run `scripts/install-servers --engine mariadb`, or install `mariadb-client`",
-        ),
+        Engine::Mariadb => (&["mariadb-dump", "mysqldump"], "install the package `mariadb-client`"),
         Engine::Postgres => (&["pg_dump"], "install the server's client, such as the package `postgresql-client`"),
     };
     let found =
