@@ -112,8 +112,8 @@ impl Garbage {
             entries.retain(|entry| entry.checkout == *checkout);
         }
         let used = living_users::<D>(connection, &entries).await.map_err(failed)?;
-        let kept = self.unwanted(&entries, Role::Kept, self.kept_for, self.kept);
-        let templates = self.unwanted(&entries, Role::Template, self.unused_for, self.templates);
+        let kept = unwanted(&entries, Role::Kept, self.kept_for, self.kept);
+        let templates = unwanted(&entries, Role::Template, self.unused_for, self.templates);
         for entry in kept {
             collected.add(&entry.name, drop_unless_locked::<D>(connection, entry).await);
         }
@@ -134,18 +134,6 @@ impl Garbage {
             collected.add(&entry.name, drop_unless_locked::<D>(connection, entry).await);
         }
         Ok(collected)
-    }
-
-    /// Those of a role that are too old, or too many in their checkout.
-    fn unwanted<'a>(&self, entries: &'a [Entry], role: Role, age: Duration, at_most: usize) -> Vec<&'a Entry> {
-        // Entries come the oldest first.
-        let of_role: Vec<&Entry> = entries.iter().filter(|entry| entry.role == role).collect();
-        let newer_in_checkout = |index: usize, entry: &Entry| {
-            of_role[index + 1..].iter().filter(|newer| newer.checkout == entry.checkout).count()
-        };
-        let unwanted =
-            |(index, entry): &(usize, &Entry)| is_older_than(entry, age) || newer_in_checkout(*index, entry) >= at_most;
-        of_role.iter().copied().enumerate().filter(unwanted).map(|(_, entry)| entry).collect()
     }
 }
 
@@ -175,6 +163,18 @@ impl Collected {
             Attempt::Failed(error) => self.failed.push((name.to_owned(), error)),
         }
     }
+}
+
+/// Those of a role that are too old, or too many in their checkout.
+fn unwanted<'a>(entries: &'a [Entry], role: Role, age: Duration, at_most: usize) -> Vec<&'a Entry> {
+    // Entries come the oldest first.
+    let of_role: Vec<&Entry> = entries.iter().filter(|entry| entry.role == role).collect();
+    let newer_in_checkout = |index: usize, entry: &Entry| {
+        of_role[index + 1..].iter().filter(|newer| newer.checkout == entry.checkout).count()
+    };
+    let unwanted =
+        |(index, entry): &(usize, &Entry)| is_older_than(entry, age) || newer_in_checkout(*index, entry) >= at_most;
+    of_role.iter().copied().enumerate().filter(unwanted).map(|(_, entry)| entry).collect()
 }
 
 /// The templates that a living process uses. The rows of dead ones are taken out.
