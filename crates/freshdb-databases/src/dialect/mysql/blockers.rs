@@ -29,7 +29,12 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
 
 /// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the
 /// database is locked: which of them it is that locks it, no server says. Where nothing of the database is locked, nothing is done.
-pub(super) async fn end(connection: &mut MySqlConnection, template: &Template, name: &str, known: &[Xid]) -> Result<(), sqlx::Error> {
+pub(super) async fn end(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    known: &[Xid],
+) -> Result<(), sqlx::Error> {
     let mut suspects = prepared(connection).await?;
     suspects.retain(|xid| !known.contains(xid));
     for xid in suspects {
@@ -51,7 +56,8 @@ async fn locked(connection: &mut MySqlConnection, template: &Template, name: &st
     if template.tables.is_empty() {
         return Ok(false);
     }
-    let tables: Vec<String> = template.tables.iter().map(|table| format!("{} WRITE", qualified(name, &table.name))).collect();
+    let tables: Vec<String> =
+        template.tables.iter().map(|table| format!("{} WRITE", qualified(name, &table.name))).collect();
     // InnoDB's own lock on a table is taken only by who is in a transaction.
     let sql = format!(
         "SET SESSION autocommit = 0, innodb_table_locks = 1, lock_wait_timeout = 1, innodb_lock_wait_timeout = 1; LOCK TABLES {}",

@@ -170,7 +170,9 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
         let [Some(routine), Some(kind)] = fixed(row) else { continue };
         named.push((Kind::of_routine(&kind), routine, None));
     }
-    named.extend(events.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|event| (Kind::Event, event, None)));
+    named.extend(
+        events.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|event| (Kind::Event, event, None)),
+    );
     // Stable, so that the triggers of a table stay in the order in which they fire.
     named.sort_by_key(|(kind, ..)| *kind);
 

@@ -85,7 +85,10 @@ pub(super) async fn results(connection: &mut MySqlConnection, sql: &str) -> Resu
 }
 
 /// The rows of a query whose values need not be text.
-pub(super) async fn bytes(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<Vec<Option<Vec<u8>>>>, sqlx::Error> {
+pub(super) async fn bytes(
+    connection: &mut MySqlConnection,
+    sql: &str,
+) -> Result<Vec<Vec<Option<Vec<u8>>>>, sqlx::Error> {
     let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await?;
     rows.iter().map(values).collect()
 }

@@ -80,7 +80,11 @@ async fn fill(connection: &mut MySqlConnection, template: &Template, name: &str)
         create(connection, object, template, name).await?;
     }
     views(connection, of_kind(|kind| kind == Kind::View).collect(), template, name).await?;
-    batch(connection, template.tables.iter().filter(|table| table.seeded).map(|table| insert_all(table, template, name))).await?;
+    batch(
+        connection,
+        template.tables.iter().filter(|table| table.seeded).map(|table| insert_all(table, template, name)),
+    )
+    .await?;
     // Behind the rows: a trigger that fires at an INSERT has done so once already.
     for object in of_kind(|kind| kind > Kind::View) {
         create(connection, object, template, name).await?;
@@ -160,7 +164,8 @@ pub(super) async fn create(
     set("collation_connection", collation);
     set("time_zone", time_zone);
     // What the database's collation was at that time.
-    let collation = database.as_ref().filter(|collation| !template.catalog.database.contains(&format!("COLLATE {collation} ")));
+    let collation =
+        database.as_ref().filter(|collation| !template.catalog.database.contains(&format!("COLLATE {collation} ")));
     let before = if settings.is_empty() { String::new() } else { format!("SET SESSION {}", settings.join(", ")) };
     if let Some(collation) = collation {
         execute(connection, &format!("ALTER DATABASE {} COLLATE {collation}", identifier(name))).await?;
@@ -174,7 +179,11 @@ pub(super) async fn create(
         execute(connection, super::connection::SETTINGS).await?;
     }
     if collation.is_some() {
-        let original = template.catalog.database.replace("\u{1}.", &identifier(name)).replacen("CREATE DATABASE", "ALTER DATABASE", 1);
+        let original = template.catalog.database.replace("\u{1}.", &identifier(name)).replacen(
+            "CREATE DATABASE",
+            "ALTER DATABASE",
+            1,
+        );
         execute(connection, &original).await?;
     }
     made

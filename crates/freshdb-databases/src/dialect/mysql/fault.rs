@@ -21,7 +21,12 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         // KILL: the session, or just its statement.
         1317 | 3169 => Fault::Lost,
         _ if LOST.contains(&number) => Fault::Lost,
-        _ if FULL.contains(&number) || message.contains("No space left on device") || message.contains("(errno: 28") => Fault::Full,
+        _ if FULL.contains(&number)
+            || message.contains("No space left on device")
+            || message.contains("(errno: 28") =>
+        {
+            Fault::Full
+        }
         _ => Fault::Other,
     }
 }
@@ -32,7 +37,10 @@ fn grant(number: u16, message: &str) -> String {
     let user = user(message).unwrap_or_else(|| "<user>".to_owned());
     let (privilege, on) = match number {
         // Access denied for user 'u'@'h' to database 'd'
-        1044 => ("ALL PRIVILEGES".to_owned(), between(message, "to database '", "'").map(|name| format!("{}.*", identifier(name)))),
+        1044 => (
+            "ALL PRIVILEGES".to_owned(),
+            between(message, "to database '", "'").map(|name| format!("{}.*", identifier(name))),
+        ),
         // You are not owner of thread 7
         1095 => ("CONNECTION ADMIN".to_owned(), None),
         // SELECT, INSERT command denied to user 'u'@'h' for table `d`.`t` (MySQL: for table 't')

@@ -15,24 +15,30 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset,
     let mut steps = Steps::start();
     let Slot { name, connection, .. } = slot;
 
-    let ended = end_sessions(connection, &on_database(name)).await.map_err(failed(name, "its sessions cannot be ended"))?;
+    let ended =
+        end_sessions(connection, &on_database(name)).await.map_err(failed(name, "its sessions cannot be ended"))?;
     steps.done("sessions");
     let done = |outcome, ended, steps: Steps| Ok(Reset { outcome, ended, steps: steps.into_inner() });
 
     if !server::exists(connection, name).await.map_err(failed(name, "the server does not answer"))? {
         return done(Outcome::Changed("the database was dropped".to_owned()), ended, steps);
     }
-    blockers::end(connection, template, name, &slot.prepared).await.map_err(failed(name, "prepared transactions cannot be ended"))?;
+    blockers::end(connection, template, name, &slot.prepared)
+        .await
+        .map_err(failed(name, "prepared transactions cannot be ended"))?;
     steps.done("prepared transactions");
 
-    let altered = find::altered(connection, template, name).await.map_err(failed(name, "its catalog cannot be read"))?;
+    let altered =
+        find::altered(connection, template, name).await.map_err(failed(name, "its catalog cannot be read"))?;
     steps.done("catalog");
     if let Some(altered) = altered {
         return done(Outcome::Changed(altered), ended, steps);
     }
-    let touched = find::touched(connection, template, name).await.map_err(failed(name, "what was touched cannot be found"))?;
+    let touched =
+        find::touched(connection, template, name).await.map_err(failed(name, "what was touched cannot be found"))?;
     steps.done("find");
-    if let Some(index) = touched.filled.iter().chain(&touched.suspect).find(|index| template.tables[**index].versioned) {
+    if let Some(index) = touched.filled.iter().chain(&touched.suspect).find(|index| template.tables[**index].versioned)
+    {
         // Its history cannot be deleted.
         let reason = format!("table `{}` keeps its history", template.tables[*index].name);
         return done(Outcome::Changed(reason), ended, steps);
@@ -40,11 +46,15 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset,
     if touched.is_empty() {
         return done(Outcome::Pristine { touched: 0 }, ended, steps);
     }
-    let count = undo::undo(connection, template, name, &touched).await.map_err(failed(name, "what was touched cannot be put back"))?;
+    let count = undo::undo(connection, template, name, &touched)
+        .await
+        .map_err(failed(name, "what was touched cannot be put back"))?;
     steps.done("undo");
 
     let moved = find::moved(connection, template, name).await.map_err(failed(name, "the counters cannot be read"))?;
-    let sequences = find::moved_sequences(connection, template, name).await.map_err(failed(name, "the sequences cannot be read"))?;
+    let sequences = find::moved_sequences(connection, template, name)
+        .await
+        .map_err(failed(name, "the sequences cannot be read"))?;
     steps.done("verify");
     if let Some(index) = moved.first() {
         let reason = format!("the AUTO_INCREMENT of table `{}` cannot be put back", template.tables[*index].name);

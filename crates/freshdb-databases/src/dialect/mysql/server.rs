@@ -45,8 +45,10 @@ pub(super) async fn unlock(connection: &mut MySqlConnection, name: &str) -> Resu
 
 pub(super) async fn identity(connection: &mut MySqlConnection) -> Result<String, sqlx::Error> {
     let rows = rows(connection, IDENTITY).await?;
-    let lines: Vec<String> =
-        rows.into_iter().map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("=")).collect();
+    let lines: Vec<String> = rows
+        .into_iter()
+        .map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("="))
+        .collect();
     Ok(lines.join("\n"))
 }
 

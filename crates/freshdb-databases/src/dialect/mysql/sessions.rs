@@ -53,7 +53,8 @@ fn session(row: TextRow) -> Option<ServerSession> {
     let since = next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
     let (_, statement) = (next(), next());
     // Threads of the server's own.
-    let daemon = matches!(command.as_deref(), Some("Daemon" | "Binlog Dump" | "Binlog Dump GTID" | "Slave_IO" | "Slave_SQL"));
+    let daemon =
+        matches!(command.as_deref(), Some("Daemon" | "Binlog Dump" | "Binlog Dump GTID" | "Slave_IO" | "Slave_SQL"));
     if daemon || user == "system user" || user == "event_scheduler" {
         return None;
     }

@@ -76,7 +76,9 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
     .await?;
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
-    for (row, is_column) in lists.into_iter().zip([true, false]).flat_map(|(rows, is)| rows.into_iter().map(move |row| (row, is))) {
+    for (row, is_column) in
+        lists.into_iter().zip([true, false]).flat_map(|(rows, is)| rows.into_iter().map(move |row| (row, is)))
+    {
         let mut values = row.into_iter().flatten();
         let (Some(table), Some(name)) = (values.next(), values.next()) else { continue };
         if is_column {

@@ -102,7 +102,11 @@ async fn restore(
         execute(connection, &format!("DROP TRIGGER {}", qualified(name, &trigger.name))).await?;
     }
     if !table.transactional {
-        execute(connection, &format!("TRUNCATE TABLE {};{}", qualified(name, &table.name), insert_all(table, template, name))).await?;
+        execute(
+            connection,
+            &format!("TRUNCATE TABLE {};{}", qualified(name, &table.name), insert_all(table, template, name)),
+        )
+        .await?;
     } else if table.key.is_empty() {
         let (named, insert) = (qualified(name, &table.name), insert_all(table, template, name));
         execute(connection, &format!("BEGIN;DELETE FROM {named};{insert};COMMIT")).await?;
@@ -131,8 +135,7 @@ async fn restore(
 }
 
 fn by_key(table: &Table) -> String {
-    let parts: Vec<String> =
-        table.key.iter().map(|column| format!("s.{0} = t.{0}", identifier(column))).collect();
+    let parts: Vec<String> = table.key.iter().map(|column| format!("s.{0} = t.{0}", identifier(column))).collect();
     parts.join(" AND ")
 }
 
@@ -146,10 +149,12 @@ impl Column {
     fn equal(&self) -> String {
         let name = identifier(&self.name);
         match self.data_type.as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "bit" | "date" | "datetime" | "timestamp"
-            | "time" | "year" => format!("s.{name} <=> t.{name}"),
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "bit" | "date" | "datetime"
+            | "timestamp" | "time" | "year" => format!("s.{name} <=> t.{name}"),
             // Exactly, and 0 is not -0.
-            "float" | "double" => format!("(s.{name} <=> t.{name} AND CAST(s.{name} AS CHAR) <=> CAST(t.{name} AS CHAR))"),
+            "float" | "double" => {
+                format!("(s.{name} <=> t.{name} AND CAST(s.{name} AS CHAR) <=> CAST(t.{name} AS CHAR))")
+            }
             // 1 and 1.0 are equal as JSON.
             "json" => format!("CAST(CAST(s.{name} AS CHAR) AS BINARY) <=> CAST(CAST(t.{name} AS CHAR) AS BINARY)"),
             _ => format!("CAST(s.{name} AS BINARY) <=> CAST(t.{name} AS BINARY)"),

@@ -18,7 +18,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// and dropped its temporary tables.
 ///
 /// `Err(session)` inside is one that does not end.
-pub(super) async fn clear(connection: &mut Connection) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
+pub(super) async fn clear(
+    connection: &mut Connection,
+) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
     let start = Instant::now();
     let mut found = look(connection).await?;
     while !found.sessions.is_empty() && start.elapsed() < GRACE {
@@ -32,7 +34,8 @@ pub(super) async fn clear(connection: &mut Connection) -> Result<Result<Vec<Serv
             return Ok(Err(session.clone()));
         }
         // Told again each time: who connects anew meanwhile is told too.
-        let pids = found.sessions.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
+        let pids =
+            found.sessions.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
         execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
         tokio::time::sleep(PAUSE).await;
         found = look(connection).await?;

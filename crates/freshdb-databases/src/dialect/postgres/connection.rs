@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{AssertSqlSafe, Either, ConnectOptions, PgConnection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Either, PgConnection, Row};
 
 use crate::DatabaseUrl;
 

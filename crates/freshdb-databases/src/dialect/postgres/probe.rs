@@ -11,7 +11,8 @@ use super::template::{Relation, Sequence};
 const LOOKED_INTO: usize = 100;
 
 /// What is said of the database itself: kept in catalogs that all databases share.
-pub(super) const DATABASE: &str = "(SELECT jsonb_build_array(d.datdba, d.datacl::text, d.datconnlimit, d.datistemplate, d.datallowconn,
+pub(super) const DATABASE: &str =
+    "(SELECT jsonb_build_array(d.datdba, d.datacl::text, d.datconnlimit, d.datistemplate, d.datallowconn,
     d.dattablespace, (SELECT string_agg(setrole || ':' || setconfig::text, ',' ORDER BY setrole)
         FROM pg_db_role_setting WHERE setdatabase = d.oid),
     shobj_description(d.oid, 'pg_database'), (SELECT count(subdbid) FROM pg_subscription WHERE subdbid = d.oid))::text

@@ -54,7 +54,9 @@ async fn put_back(slot: &mut Slot, template: &Template, steps: &mut Steps) -> Re
         return Ok(Outcome::Changed("the database itself was altered".to_owned()));
     }
     let mut moved = Vec::new();
-    if let Some(difference) = altered(slot, template, baseline.as_ref().map(|baseline| (baseline, &seen)), Some(&mut moved)).await? {
+    if let Some(difference) =
+        altered(slot, template, baseline.as_ref().map(|baseline| (baseline, &seen)), Some(&mut moved)).await?
+    {
         return Ok(Outcome::Changed(difference));
     }
     steps.done("compare schema");
@@ -74,7 +76,9 @@ async fn put_back(slot: &mut Slot, template: &Template, steps: &mut Steps) -> Re
     }
     steps.done("remember");
     let all = baseline.is_none();
-    Ok(Outcome::Pristine { touched: if all { touched.iter().filter(|touched| touched.inserted.is_some()).count() } else { touched.len() } })
+    Ok(Outcome::Pristine {
+        touched: if all { touched.iter().filter(|touched| touched.inserted.is_some()).count() } else { touched.len() },
+    })
 }
 
 /// What the next probe is compared with: this one's answer, with the sequences as they are again.
@@ -106,11 +110,8 @@ async fn altered(
     let connection = &mut slot.maintenance().await?.connection;
     let catalogs = written.iter().map(|index| &template.catalogs[*index]).collect::<Vec<_>>();
     let signatures = catalog::signatures(connection, &catalogs).await?;
-    let differing = written
-        .iter()
-        .zip(signatures)
-        .filter(|(index, signature)| known[**index] != *signature)
-        .collect::<Vec<_>>();
+    let differing =
+        written.iter().zip(signatures).filter(|(index, signature)| known[**index] != *signature).collect::<Vec<_>>();
     if !differing.is_empty() {
         let catalogs = differing.iter().map(|(index, _)| &template.catalogs[**index]).collect::<Vec<_>>();
         if let Some(difference) = catalog::difference(connection, &catalogs, &template.schema).await? {
@@ -119,8 +120,11 @@ async fn altered(
     }
     if let Some(moved) = moved {
         let oids = template.relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
-        let sql = format!("SELECT pg_relation_filenode(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n");
-        let files = rows(connection, &sql).await?.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default());
+        let sql = format!(
+            "SELECT pg_relation_filenode(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n"
+        );
+        let files =
+            rows(connection, &sql).await?.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default());
         let files = files.collect::<Vec<_>>();
         moved.extend((0..files.len()).filter(|index| files[*index] != slot.files[*index]));
         slot.files = files;
@@ -161,7 +165,10 @@ async fn sequences(
 ) -> Result<Vec<usize>, sqlx::Error> {
     let all = template.sequences.iter().enumerate();
     if probe::looks_into(&template.relations, &template.sequences) {
-        return Ok(all.filter(|(index, known)| seen.sequences.get(*index) != Some(&known.value)).map(|(index, _)| index).collect());
+        return Ok(all
+            .filter(|(index, known)| seen.sequences.get(*index) != Some(&known.value))
+            .map(|(index, _)| index)
+            .collect());
     }
     let accessed = all
         .map(|(index, _)| index)

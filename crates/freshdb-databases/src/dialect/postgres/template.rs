@@ -142,7 +142,19 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     let strategy = strategy(inside).await?;
     let probe = Probe::new(&catalogs, &relations, &sequences);
     let name = name.to_owned();
-    Ok(Template { name, strategy, counters, catalogs, signatures, schema, relations, sequences, database, settings, probe })
+    Ok(Template {
+        name,
+        strategy,
+        counters,
+        catalogs,
+        signatures,
+        schema,
+        relations,
+        sequences,
+        database,
+        settings,
+        probe,
+    })
 }
 
 async fn yes(inside: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {
@@ -206,10 +218,7 @@ async fn seed(
 
 /// How the rows of a table are known again; nothing if it has none.
 pub(super) async fn mark(connection: &mut Connection, name: &str) -> Result<Option<Mark>, sqlx::Error> {
-    let sql = format!(
-        "SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1), ({})",
-        signature(name),
-    );
+    let sql = format!("SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1), ({})", signature(name),);
     let mut values = rows(connection, &sql).await?.into_iter().flatten();
     let last = values.next().flatten();
     Ok(last.map(|last| Mark { last, signature: values.next().flatten().unwrap_or_default() }))

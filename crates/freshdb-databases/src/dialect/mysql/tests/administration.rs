@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use super::super::super::Fault;
 use super::*;
 
-on_both!(a_lock_is_held_by_one_and_ends_with_its_connection, sessions_are_listed_with_what_they_do, dropping_waits_for_nobody);
+on_both!(
+    a_lock_is_held_by_one_and_ends_with_its_connection,
+    sessions_are_listed_with_what_they_do,
+    dropping_waits_for_nobody
+);
 on_both!(faults_are_told_apart);
 
 async fn a_lock_is_held_by_one_and_ends_with_its_connection(kind: Kind) {

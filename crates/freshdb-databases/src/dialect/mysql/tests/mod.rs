@@ -71,7 +71,8 @@ impl Fixture {
         inside.close().await.expect("it closes");
         let pristine = dump(kind, &name);
         let template = Mysql::read_template(&server(kind), &name).await.expect("the template can be read");
-        let slot = Mysql::copy(&server(kind), &template, &format!("{name}_1")).await.expect("the template can be copied");
+        let slot =
+            Mysql::copy(&server(kind), &template, &format!("{name}_1")).await.expect("the template can be copied");
         Self { kind, admin, template, slot, pristine }
     }
 
@@ -131,7 +132,15 @@ fn dump(kind: Kind, database: &str) -> String {
         .arg(format!("--user={}", server.username()))
         .arg(format!("--host={}", server.host_str().unwrap_or("localhost")))
         .arg(format!("--port={}", server.port().unwrap_or(3306)))
-        .args(["--protocol=tcp", "--routines", "--events", "--triggers", "--hex-blob", "--skip-comments", "--no-tablespaces"])
+        .args([
+            "--protocol=tcp",
+            "--routines",
+            "--events",
+            "--triggers",
+            "--hex-blob",
+            "--skip-comments",
+            "--no-tablespaces",
+        ])
         .args((kind == Kind::Mysql).then_some("--set-gtid-purged=OFF"))
         .arg(database)
         .output()
@@ -152,7 +161,10 @@ fn dump_tool(kind: Kind) -> PathBuf {
     // MariaDB's package puts a `mysqldump` on the PATH too, which does not know MySQL's options.
     let first = if kind == Kind::Mysql { found.len() - 1 } else { 0 };
     found.rotate_left(first);
-    found.into_iter().find(|tool| tool.is_file()).unwrap_or_else(|| panic!("there is no `{name}`: install the client of {kind}"))
+    found
+        .into_iter()
+        .find(|tool| tool.is_file())
+        .unwrap_or_else(|| panic!("there is no `{name}`: install the client of {kind}"))
 }
 
 fn outcome(reset: &Reset) -> usize {

@@ -209,7 +209,9 @@ async fn prepared_transactions_are_rolled_back() {
     let mut fixture = Fixture::new("prepared", SCHEMA).await;
     let allowed = value(&mut fixture.admin, "SHOW max_prepared_transactions").await.expect("the server answers");
     if allowed.as_deref() == Some("0") {
-        eprintln!("NOT TESTED: this server has max_prepared_transactions = 0, so nobody can prepare a transaction on it");
+        eprintln!(
+            "NOT TESTED: this server has max_prepared_transactions = 0, so nobody can prepare a transaction on it"
+        );
         let mut user = fixture.user().await;
         let refused = execute(&mut user, "BEGIN; DELETE FROM seeded; PREPARE TRANSACTION 'it''s'").await;
         refused.expect_err("the server says that it allows none");

@@ -7,7 +7,8 @@ use super::*;
 /// Thirty tables with a unique key and a foreign key each.
 fn tables(count: usize) -> String {
     (0..count).fold(String::new(), |mut sql, number| {
-        let parent = if number == 0 { String::new() } else { format!(", parent bigint REFERENCES t{} (id)", number - 1) };
+        let parent =
+            if number == 0 { String::new() } else { format!(", parent bigint REFERENCES t{} (id)", number - 1) };
         writeln!(sql, "CREATE TABLE t{number} (id bigserial PRIMARY KEY, name text NOT NULL UNIQUE{parent});")
             .expect("a string can be written to");
         sql
@@ -60,7 +61,8 @@ async fn measure(what: &str, schema: &str, dirty: &str, times: usize) {
 
 #[tokio::test]
 async fn a_reset_costs_what_was_touched() {
-    let dirty = "INSERT INTO t0 (name) VALUES ('a'); INSERT INTO t1 (name) VALUES ('a'); INSERT INTO t2 (name) VALUES ('a')";
+    let dirty =
+        "INSERT INTO t0 (name) VALUES ('a'); INSERT INTO t1 (name) VALUES ('a'); INSERT INTO t2 (name) VALUES ('a')";
     measure("three_of_30", &tables(30), dirty, 100).await;
     measure("three_of_300", &tables(300), dirty, 30).await;
     let seeds = "INSERT INTO t0 (name) SELECT 'n' || i FROM generate_series(1, 100) i";
@@ -77,12 +79,15 @@ async fn a_slot_stays_small_however_often_it_is_used() {
     let mut user = fixture.user().await;
     for _ in 0..40 {
         // As a test's session it would be ended: it is told apart by its name here, so that the loop is fast.
-        execute(&mut user, "INSERT INTO t (x) SELECT repeat('x', 100) FROM generate_series(1, 300)").await.expect("rows");
+        execute(&mut user, "INSERT INTO t (x) SELECT repeat('x', 100) FROM generate_series(1, 300)")
+            .await
+            .expect("rows");
         user.close().await.expect("it closes");
         assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
         user = fixture.user().await;
     }
-    let size = value(&mut user, "SELECT pg_relation_size('public.t')").await.expect("the server answers").expect("a size");
+    let size =
+        value(&mut user, "SELECT pg_relation_size('public.t')").await.expect("the server answers").expect("a size");
     assert!(size.parse::<u64>().expect("a number") < 300 << 10, "{size}");
     fixture.drop().await;
 }
