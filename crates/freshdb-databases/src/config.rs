@@ -41,6 +41,8 @@ pub struct Config {
     urls: Vec<DatabaseUrl>,
     skip: HashSet<Kind>,
     cache_dir: PathBuf,
+    /// Where `scripts/install-servers` unpacks servers, which knows nothing of a cache that is elsewhere.
+    usual_cache_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     rebuild: bool,
     /// Where throwaway data may live if `run_dir` says nothing, best first. The last one need not be in memory.
@@ -61,6 +63,7 @@ impl Config {
             urls: Vec::new(),
             skip: HashSet::new(),
             cache_dir: cache_dir.into(),
+            usual_cache_dir: None,
             run_dir: None,
             rebuild: false,
             usual_run_dirs: vec!["/dev/shm".into(), "/tmp".into()],
@@ -93,11 +96,14 @@ impl Config {
             path => Ok(path),
         };
 
-        let cache_dir = match directory(variables::CACHE_DIR)? {
-            Some(directory) => directory,
-            None => usual_cache_dir(xdg("XDG_CACHE_HOME"), home)?,
+        let usual_cache_dir = usual_cache_dir(xdg("XDG_CACHE_HOME"), home);
+        let mut config = match directory(variables::CACHE_DIR)? {
+            Some(directory) => Self { usual_cache_dir: usual_cache_dir.ok(), ..Self::new(directory) },
+            None => {
+                let usual = usual_cache_dir?;
+                Self { usual_cache_dir: Some(usual.clone()), ..Self::new(usual) }
+            }
         };
-        let mut config = Self::new(cache_dir);
         config.usual_run_dirs = vec!["/dev/shm".into()];
         config.usual_run_dirs.extend(xdg("XDG_RUNTIME_DIR"));
         config.usual_run_dirs.push(temporary);
@@ -202,6 +208,12 @@ impl Config {
     /// Where what the first start of a server made is kept.
     pub fn cache_dir(&self) -> &Path {
         &self.cache_dir
+    }
+
+    /// The caches in which unpacked servers may be, the one that is used first.
+    pub(crate) fn caches(&self) -> impl Iterator<Item = &Path> {
+        let usual = self.usual_cache_dir.as_deref().filter(|usual| *usual != self.cache_dir);
+        [self.cache_dir.as_path()].into_iter().chain(usual)
     }
 
     /// Where throwaway data live, if that is set.

@@ -125,7 +125,9 @@ fn is_memory_with_room(_directory: &Path) -> bool {
 }
 
 /// Removes what dead processes have left: those whose keeper was killed as well.
-pub(super) fn sweep(config: &Config, user: &User) {
+pub(super) fn sweep(config: &Config) {
+    // Those of our servers, and those that are ours.
+    let ours = [geteuid().as_raw(), User::for_server().map_or(geteuid().as_raw(), |user| user.uid())];
     let bases = config.run_dir().map_or_else(|| config.usual_run_dirs().to_vec(), |base| vec![base.to_owned()]);
     for entry in bases.iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
         let name = entry.file_name();
@@ -134,7 +136,7 @@ pub(super) fn sweep(config: &Config, user: &User) {
             continue;
         }
         let path = entry.path();
-        let removed = match is_left_behind(&path, name.starts_with(UNLOCKED), user) {
+        let removed = match is_left_behind(&path, name.starts_with(UNLOCKED), ours) {
             // It holds the lock until the directory is gone.
             Ok(Some(_lock)) => copy::remove(&path, Duration::ZERO),
             Ok(None) => Ok(()),
@@ -150,11 +152,10 @@ pub(super) fn sweep(config: &Config, user: &User) {
 }
 
 /// The lock on it, if nobody else has that.
-fn is_left_behind(path: &Path, unlocked: bool, user: &User) -> io::Result<Option<File>> {
+fn is_left_behind(path: &Path, unlocked: bool, ours: [u32; 2]) -> io::Result<Option<File>> {
     let metadata = fs::symlink_metadata(path)?;
-    let ours = [geteuid().as_raw(), user.uid()].contains(&metadata.uid());
     let fresh = unlocked && metadata.modified()?.elapsed().is_ok_and(|age| age < UNLOCKED_LIMIT);
-    if !ours || !metadata.is_dir() || fresh {
+    if !ours.contains(&metadata.uid()) || !metadata.is_dir() || fresh {
         return Ok(None);
     }
     let lock = File::open(path)?;

@@ -51,7 +51,7 @@ fn advice(engine: &dyn Engine, log: &str) -> String {
             engine.package()
         );
     }
-    format!("see that this command works, or set {url} to the URL of a server that runs already")
+    format!("mend what its log names, or set {url} to the URL of a server that runs already")
 }
 
 /// `it ended with exit code 1`

@@ -47,7 +47,7 @@ pub(super) async fn start(kind: Kind, config: Config) -> Result<Running, Error> 
     let (program, user) = blocking(move || {
         let user = User::for_server()?;
         let program = programs::find(engine, &settings, &user)?;
-        directory::sweep(&settings, &user);
+        directory::sweep(&settings);
         Ok((program, user))
     })
     .await?;
@@ -66,7 +66,7 @@ pub(super) async fn start(kind: Kind, config: Config) -> Result<Running, Error> 
 async fn start_directory(config: Config) -> Result<Running, Error> {
     let settings = config.clone();
     let run = blocking(move || {
-        directory::sweep(&settings, &User::Ourselves);
+        directory::sweep(&settings);
         RunDirectory::create(&settings, &User::Ourselves)
     })
     .await?;

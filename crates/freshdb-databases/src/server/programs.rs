@@ -45,8 +45,7 @@ pub(super) fn find(engine: &dyn Engine, config: &Config, user: &User) -> Result<
                 continue;
             }
             match accept(engine, config, user, &server) {
-                Ok(Some(program)) => return Ok(program),
-                Ok(None) => {}
+                Ok(program) => return Ok(program),
                 Err(reason) => refused.push(format!("`{}` {reason}", server.display())),
             }
             seen.push(server);
@@ -61,8 +60,9 @@ fn directories(engine: &dyn Engine, config: &Config) -> Vec<PathBuf> {
     }
     let mut directories = config.path();
     directories.extend(engine.directories().iter().flat_map(|pattern| expand(Path::new(pattern))));
-    directories
-        .extend(engine.directories_in_cache().iter().flat_map(|pattern| expand(&config.cache_dir().join(pattern))));
+    for cache in config.caches() {
+        directories.extend(engine.directories_in_cache().iter().flat_map(|pattern| expand(&cache.join(pattern))));
+    }
     let mut seen = Vec::new();
     directories.retain(|directory| {
         !seen.contains(directory) && {
@@ -78,8 +78,8 @@ fn executable(path: &Path) -> Option<PathBuf> {
     (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then(|| fs::canonicalize(path).ok())?
 }
 
-/// The program, nothing if it is that of another server, or why it cannot be used.
-fn accept(engine: &dyn Engine, config: &Config, user: &User, server: &Path) -> Result<Option<Program>, String> {
+/// The program, or why it cannot be used.
+fn accept(engine: &dyn Engine, config: &Config, user: &User, server: &Path) -> Result<Program, String> {
     let mut command = Command::new(server);
     command.arg("--version").stdin(Stdio::null()).current_dir("/");
     command.env_clear().envs(config.environment().iter().map(|(name, value)| (name, value)));
@@ -88,7 +88,7 @@ fn accept(engine: &dyn Engine, config: &Config, user: &User, server: &Path) -> R
     let banner = String::from_utf8_lossy(&output.stdout);
     let Some(version) = engine.version(&banner).map(str::to_owned) else {
         if output.status.success() {
-            return Ok(None);
+            return Err(format!("is another server: {}", banner.trim()));
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
         let complaint = complaint.trim().lines().next_back().unwrap_or("it says nothing");
@@ -98,7 +98,7 @@ fn accept(engine: &dyn Engine, config: &Config, user: &User, server: &Path) -> R
         [] => server.to_owned(),
         names => tool(config, server, names).ok_or_else(|| format!("has no `{}` with it", names[0]))?,
     };
-    Ok(Some(Program { server: server.to_owned(), initialiser, version }))
+    Ok(Program { server: server.to_owned(), initialiser, version })
 }
 
 /// The first of these programs that belongs to the server's installation, else one on `PATH`.

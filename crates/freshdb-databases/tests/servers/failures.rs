@@ -1,0 +1,136 @@
+//! What is said when there is no server.
+
+use freshdb_databases::{Config, ErrorKind, Kind, Server};
+
+use crate::harness::Place;
+
+/// The message, without what differs from run to run.
+async fn message(kind: Kind, config: &Config, place: &Place) -> String {
+    let error = Server::of(kind, config).await.expect_err("no server");
+    assert_eq!(error.kind(), ErrorKind::NoServer, "{error:?}");
+    assert!(place.is_empty());
+    let mut text = format!("{error:?}").replace(place.path().to_str().unwrap(), "/place");
+    for (mark, end) in [("freshdb-run.", '/'), ("--port=", ' ')] {
+        let parts: Vec<_> = text.split(mark).map(str::to_owned).collect();
+        let rest = parts[1..].iter().map(|part| part.split_once(end).map_or("", |(_, rest)| rest));
+        let rest: Vec<_> = rest.map(|rest| format!("{mark}…{end}{rest}")).collect();
+        text = format!("{}{}", parts[0], rest.concat());
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_installed() {
+    let place = Place::new();
+    let config = place.config().with_program_dirs(["/nowhere/sbin", "/nowhere/bin"]);
+    insta::assert_snapshot!(message(Kind::Mysql, &config, &place).await, @r"
+    there is no MySQL server: none that can be run is installed, and FRESHDB_MYSQL_URL is not set
+      looked for `mysqld` in
+        /nowhere/sbin
+        /nowhere/bin
+    hint: install MySQL (on Debian and Ubuntu the package `mysql-server-core`), or set FRESHDB_MYSQL_URL to the URL of a server
+    ");
+    insta::assert_snapshot!(message(Kind::Mariadb, &config, &place).await, @r"
+    there is no MariaDB server: none that can be run is installed, and FRESHDB_MARIADB_URL is not set
+      looked for `mariadbd` and `mysqld` in
+        /nowhere/sbin
+        /nowhere/bin
+    hint: install MariaDB (on Debian and Ubuntu the package `mariadb-server-core`), or set FRESHDB_MARIADB_URL to the URL of a server
+    ");
+    insta::assert_snapshot!(message(Kind::Postgres, &config, &place).await, @r"
+    there is no PostgreSQL server: none that can be run is installed, and FRESHDB_POSTGRES_URL is not set
+      looked for `postgres` in
+        /nowhere/sbin
+        /nowhere/bin
+    hint: install PostgreSQL (on Debian and Ubuntu the package `postgresql`), or set FRESHDB_POSTGRES_URL to the URL of a server
+    ");
+}
+
+/// MariaDB still installs itself under MySQL's names.
+#[tokio::test]
+async fn another_server_under_its_name() {
+    let place = Place::new();
+    let bin = place.program("mysqld", "echo 'mysqld  Ver 10.11.19-MariaDB for debian-linux-gnu on x86_64 (Debian 12)'");
+    insta::assert_snapshot!(message(Kind::Mysql, &place.config().with_program_dirs([bin]), &place).await, @r"
+    there is no MySQL server: none that can be run is installed, and FRESHDB_MYSQL_URL is not set
+      `/place/bin/mysqld` is another server: mysqld  Ver 10.11.19-MariaDB for debian-linux-gnu on x86_64 (Debian 12)
+      looked for `mysqld` in
+        /place/bin
+    hint: install MySQL (on Debian and Ubuntu the package `mysql-server-core`), or set FRESHDB_MYSQL_URL to the URL of a server
+    ");
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_run() {
+    let place = Place::new();
+    let bin = place.program("mysqld", "echo 'mysqld: error while loading shared libraries: libaio.so.1' >&2; exit 127");
+    insta::assert_snapshot!(message(Kind::Mysql, &place.config().with_program_dirs([bin]), &place).await, @r"
+    there is no MySQL server: none that can be run is installed, and FRESHDB_MYSQL_URL is not set
+      `/place/bin/mysqld` does not say its version (exit status: 127): mysqld: error while loading shared libraries: libaio.so.1
+      looked for `mysqld` in
+        /place/bin
+    hint: install MySQL (on Debian and Ubuntu the package `mysql-server-core`), or set FRESHDB_MYSQL_URL to the URL of a server
+    ");
+}
+
+const VERSION: &str = r#"case "$1" in --version) echo "mysqld  Ver 9.7.4 for Linux on x86_64"; exit;; esac"#;
+
+#[tokio::test]
+async fn a_server_that_cannot_make_its_data() {
+    let place = Place::new();
+    let bin = place.program("mysqld", &format!("{VERSION}\necho 'no room for a table'\nexit 1"));
+    let config = place.cold_config().with_program_dirs([bin]);
+    insta::assert_snapshot!(message(Kind::Mysql, &config, &place).await, @r"
+    MySQL 9.7.4 failed to create a data directory: it ended with exit code 1
+      command: /place/bin/mysqld --no-defaults --initialize-insecure --basedir=/place --datadir=/place/run/freshdb-run.…/data --innodb-flush-method=nosync --innodb-use-native-aio=OFF
+      the last lines of its log:
+        no room for a table
+    hint: mend what its log names, or set FRESHDB_MYSQL_URL to the URL of a server that runs already
+    ");
+}
+
+#[tokio::test]
+async fn a_server_that_ends_at_once() {
+    let place = Place::new();
+    let script = r#"case "$2" in --initialize-insecure) exit;; esac
+for line in $(seq 1 25); do echo "line $line"; done
+echo 'unknown variable' >&2
+exit 7"#;
+    let bin = place.program("mysqld", &format!("{VERSION}\n{script}"));
+    let config = place.cold_config().with_program_dirs([bin]);
+    insta::assert_snapshot!(message(Kind::Mysql, &config, &place).await, @r"
+    MySQL 9.7.4 did not start: it ended with exit code 7
+      command: /place/bin/mysqld --no-defaults --basedir=/place --datadir=/place/run/freshdb-run.…/data --init-file=/place/run/freshdb-run.…/init.sql --pid-file=/place/run/freshdb-run.…/data/server.pid --socket=/place/run/freshdb-run.…/mysqld.sock --port=… --bind-address=127.0.0.1 --max-connections=300 --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=OFF --loose-innodb-flush-method=nosync --innodb-use-native-aio=OFF --mysqlx=0 --secure-file-priv=NULL --sync-binlog=0
+      the last lines of its log:
+        line 7
+        line 8
+        line 9
+        line 10
+        line 11
+        line 12
+        line 13
+        line 14
+        line 15
+        line 16
+        line 17
+        line 18
+        line 19
+        line 20
+        line 21
+        line 22
+        line 23
+        line 24
+        line 25
+        unknown variable
+    hint: mend what its log names, or set FRESHDB_MYSQL_URL to the URL of a server that runs already
+    ");
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_for_a_socket() {
+    let place = Place::new();
+    let config = place.config().with_run_dir(place.run().join("x".repeat(100)));
+    let error = Server::of(Kind::Sqlite, &config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().ends_with("too many for a socket in it"), "{error}");
+}

@@ -1,0 +1,190 @@
+//! What these tests share: a place for each, another process, and waiting for what is to happen.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use freshdb_databases::{Config, Kind, Server};
+use tempfile::TempDir;
+
+/// Makes a test of each server out of one function.
+macro_rules! on_every_server {
+    ($(#[$meta:meta])* async fn $name:ident($kind:ident: Kind) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(clippy::wildcard_imports, unused_imports)]
+            use super::*;
+
+            async fn case($kind: Kind) $body
+
+            #[tokio::test]
+            async fn mysql() {
+                case(Kind::Mysql).await;
+            }
+
+            #[tokio::test]
+            async fn mariadb() {
+                case(Kind::Mariadb).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                case(Kind::Postgres).await;
+            }
+        }
+    };
+}
+pub(crate) use on_every_server;
+
+/// Generous: it only ever passes in full when something is broken.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where one test's servers run, which is shared with no other.
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let place = Self { directory: directory.expect("a directory") };
+        fs::create_dir(place.path().join("run")).expect("a directory");
+        // The servers run as another user if this one is root.
+        for directory in [place.path(), &place.run()] {
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("a mode");
+        }
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The directory in which the servers' own are.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    /// An empty cache.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.path().join("cache")
+    }
+
+    /// With the cache of this machine.
+    pub(crate) fn config(&self) -> Config {
+        Config::from_env().expect("a configuration").without_urls().with_run_dir(self.run())
+    }
+
+    /// With a cache that is empty.
+    pub(crate) fn cold_config(&self) -> Config {
+        self.config().with_cache_dir(self.cache())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        names(&self.run()).is_empty()
+    }
+
+    /// A script in place of a program.
+    pub(crate) fn program(&self, name: &str, script: &str) -> PathBuf {
+        let bin = self.path().join("bin");
+        fs::create_dir_all(&bin).expect("a directory");
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).expect("a script");
+        for path in [&bin, &bin.join(name)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        }
+        bin
+    }
+}
+
+/// The names in a directory, which need not be there.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Whether there is such a process, and it is not only waiting for somebody to take note of its death.
+pub(crate) fn lives(process: u32) -> bool {
+    stat(process).is_some_and(|fields| fields[0] != "Z")
+}
+
+/// The process that started another.
+pub(crate) fn parent(process: u32) -> u32 {
+    stat(process).expect("it lives")[1].parse().expect("a number")
+}
+
+/// What the kernel says of a process, from its state on.
+fn stat(process: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+pub(crate) fn kill(signal: &str, process: u32) {
+    let done = Command::new("kill").args(["-s", signal, "--", &process.to_string()]).status().expect("it runs");
+    assert!(done.success(), "SIG{signal} for {process}");
+}
+
+/// Waits until that is so, and says for how long.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    start.elapsed()
+}
+
+const KIND: &str = "FRESHDB_TEST_KIND";
+const RUN: &str = "FRESHDB_TEST_RUN";
+const CACHE: &str = "FRESHDB_TEST_CACHE";
+
+/// Another process, which starts a server and does nothing more.
+pub(crate) struct Other {
+    pub(crate) child: Child,
+}
+
+impl Other {
+    pub(crate) fn start(kind: Kind, config: &Config, place: &Place) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--ignored", "--exact", "--nocapture", "harness::other_process"]);
+        command.env(KIND, kind.name()).env(RUN, place.run()).env(CACHE, config.cache_dir());
+        // A group of its own, as a shell would give it.
+        command.process_group(0).stdout(Stdio::piped());
+        Self { child: command.spawn().expect("it runs") }
+    }
+
+    /// The process of its server, once that is ready.
+    pub(crate) fn server(&mut self) -> u32 {
+        let lines = BufReader::new(self.child.stdout.as_mut().expect("it is piped")).lines();
+        let said = lines.map_while(Result::ok).find_map(|line| line.split_once("its server: ")?.1.parse().ok());
+        said.expect("the other process has a server")
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may be dead already, which is no failure.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[tokio::test]
+#[ignore = "started by the tests that need another process"]
+async fn other_process() {
+    let variable = |name| std::env::var(name).expect("it is set");
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == variable(KIND)).expect("a kind");
+    let config = Config::from_env().expect("a configuration").without_urls();
+    let config = config.with_run_dir(variable(RUN)).with_cache_dir(variable(CACHE));
+    let server = Server::of(kind, &config).await.expect("a server");
+    println!("its server: {}", server.process().unwrap_or_default());
+    loop {
+        std::thread::park();
+    }
+}
