@@ -23,7 +23,10 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
     let number = |index: usize| std::str::from_utf8(row.get(index)?.as_ref()?).ok()?.parse::<usize>().ok();
     let (format, global, data) = (number(0)?, number(1)?, row.get(3)?.as_ref()?);
     let (global, branch) = data.split_at_checked(global)?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        digits.concat()
+    };
     Some(format!("X'{}',X'{}',{format}", hex(global), hex(branch)))
 }
 

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{TextRow, execute, identifier, results};
+use super::connection::{TextRow, execute, identifier, results, rows};
+use super::table::{without_counter, without_inherited_collations};
+use super::template::qualified;
 
 /// What stands for the database's own name, which views and sequences' defaults hold.
 const ITSELF: &str = "\u{1}.";
@@ -106,7 +108,8 @@ impl Kind {
 impl Object {
     /// The statement that makes it in a database of this name.
     pub(super) fn create_in(&self, database: &str) -> String {
-        self.create.replace(ITSELF, &format!("{}.", identifier(database)))
+        let create = self.create.replace(ITSELF, &format!("{}.", identifier(database)));
+        if self.kind.is_table() { without_inherited_collations(&create) } else { create }
     }
 
     pub(super) fn title(&self) -> String {
@@ -191,6 +194,28 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
     Ok(Catalog { database: database.replace(&identifier(name), ITSELF), objects, counters, engines })
 }
 
+/// Which of some tables is not as in the template, if any is.
+pub(super) async fn altered_table(
+    connection: &mut MySqlConnection,
+    template: &Catalog,
+    name: &str,
+    tables: &[String],
+) -> Result<Option<String>, sqlx::Error> {
+    for table in tables {
+        let Some(known) = template.objects.iter().find(|object| object.kind.is_table() && object.name == *table) else {
+            return Ok(Some(format!("table {} was created", identifier(table))));
+        };
+        let sql = format!("SHOW CREATE TABLE {}", qualified(name, table));
+        let row = rows(connection, &sql).await?.into_iter().next().unwrap_or_default();
+        let now = object(known.kind, table.clone(), row)
+            .map(|object| object.create.replace(&format!("{}.", identifier(name)), ITSELF));
+        if now.as_ref() != Some(&known.create) {
+            return Ok(Some(format!("{} was altered", known.title())));
+        }
+    }
+    Ok(None)
+}
+
 async fn show_all(
     connection: &mut MySqlConnection,
     named: &[(Kind, String, Option<String>)],
@@ -211,7 +236,7 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
     let mut next = || row.next().flatten();
     let mut settings = Settings::default();
     let create = match kind {
-        Kind::Table | Kind::Versioned => without_counter(next()?),
+        Kind::Table | Kind::Versioned => without_counter(&next()?),
         Kind::Sequence | Kind::Library => next()?,
         Kind::View => {
             let create = next()?;
@@ -232,21 +257,6 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
         }
     };
     Some(Object { kind, name, table: None, create, settings })
-}
-
-/// The counter stands behind the engine, in the line that ends the columns. All other text is quoted, and its lines' ends are
-/// escaped: in partitions and comments this line cannot be.
-fn without_counter(create: String) -> String {
-    const ENGINE: &str = "\n) ENGINE=";
-    const COUNTER: &str = " AUTO_INCREMENT=";
-    let Some(engine) = create.find(ENGINE) else { return create };
-    let options = engine + ENGINE.len();
-    let line = create[options..].split('\n').next().unwrap_or_default();
-    let word = line.split(' ').next().unwrap_or_default().len();
-    let Some(digits) = line[word..].strip_prefix(COUNTER) else { return create };
-    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
-    let from = options + word;
-    format!("{}{}", &create[..from], &create[from + COUNTER.len() + length..])
 }
 
 fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {

@@ -7,6 +7,7 @@ use super::Mysql;
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
 use super::connection::{connect, execute, identifier, literal, number};
+use super::marks::Marks;
 use super::template::{Table, Template, qualified};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
@@ -17,6 +18,8 @@ pub(crate) struct Slot {
     pub(super) connection: MySqlConnection,
     /// The prepared transactions on the server when it was last pristine.
     pub(super) prepared: Vec<Xid>,
+    /// What the server's counters said when it was last pristine, if that is known.
+    pub(super) marks: Option<Marks>,
 }
 
 /// Statements are sent together, up to about so many bytes: servers refuse what is longer than their `max_allowed_packet`.
@@ -27,6 +30,8 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     let failed = |error| explain::<Mysql>(fact(), error);
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     replay(&mut connection, template, name).await.map_err(failed)?;
+    // Before it is looked at: what happens later is seen to have happened since.
+    let marks = Marks::read(&mut connection, template, name).await.map_err(failed)?;
     let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
     let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
         let moved = template.tables.iter().find(|table| copied.counter(&table.name) != table.counter)?;
@@ -36,14 +41,14 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
         return Err(Error::new(ErrorKind::Schema, format!("{}: the copy is not equal: {difference}", fact())));
     }
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared })
+    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(marks) })
 }
 
 /// Nothing is known of what was done to it. Its first reset finds out.
 pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let connection = connect(server, REGISTRY).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new() })
+    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None })
 }
 
 impl Slot {

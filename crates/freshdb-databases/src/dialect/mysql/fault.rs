@@ -8,9 +8,10 @@ const LOST: [u16; 7] = [1053, 1077, 1079, 1152, 1158, 1159, 1927];
 
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => return Fault::Lost,
-        // The server hung up in the middle of an answer.
-        sqlx::Error::Protocol(_) => return Fault::Lost,
+        // A protocol error: the server hung up in the middle of an answer.
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => {
+            return Fault::Lost;
+        }
         _ => {}
     }
     let Some(number) = number(error) else { return Fault::Other };

@@ -6,6 +6,7 @@ use sqlx::MySqlConnection;
 
 use super::catalog;
 use super::connection::{literal, rows};
+use super::marks::{Marks, Suspects};
 use super::template::{Sequence, Template, sequences, with_rows};
 
 /// What differs from the template, and can be put back: indexes of its tables.
@@ -32,9 +33,13 @@ pub(super) async fn altered(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
+    suspects: &Suspects,
 ) -> Result<Option<String>, sqlx::Error> {
-    let catalog = catalog::read(connection, name).await?;
-    Ok(catalog::difference(&template.catalog, &catalog))
+    if suspects.definitions {
+        let catalog = catalog::read(connection, name).await?;
+        return Ok(catalog::difference(&template.catalog, &catalog));
+    }
+    catalog::altered_table(connection, &template.catalog, name, &suspects.altered).await
 }
 
 /// What of the rows and counters is another one. The catalog is known to be the template's.
@@ -42,29 +47,44 @@ pub(super) async fn touched(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
+    suspects: &Suspects,
+    marks: &Marks,
 ) -> Result<Touched, sqlx::Error> {
-    let empty: Vec<usize> = indexes(template, |index| !template.tables[index].seeded);
-    Ok(Touched {
-        filled: with_rows(connection, name, &template.tables, &empty).await?,
-        suspect: indexes(template, |index| template.tables[index].seeded),
-        moved: moved(connection, template, name).await?,
-        sequences: moved_sequences(connection, template, name).await?,
-    })
+    let (mut suspect, empty): (Vec<usize>, Vec<usize>) =
+        suspects.rows.iter().partition(|index| template.tables[**index].seeded);
+    if suspects.truncated && !suspects.definitions {
+        let emptied = template.emptied(connection, name).await?;
+        suspect.extend(emptied.into_iter().filter(|index| !suspects.rows.contains(index)));
+    }
+    let filled = with_rows(connection, name, &template.tables, &empty).await?;
+    let moved = if let Some(moved) = marks.moved(template) {
+        moved
+    } else {
+        let mut some = suspects.rows.clone();
+        if suspects.truncated {
+            // TRUNCATE sets any counter to 1.
+            some.extend((0..template.tables.len()).filter(|index| template.tables[*index].counter != 1));
+        }
+        moved(connection, template, name, &some).await?
+    };
+    Ok(Touched { filled, suspect, moved, sequences: moved_sequences(connection, template, name).await? })
 }
 
-fn indexes(template: &Template, wanted: impl Fn(usize) -> bool) -> Vec<usize> {
-    (0..template.tables.len()).filter(|index| wanted(*index)).collect()
-}
-
-/// The tables whose AUTO_INCREMENT is another one.
+/// Which of some tables have another AUTO_INCREMENT.
 pub(super) async fn moved(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
+    some: &[usize],
 ) -> Result<Vec<usize>, sqlx::Error> {
+    if some.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = some.iter().map(|index| literal(&template.tables[*index].name)).collect();
     let sql = format!(
-        "SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = {} AND auto_increment IS NOT NULL",
-        literal(name)
+        "SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = {} AND table_name IN ({})",
+        literal(name),
+        names.join(",")
     );
     let mut counters: HashMap<String, u64> = HashMap::new();
     for row in rows(connection, &sql).await? {
@@ -73,10 +93,14 @@ pub(super) async fn moved(
             counters.insert(table, counter);
         }
     }
-    Ok(indexes(template, |index| {
-        let table = &template.tables[index];
+    let mut moved = some.to_vec();
+    moved.sort_unstable();
+    moved.dedup();
+    moved.retain(|index| {
+        let table = &template.tables[*index];
         counters.get(&table.name).copied().unwrap_or(1) != table.counter
-    }))
+    });
+    Ok(moved)
 }
 
 pub(super) async fn moved_sequences(

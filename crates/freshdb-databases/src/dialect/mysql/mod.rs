@@ -9,9 +9,11 @@ mod connection;
 mod copy;
 mod fault;
 mod find;
+mod marks;
 mod reset;
 mod server;
 mod sessions;
+mod table;
 mod template;
 #[cfg(test)]
 mod tests;

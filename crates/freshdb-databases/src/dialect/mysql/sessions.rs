@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, ServerSession};
-use super::connection::{TextRow, execute, number, rows};
+use super::connection::{TextRow, execute, number, results, rows};
 
 const NO_SUCH_THREAD: u16 = 1094;
 
@@ -35,10 +35,15 @@ pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<Ser
 }
 
 async fn listed(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
-    let own = rows(connection, "SELECT CONNECTION_ID()").await?;
-    let own = own.into_iter().flatten().flatten().next();
-    let rows = rows(connection, "SHOW FULL PROCESSLIST").await?;
-    Ok(rows.into_iter().filter(|row| row.first() != Some(&own)).filter_map(session).collect())
+    let mut lists = results(connection, "SELECT CONNECTION_ID(); SHOW FULL PROCESSLIST").await?.into_iter();
+    let own = lists.next().into_iter().flatten().flatten().flatten().next();
+    Ok(lists
+        .next()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|row| row.first().cloned().flatten() != own)
+        .filter_map(session)
+        .collect())
 }
 
 /// Id, User, Host, db, Command, Time, State, Info.

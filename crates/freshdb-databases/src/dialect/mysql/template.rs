@@ -8,6 +8,7 @@ use super::super::{REGISTRY, explain};
 use super::Mysql;
 use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
+use super::marks::Features;
 use crate::{DatabaseUrl, Error};
 
 /// What a template holds.
@@ -16,10 +17,16 @@ pub(crate) struct Template {
     pub(super) catalog: Catalog,
     pub(super) tables: Vec<Table>,
     pub(super) sequences: Vec<Sequence>,
+    /// Which tables a foreign key carries a change of a table's rows to, by index.
+    pub(super) cascades: HashMap<usize, Vec<usize>>,
+    /// Whether any table has partitions.
+    pub(super) partitioned: bool,
+    pub(super) features: Features,
 }
 
 /// A table of a template's.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a table")]
 pub(super) struct Table {
     pub(super) name: String,
     /// Whether it keeps its rows' history.
@@ -64,16 +71,22 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
 async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Template, sqlx::Error> {
     let catalog = catalog::read(connection, name).await?;
     let schema = literal(name);
-    let lists = results(
+    let mut lists = results(
         connection,
         &format!(
             "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
               AND COALESCE(generation_expression, '') = '' AND extra NOT LIKE '%GENERATED' ORDER BY table_name, ordinal_position;
              SELECT table_name, column_name FROM information_schema.statistics WHERE table_schema = {schema}
-              AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index"
+              AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index;
+             SELECT referenced_table_name, table_name FROM information_schema.referential_constraints
+              WHERE constraint_schema = {schema} AND unique_constraint_schema = {schema}
+                AND NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'));
+             SELECT 1 FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL LIMIT 1"
         ),
     )
     .await?;
+    let partitioned = lists.pop().is_some_and(|rows| !rows.is_empty());
+    let keyed = lists.pop().unwrap_or_default();
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
     for (row, is_column) in
@@ -109,7 +122,17 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
     }
     let names = catalog.objects.iter().filter(|object| object.kind == Kind::Sequence).map(|object| object.name.clone());
     let sequences = sequences(connection, name, names.collect()).await?;
-    Ok(Template { name: name.to_owned(), catalog, tables, sequences })
+    let index: HashMap<&str, usize> =
+        tables.iter().enumerate().map(|(index, table)| (table.name.as_str(), index)).collect();
+    let mut cascades: HashMap<usize, Vec<usize>> = HashMap::new();
+    for mut row in keyed {
+        let (child, parent) = (row.pop().flatten().unwrap_or_default(), row.pop().flatten().unwrap_or_default());
+        if let (Some(parent), Some(child)) = (index.get(parent.as_str()), index.get(child.as_str())) {
+            cascades.entry(*parent).or_default().push(*child);
+        }
+    }
+    let features = Features::probe(connection).await?;
+    Ok(Template { name: name.to_owned(), catalog, tables, sequences, cascades, partitioned, features })
 }
 
 /// Which of `some` tables have a row, in history too.

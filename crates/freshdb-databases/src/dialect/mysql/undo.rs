@@ -16,7 +16,7 @@ pub(super) async fn undo(
     touched: &Touched,
 ) -> Result<usize, sqlx::Error> {
     let mut indexes: Vec<usize> = touched.filled.iter().chain(&touched.moved).copied().collect();
-    let truncate_is_cheaper = truncate_is_cheaper(connection).await?;
+    let truncate_is_cheaper = template.features.truncate_is_cheaper;
 
     let mut deletes = Vec::new();
     let mut others = Vec::new();
@@ -65,12 +65,6 @@ pub(super) async fn undo(
     indexes.sort_unstable();
     indexes.dedup();
     Ok(indexes.len() + touched.sequences.len())
-}
-
-/// Where the server keeps its tables' definitions in InnoDB, an ALTER costs more than a TRUNCATE.
-async fn truncate_is_cheaper(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    let sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'information_schema' AND table_name = 'INNODB_TABLES'";
-    Ok(!rows(connection, sql).await?.is_empty())
 }
 
 impl Sequence {
@@ -183,4 +177,18 @@ async fn differs(
     );
     let answer = rows(connection, &sql).await?;
     Ok(answer.into_iter().flatten().flatten().next().as_deref() != Some("0"))
+}
+
+/// The same of a table that keeps its rows' history. The history that a template has is not copied: a dump does not show it.
+pub(super) async fn history_differs(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    table: &Table,
+) -> Result<bool, sqlx::Error> {
+    let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+    let sql = format!("SELECT (SELECT COUNT(*) FROM {slot} FOR SYSTEM_TIME ALL) <> (SELECT COUNT(*) FROM {original})");
+    let answer = rows(connection, &sql).await?;
+    let other = answer.into_iter().flatten().flatten().next().as_deref() != Some("0");
+    Ok(other || differs(connection, template, name, table).await?)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-on_both!(rows_are_put_back);
+on_both!(rows_are_put_back, prepared_transactions_are_rolled_back, a_neighbour_is_not_touched);
 
 const SCHEMA: &[&str] = &[
     "CREATE TABLE parents (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE)",
@@ -34,9 +34,43 @@ async fn rows_are_put_back(kind: Kind) {
     ] {
         drop(fixture.run(sql).await);
         let reset = fixture.reset().await;
+        // A table without a key is copied anew whenever it may have been touched: where the server does not count writes,
+        // or when anybody on it altered a definition.
         let keyless = usize::from(!sql.contains("keyless"));
-        assert_eq!(outcome(&reset), touched + keyless, "{kind}: {sql}");
+        assert!((touched..=touched + keyless).contains(&outcome(&reset)), "{kind}: {sql}: {reset:?}");
         fixture.assert_pristine(sql);
     }
+    fixture.drop().await;
+}
+
+/// One that outlives its session holds locks, and its rows are seen by nobody until it is committed.
+async fn prepared_transactions_are_rolled_back(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "prepared", SCHEMA).await;
+    let xid = free_name("xid");
+    let sql = format!("XA START '{xid}'; INSERT INTO keyless VALUES ('z', NULL); XA END '{xid}'; XA PREPARE '{xid}'");
+    fixture.run(&sql).await.close().await.expect("it closes");
+    let reset = fixture.reset().await;
+    assert!(matches!(reset.outcome, Outcome::Pristine { .. }), "{:?}", reset.outcome);
+    let left = fixture.rows("XA RECOVER").await;
+    assert!(left.iter().all(|row| row[3].as_deref() != Some(&xid)), "{left:?}");
+    fixture.assert_pristine("a prepared transaction");
+    fixture.drop().await;
+}
+
+async fn a_neighbour_is_not_touched(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "near", SCHEMA).await;
+    let neighbour = format!("{}_2", fixture.slot.name);
+    let other = Mysql::copy(&server(kind), &fixture.template, &neighbour).await.expect("a second copy");
+    let mut elsewhere = user(kind, &neighbour).await;
+    execute(&mut elsewhere, "INSERT INTO parents (name) VALUES ('mine'); BEGIN; DELETE FROM seeded")
+        .await
+        .expect("it writes");
+    drop(fixture.run("INSERT INTO parents (name) VALUES ('x'); DELETE FROM seeded").await);
+    assert!(outcome(&fixture.reset().await) >= 2);
+    execute(&mut elsewhere, "COMMIT").await.expect("its session is still there");
+    let rows = fixture.rows(&format!("SELECT name FROM `{neighbour}`.parents")).await;
+    assert_eq!(rows, [[Some("mine".to_owned())]]);
+    Mysql::close(other).await;
+    Mysql::drop(&mut fixture.admin, &neighbour).await.expect("it can be dropped");
     fixture.drop().await;
 }

@@ -1,7 +1,10 @@
 //! Against the servers of `FRESHDB_MYSQL_URL` and `FRESHDB_MARIADB_URL`.
 
 mod administration;
+mod copies;
+mod definitions;
 mod dirt;
+mod speed;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -100,6 +103,15 @@ impl Fixture {
 
     async fn reset(&mut self) -> Reset {
         Mysql::reset(&mut self.slot, &self.template).await.unwrap_or_else(|error| panic!("the reset fails: {error:?}"))
+    }
+
+    /// A new copy in place of one that was changed.
+    async fn renew(&mut self) {
+        let name = self.slot.name.clone();
+        Mysql::drop(&mut self.admin, &name).await.expect("it can be dropped");
+        let server = server(self.kind);
+        let slot = Mysql::copy(&server, &self.template, &name).await.expect("the template can be copied");
+        Mysql::close(std::mem::replace(&mut self.slot, slot)).await;
     }
 
     async fn rows(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {

@@ -1,0 +1,72 @@
+//! Copies equal their template.
+
+use super::*;
+
+on_both!(a_copy_is_equal_whatever_the_template_holds);
+
+/// Hostile names, cyclic keys, generated columns, partitions, an id of 0, a counter in an empty table, views that need each other,
+/// routines and triggers of other settings.
+pub(super) const EVERYTHING: &[&str] = &[
+    "CREATE TABLE `select` (id INT PRIMARY KEY AUTO_INCREMENT, `from` TEXT) COMMENT 'it''s AUTO_INCREMENT=7; ) ENGINE=x'",
+    "CREATE TABLE `a``b'c\" d` (`co``l'\" é` INT PRIMARY KEY, UNIQUE KEY `k``'\"` (`co``l'\" é`))",
+    "CREATE TABLE `überlang_überlang_überlang_überlang_überlang_überlang_überlang_6` (id INT PRIMARY KEY)",
+    "CREATE TABLE `per.cent%` (id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, note VARCHAR(20) DEFAULT 'it''s') AUTO_INCREMENT = 1000",
+    "CREATE TABLE eggs (id INT PRIMARY KEY, hen INT)",
+    "CREATE TABLE hens (id INT PRIMARY KEY, egg INT, CONSTRAINT he FOREIGN KEY (egg) REFERENCES eggs (id) ON DELETE SET NULL)",
+    "ALTER TABLE eggs ADD CONSTRAINT eh FOREIGN KEY (hen) REFERENCES hens (id) ON UPDATE CASCADE",
+    "INSERT INTO eggs VALUES (1, NULL); INSERT INTO hens VALUES (1, 1); UPDATE eggs SET hen = 1",
+    "CREATE TABLE nodes (id INT PRIMARY KEY AUTO_INCREMENT, parent INT, FOREIGN KEY (parent) REFERENCES nodes (id) ON DELETE CASCADE)",
+    "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'; INSERT INTO nodes VALUES (0, NULL), (3, 0), (9, 3); SET sql_mode = DEFAULT",
+    "CREATE TABLE made (a INT, b INT AS (a + 1) VIRTUAL, c INT AS (a * 2) STORED, d DOUBLE, f FLOAT, j JSON, e ENUM('x', 'ü'), x BIT(3),
+      t TIMESTAMP(6) NULL, z DATE, s SET('p', 'q'), g POINT, y YEAR, PRIMARY KEY (a)) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "SET sql_mode = ''; INSERT INTO made (a, d, f, j, e, x, t, z, s, g, y) VALUES
+      (1, 0.1 + 0.2e0, 1e-7, '{\"k\": 1.0}', 'ü', b'101', '2020-02-02 02:02:02.123456', '0000-00-00', 'p,q', ST_GeomFromText('POINT(1 2)'), 2020),
+      (2, 1e300, 3.4e38, NULL, NULL, NULL, NULL, NULL, '', NULL, NULL); SET sql_mode = DEFAULT",
+    "CREATE TABLE parts (id INT NOT NULL, body BLOB, PRIMARY KEY (id))
+      PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
+    "INSERT INTO parts VALUES (5, x'00ff27'), (50, '')",
+    "CREATE TABLE keyless (name VARCHAR(50), body BLOB); INSERT INTO keyless VALUES ('b', 'x'), ('a', NULL), ('b', 'x')",
+    "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(100))",
+    "CREATE TABLE watched (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50)); INSERT INTO watched (name) VALUES ('one'), ('two')",
+    "SET sql_mode = 'ANSI_QUOTES'",
+    "CREATE FUNCTION \"twice\"(n INT) RETURNS INT DETERMINISTIC RETURN n * 2 -- at the end",
+    "SET sql_mode = DEFAULT",
+    "CREATE PROCEDURE `pro``c`() BEGIN INSERT INTO log (what) VALUES ('called; \\' quoted'); SELECT 1; END",
+    "CREATE VIEW a_view AS SELECT 1 AS one",
+    "CREATE VIEW b_view AS SELECT twice(id) AS two, name FROM watched",
+    "CREATE OR REPLACE VIEW a_view AS SELECT two FROM b_view",
+    "CREATE TRIGGER t1 AFTER INSERT ON watched FOR EACH ROW INSERT INTO log (what) VALUES (CONCAT('in ', NEW.name))",
+    "CREATE TRIGGER t0 AFTER INSERT ON watched FOR EACH ROW FOLLOWS t1 INSERT INTO log (what) VALUES ('second')",
+    "CREATE TRIGGER t2 AFTER DELETE ON watched FOR EACH ROW INSERT INTO log (what) VALUES ('out')",
+    "CREATE TRIGGER t3 BEFORE DELETE ON log FOR EACH ROW SIGNAL SQLSTATE '45000'",
+    "CREATE EVENT tick ON SCHEDULE EVERY 1 YEAR STARTS '2031-01-01 00:00:00' DISABLE COMMENT 'later' DO DELETE FROM log",
+];
+
+/// What only MariaDB has.
+const MARIADB: &[&str] = &[
+    "CREATE SEQUENCE numbers START WITH 5 INCREMENT BY 3 CACHE 10; DO NEXTVAL(numbers)",
+    "CREATE TABLE numbered (id INT PRIMARY KEY DEFAULT NEXTVAL(numbers), v INT)",
+    "CREATE TABLE old (id INT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING; INSERT INTO old VALUES (1, 1); UPDATE old SET v = 2",
+];
+
+pub(super) fn everything(kind: Kind) -> Vec<&'static str> {
+    let own: &[&str] = if kind == Kind::Mariadb { MARIADB } else { &[] };
+    EVERYTHING.iter().chain(own).copied().collect()
+}
+
+async fn a_copy_is_equal_whatever_the_template_holds(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "everything", &everything(kind)).await;
+    fixture.assert_pristine("being copied");
+    outcome(&fixture.reset().await);
+    fixture.assert_pristine("nothing");
+
+    // As if its process had died: nothing is known of it.
+    drop(fixture.run("INSERT INTO log (what) VALUES ('x'); DELETE FROM watched").await);
+    let name = fixture.slot.name.clone();
+    let taken_over = Mysql::open(&server(kind), &fixture.template, &name).await.expect("it can be opened");
+    Mysql::close(std::mem::replace(&mut fixture.slot, taken_over)).await;
+    let reset = fixture.reset().await;
+    assert_eq!(outcome(&reset), 3, "log, watched, and the table without a key");
+    fixture.assert_pristine("being taken over");
+    fixture.drop().await;
+}
