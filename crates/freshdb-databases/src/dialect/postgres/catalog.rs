@@ -15,7 +15,12 @@ pub(super) struct Catalog {
     pub(super) name: String,
     /// The column that names the object that a row belongs to.
     key: String,
+    /// Some are a superuser's to read. For others they are taken to differ as soon as they were written to.
+    readable: bool,
 }
+
+/// How often a catalog was written to.
+pub(super) const WRITES: &str = "pg_stat_get_tuples_inserted(o) + pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)";
 
 /// A row: its catalog, its object, a hash of its content.
 pub(super) type Row = (String, String, String);
@@ -29,6 +34,15 @@ const FIRST_NORMAL_OBJECT: u32 = 16384;
 const VOLATILE: &str = "{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid,\
     relhasindex,relhasrules,relhastriggers,relhassubclass}";
 
+/// A query for the number of rows and the sum of the transactions that wrote them. Few transactions wrote many rows each: grouped, fewer
+/// numbers are read from text, the only way there is from a transaction's number to another.
+pub(super) fn signature(rows: &str) -> String {
+    format!(
+        "SELECT concat_ws('/', coalesce(sum(n), 0), sum(n * x::text::bigint))
+        FROM (SELECT count(*) AS n, xmin AS x FROM {rows} GROUP BY xmin) AS g",
+    )
+}
+
 impl Catalog {
     /// The rows that count: a session's temporary schema stays behind, empty, when the session has ended.
     fn rows_that_count(&self) -> &'static str {
@@ -36,16 +50,22 @@ impl Catalog {
     }
 
     fn signature(&self) -> String {
-        format!(
-            "SELECT {}::text, concat_ws('/', count(*), sum(xmin::text::bigint)) FROM pg_catalog.{} WHERE {}",
-            literal(&self.name),
-            self.name,
-            self.rows_that_count(),
-        )
+        if !self.readable {
+            return format!("SELECT {}::text, 'writes/' || ({})", literal(&self.name), self.writes());
+        }
+        let rows = format!("pg_catalog.{} WHERE {}", self.name, self.rows_that_count());
+        format!("SELECT {}::text, ({})", literal(&self.name), signature(&rows))
+    }
+
+    fn writes(&self) -> String {
+        format!("SELECT {WRITES} FROM (SELECT {}::oid) AS u(o)", self.oid)
     }
 
     /// Rows of users' objects one by one, and the server's own as one.
     fn content(&self) -> String {
+        if !self.readable {
+            return format!("SELECT {}::text, '0', 'writes/' || ({})", literal(&self.name), self.writes());
+        }
         let (name, table, key, counts) = (literal(&self.name), &self.name, &self.key, self.rows_that_count());
         let row = match table.as_str() {
             "pg_class" => format!("(to_jsonb(c) - '{VOLATILE}'::text[])::text"),
@@ -67,13 +87,14 @@ impl Catalog {
 /// All catalogs of the database itself. Statistics are none of the schema's.
 pub(super) async fn list(connection: &mut Connection) -> Result<Vec<Catalog>, sqlx::Error> {
     let sql = "SELECT c.oid, c.relname, (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-            ORDER BY CASE WHEN c.relname = 'pg_depend' THEN a.attname <> 'objid' ELSE a.attname <> 'oid' END, a.attnum LIMIT 1)
+            ORDER BY CASE WHEN c.relname = 'pg_depend' THEN a.attname <> 'objid' ELSE a.attname <> 'oid' END, a.attnum LIMIT 1),
+            has_table_privilege(c.oid, 'SELECT')
         FROM pg_class c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
         AND c.relname NOT IN ('pg_statistic', 'pg_statistic_ext_data') ORDER BY c.relname";
     let catalogs = rows(connection, sql).await?.into_iter().map(|row| {
         let mut values = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
-        Catalog { oid: next(), name: next(), key: next() }
+        Catalog { oid: next(), name: next(), key: next(), readable: next() == "t" }
     });
     Ok(catalogs.collect())
 }

@@ -7,9 +7,8 @@ use crate::{Error, ErrorKind};
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => return Fault::Lost,
-        // The server hung up in the middle of an answer.
-        sqlx::Error::Protocol(_) => return Fault::Lost,
+        // `Protocol`: the server hung up in the middle of an answer.
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => return Fault::Lost,
         _ => {}
     }
     let Some(code) = sqlstate(error) else { return Fault::Other };

@@ -3,7 +3,7 @@
 //! Counters of inserted, updated and deleted rows also count what was rolled back, what a foreign key's cascade reached, and
 //! what was done to the system's catalogs. They do not count `TRUNCATE`, which shows in `pg_class`.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, WRITES};
 use super::connection::{Connection, prepared};
 use super::template::{Relation, Sequence};
 
@@ -57,7 +57,7 @@ pub(super) fn looks_into(relations: &[Relation], sequences: &[Sequence]) -> bool
 impl Probe {
     pub(super) fn new(catalogs: &[Catalog], relations: &[Relation], sequences: &[Sequence]) -> Self {
         let catalogs = each(
-            "pg_stat_get_tuples_inserted(o) + pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)",
+            WRITES,
             catalogs.iter().map(|catalog| catalog.oid.as_str()),
         );
         let oids = || relations.iter().map(|relation| relation.oid.as_str());

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
 
 use super::catalog::{self, Catalog};
-use super::connection::{Connection, connect, execute, identifier, is, rows, value};
+use super::connection::{Connection, connect, execute, identifier, is, literal, rows, value};
 use super::fault::failed;
 use super::probe::{self, Probe};
 use crate::{DatabaseUrl, Error};
@@ -79,10 +80,14 @@ pub(super) struct Mark {
     pub(super) signature: String,
 }
 
+/// The rows themselves.
 #[derive(Clone)]
 pub(super) struct Rows {
-    pub(super) copy: String,
-    pub(super) text: Vec<u8>,
+    /// The statement that writes them. `COPY` takes the driver three packets one behind another, and so forty milliseconds, for it
+    /// leaves it to the system when small ones are sent.
+    pub(super) insert: String,
+    /// A hash of what [`hash`] reads: their content and their order.
+    pub(super) hash: [u8; 32],
 }
 
 pub(super) struct Sequence {
@@ -206,14 +211,28 @@ async fn seed(
         // What a view has made can be compared, and nothing else.
         None => Mark { last: String::new(), signature: "0".to_owned() },
     };
-    let mut rows = None;
+    let mut kept = None;
     // A row of no columns has no text.
     if writable && size <= KEPT && !columns.is_empty() {
-        let sql = format!("COPY (SELECT {columns} FROM ONLY {name}) TO STDOUT");
-        let text: Vec<u8> = inside.wire.copy_out_raw(&sql).await?.map_ok(|bytes| bytes.to_vec()).try_concat().await?;
-        rows = Some(Rows { copy: format!("COPY {name} ({columns}) FROM STDIN"), text });
+        let values = rows(inside, &format!("SELECT {columns} FROM ONLY {name}")).await?.into_iter().map(|row| {
+            let values = row.into_iter().map(|value| value.map_or_else(|| "NULL".to_owned(), |value| literal(&value)));
+            format!("({})", values.collect::<Vec<_>>().join(","))
+        });
+        let values = values.collect::<Vec<_>>().join(",");
+        let insert = format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE VALUES {values};");
+        kept = Some(Rows { insert, hash: hash(inside, name).await? });
     }
-    Ok(Some(Seed { mark, rows }))
+    Ok(Some(Seed { mark, rows: kept }))
+}
+
+/// A hash of all rows of a table in their order on disk.
+pub(super) async fn hash(connection: &mut Connection, name: &str) -> Result<[u8; 32], sqlx::Error> {
+    let mut hash = Sha256::new();
+    let mut text = connection.wire.copy_out_raw(&format!("COPY (SELECT * FROM ONLY {name}) TO STDOUT")).await?;
+    while let Some(bytes) = text.try_next().await? {
+        hash.update(&bytes);
+    }
+    Ok(hash.finalize().into())
 }
 
 /// How the rows of a table are known again; nothing if it has none.
@@ -226,7 +245,7 @@ pub(super) async fn mark(connection: &mut Connection, name: &str) -> Result<Opti
 
 /// A query for [`Mark::signature`]. As in the catalogs: who writes a row anew writes it under a younger transaction.
 pub(super) fn signature(name: &str) -> String {
-    format!("SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM ONLY {name}")
+    catalog::signature(&format!("ONLY {name}"))
 }
 
 async fn sequences(inside: &mut Connection) -> Result<Vec<Sequence>, sqlx::Error> {

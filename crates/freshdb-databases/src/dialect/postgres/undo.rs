@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, batch, execute, rows};
 use super::slot::Maintenance;
-use super::template::{Mark, Relation, Rows, Template, mark, signature};
+use super::template::{Mark, Relation, Template, hash, mark, signature};
 
 /// A relation that has grown by more than this beyond its template is vacuumed, so that reading it stays cheap however often its slot is
 /// used.
@@ -36,23 +36,17 @@ pub(super) async fn undo(
         && !maintenance.replica
     {
         let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>";
-        return Ok(Some(format!(
-            "{} was touched, and without `{grant}` its rows cannot be put back",
-            relation(first).name
-        )));
+        return Ok(Some(format!("{} was touched, and without `{grant}` its rows cannot be put back", relation(first).name)));
     }
     // What can only be written anew is not looked at first.
-    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched.iter().partition(|touched| {
-        keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some())
-    });
+    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched
+        .iter()
+        .partition(|touched| keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some()));
     let grown = trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await?;
     let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
         if !keeps_rows(relation(differing)) {
-            return Ok(Some(format!(
-                "rows of {} were changed, which are too many to be kept at hand",
-                relation(differing).name
-            )));
+            return Ok(Some(format!("rows of {} were changed, which are too many to be kept at hand", relation(differing).name)));
         }
         rebuilt.push(differing);
     }
@@ -88,26 +82,21 @@ async fn trim(
         return Ok(grown);
     }
     let relations = touched.iter().map(|touched| &template.relations[touched.index]).collect::<Vec<_>>();
-    let mut sql = String::new();
-    for (touched, relation) in touched.iter().zip(&relations) {
-        sql += &match &marks[touched.index] {
-            // A statement all the same, so that each has its answer.
-            _ if !relation.writable => "SELECT FROM pg_class LIMIT 0;".to_owned(),
-            None => format!("DELETE FROM ONLY {};", relation.name),
-            Some(mark) => format!("DELETE FROM ONLY {} WHERE ctid > '{}';", relation.name, mark.last),
-        };
-    }
-    for sequence in sequences.iter().map(|index| &template.sequences[*index]) {
+    let deletes = touched.iter().zip(&relations).map(|(touched, relation)| match &marks[touched.index] {
+        // A statement all the same, so that each has its answer.
+        _ if !relation.writable => "SELECT FROM pg_class LIMIT 0;".to_owned(),
+        None => format!("DELETE FROM ONLY {};", relation.name),
+        Some(mark) => format!("DELETE FROM ONLY {} WHERE ctid > '{}';", relation.name, mark.last),
+    });
+    let values = sequences.iter().map(|index| &template.sequences[*index]).map(|sequence| {
         let (value, called) = sequence.value.split_at(sequence.value.len() - 1);
-        sql += &format!("SELECT setval({}::regclass, {value}, '{called}');", sequence.oid);
-    }
-    let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
-    sql +=
-        &format!("SELECT pg_relation_size(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n");
-    let (deleted, sizes) = batch(connection, &sql).await?;
+        format!("SELECT setval({}::regclass, {value}, '{called}');", sequence.oid)
+    });
+    let sql = deletes.chain(values).chain([sizes(&relations)]).collect::<Vec<_>>().concat();
+    let (gone, sizes) = batch(connection, &sql).await?;
     for (index, (touched, relation)) in touched.iter().zip(&relations).enumerate() {
         // So many came in and nothing else happened: if just as many went out, those that are left are the template's.
-        let proven = touched.inserted == deleted.get(index).copied() && !touched.changed && !touched.moved;
+        let proven = touched.inserted == gone.get(index).copied() && !touched.changed && !touched.moved;
         if relation.seed.is_some() && !proven {
             grown.doubtful.push(index);
         }
@@ -117,6 +106,11 @@ async fn trim(
         }
     }
     Ok(grown)
+}
+
+fn sizes(relations: &[&Relation]) -> String {
+    let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
+    format!("SELECT pg_relation_size(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n")
 }
 
 /// Those of the relations whose rows are not the template's.
@@ -130,14 +124,10 @@ async fn differing<'a>(
     if sql.is_empty() {
         return Ok(Vec::new());
     }
-    let found =
-        rows(connection, &sql.join(" UNION ALL ")).await?.into_iter().map(|row| row.into_iter().next().flatten());
+    let found = rows(connection, &sql.join(" UNION ALL ")).await?.into_iter().map(|row| row.into_iter().next().flatten());
     let expected = doubtful.iter().map(|touched| marks[touched.index].as_ref().map(|mark| mark.signature.clone()));
     let differing = doubtful.iter().zip(found.zip(expected));
-    Ok(differing
-        .filter(|(touched, (found, expected))| touched.moved || found != expected)
-        .map(|(touched, _)| *touched)
-        .collect())
+    Ok(differing.filter(|(touched, (found, expected))| touched.moved || found != expected).map(|(touched, _)| *touched).collect())
 }
 
 /// Removes dead rows, and gives the end of the file back. Unlike `TRUNCATE` it minds no foreign keys and changes no catalog.
@@ -157,36 +147,27 @@ async fn rebuild(
     }
     let relations = indices.iter().map(|index| &template.relations[*index]).collect::<Vec<_>>();
     let names = relations.iter().map(|relation| relation.name.as_str()).collect::<Vec<_>>();
-    execute(connection, &names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<String>()).await?;
+    execute(connection, &names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<Vec<_>>().concat()).await?;
     vacuum(connection, &names).await?;
-    let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
-    let sizes =
-        format!("SELECT pg_relation_size(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n");
-    let sizes = rows(connection, &sizes).await?.into_iter().flatten();
+    let sizes = rows(connection, &sizes(&relations)).await?.into_iter().flatten();
     for ((index, relation), size) in indices.iter().zip(&relations).zip(sizes) {
         // Somebody holds old rows: a replication slot of another server for one. In a file with gaps the order is anybody's guess.
         if size.as_deref() != Some("0") {
-            return Ok(Some(format!(
-                "rows of {} were changed, and the server does not let go of the old ones",
-                relation.name
-            )));
+            return Ok(Some(format!("rows of {} were changed, and the server does not let go of the old ones", relation.name)));
         }
-        let Some(rows) = relation.seed.as_ref().and_then(|seed| seed.rows.as_ref()) else { continue };
-        if let Err(error) = copy_in(connection, rows).await {
+        let Some(kept) = relation.seed.as_ref().and_then(|seed| seed.rows.as_ref()) else { continue };
+        if let Err(error) = execute(connection, &kept.insert).await {
             // Such as a check that calls a function which finds its tables through the search path.
             if error.as_database_error().is_none() {
                 return Err(error);
             }
             return Ok(Some(format!("rows of {} cannot be written back: {error}", relation.name)));
         }
+        // A short row may have been put into a gap that a long one before it had left.
+        if hash(connection, &relation.name).await? != kept.hash {
+            return Ok(Some(format!("rows of {} were changed, and do not come back in their order", relation.name)));
+        }
         marks[*index] = mark(connection, &relation.name).await?;
     }
     Ok(None)
-}
-
-async fn copy_in(connection: &mut Connection, rows: &Rows) -> Result<(), sqlx::Error> {
-    let mut copy = connection.wire.copy_in_raw(&rows.copy).await?;
-    copy.send(rows.text.as_slice()).await?;
-    copy.finish().await?;
-    Ok(())
 }

@@ -102,3 +102,36 @@ async fn a_copy_equals_its_template_which_can_be_read_again_and_dropped() {
     Postgres::drop(&mut fixture.admin, &format!("{name}_2")).await.expect("it can be dropped");
     fixture.drop().await;
 }
+
+#[tokio::test]
+async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
+    let mut admin = admin().await;
+    let role = free_name("owner");
+    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    let url = server().reveal();
+    let (protocol, rest) = url.split_once("://").expect("a URL");
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let server = DatabaseUrl::parse(&format!("{protocol}://{role}:secret@{host}")).expect("a URL");
+    let schema = "CREATE TABLE seeded (id serial, x text); CREATE TABLE empty (id serial);
+        INSERT INTO seeded (x) VALUES ('a'), ('b');";
+    let mut fixture = Fixture::on(server, "owner", schema).await;
+    assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+    fixture.run("INSERT INTO empty DEFAULT VALUES").await.close().await.expect("it closes");
+    let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
+    assert!(reason.contains("GRANT SET ON PARAMETER session_replication_role TO"), "{reason}");
+    // With just that grant it can, although what it does itself is counted.
+    execute(&mut admin, &format!("GRANT SET ON PARAMETER session_replication_role TO {role}")).await.expect("it is granted");
+    fixture.anew().await;
+    for _ in 0..3 {
+        let sql = "INSERT INTO empty DEFAULT VALUES; UPDATE seeded SET x = 'c' WHERE x = 'a'";
+        fixture.run(sql).await.close().await.expect("it closes");
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 2 });
+        assert_eq!(fixture.dump(), fixture.pristine);
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+    }
+    fixture.run("SELECT lo_from_bytea(0, 'large')").await.close().await.expect("it closes");
+    assert!(matches!(fixture.reset().await.outcome, Outcome::Changed(_)));
+    fixture.drop().await;
+    let sql = format!("REVOKE SET ON PARAMETER session_replication_role FROM {role}; DROP ROLE {role}");
+    execute(&mut admin, &sql).await.expect("the role can be dropped");
+}

@@ -263,3 +263,28 @@ async fn settings_of_the_database_are_copied() {
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
     fixture.drop().await;
 }
+
+#[tokio::test]
+async fn replication_slots_are_dropped_and_sessions_on_other_databases_left_alone() {
+    let mut fixture = Fixture::new("replication", SCHEMA).await;
+    let mut neighbour = user(&fixture.server, REGISTRY).await;
+    let logical = value(&mut fixture.admin, "SHOW wal_level").await.expect("the server answers").as_deref() == Some("logical");
+    if !logical {
+        eprintln!("NOT TESTED: this server has not wal_level = logical, so nobody can make a logical replication slot on it");
+    }
+    for _ in 0..2 {
+        if logical {
+            let sql = format!("SELECT pg_create_logical_replication_slot('{}', 'test_decoding')", free_name("slot"));
+            fixture.run(&sql).await;
+        }
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+        let sql = format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", fixture.slot.name);
+        assert_eq!(value(&mut fixture.admin, &sql).await.expect("the server answers").as_deref(), Some("0"));
+    }
+    if logical {
+        let sql = format!("SELECT pg_create_logical_replication_slot('{}', 'test_decoding')", free_name("slot"));
+        fixture.run(&sql).await;
+    }
+    fixture.drop().await;
+    execute(&mut neighbour, "SELECT 1").await.expect("nobody touched it");
+}

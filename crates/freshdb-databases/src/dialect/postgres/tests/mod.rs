@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::super::{Dialect, Outcome, REGISTRY, Reset};
-use super::connection::{Connection, connect, execute, identifier, value};
+use super::connection::{Connection, connect, execute, value};
 use super::{Postgres, slot::Slot, template::Template};
 use crate::DatabaseUrl;
 
@@ -41,8 +41,12 @@ struct Fixture {
 
 impl Fixture {
     async fn new(what: &str, schema: &str) -> Self {
-        let server = server();
-        let mut admin = admin().await;
+        Self::on(server(), what, schema).await
+    }
+
+    async fn on(server: DatabaseUrl, what: &str, schema: &str) -> Self {
+        Postgres::create_registry(&server).await.expect("the registry");
+        let mut admin = connect(&server, REGISTRY).await.expect("a connection to the registry");
         let name = free_name(what);
         Postgres::create(&mut admin, &name).await.expect("an empty database");
         let mut inside = user(&server, &name).await;
