@@ -41,7 +41,7 @@ impl PoolBuilder {
             checkout: None,
             limit: 64,
             connections: 8,
-            spare: 1,
+            spare: 2,
             patience: Duration::from_mins(1),
             rebuild: false,
         }
@@ -71,8 +71,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How many databases to have ready beyond those that are asked for, from the second lease on; one by default. With one,
-    /// a test that follows another need not wait until that one's database is put back.
+    /// How many databases to have ready beyond those that are asked for, from the second lease on; two by default. With
+    /// them, a test that follows another need not wait until that one's database is put back.
     #[must_use]
     pub fn spare(mut self, databases: usize) -> Self {
         self.spare = databases;

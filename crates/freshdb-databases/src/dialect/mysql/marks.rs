@@ -100,10 +100,32 @@ impl Marks {
         template: &Template,
         name: &str,
     ) -> Result<Self, sqlx::Error> {
+        // MySQL's performance_schema.global_status leaves these out.
+        let counters = "XA RECOVER; SHOW GLOBAL STATUS LIKE 'Com\\_%'";
+        let mut lists = results(connection, counters).await?.into_iter();
+        let prepared = lists.next().is_some_and(|transactions| !transactions.is_empty());
+        let marks = Self::of_tables(connection, template, name).await?;
+        let (mut definitions, mut alters, mut truncates) = (None, 0, 0);
+        for row in lists.next().unwrap_or_default() {
+            let mut values = row.into_iter().flatten();
+            let (Some(variable), Some(Ok(count))) = (values.next(), values.next().map(|count| count.parse::<u64>()))
+            else {
+                continue;
+            };
+            match variable.to_lowercase().trim_start_matches("com_") {
+                "alter_table" => alters = count,
+                "truncate" => truncates = count,
+                word if word.starts_with("show_") || HARMLESS.split(' ').any(|harmless| harmless == word) => {}
+                _ => *definitions.get_or_insert(0) += count,
+            }
+        }
+        Ok(Self { definitions, alters, truncates, prepared, ..marks })
+    }
+
+    /// Only what the server says of the tables. The other counters are the most expensive part.
+    async fn of_tables(connection: &mut MySqlConnection, template: &Template, name: &str) -> Result<Self, sqlx::Error> {
         let features = &template.features;
         let schema = literal(name);
-        // MySQL's performance_schema.global_status leaves these out.
-        let counters = "XA RECOVER; SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Com\\_%'";
         let writes = match features.writes {
             Some(Writes::PerformanceSchema) => format!(
                 "; SELECT object_name, count_write FROM performance_schema.table_io_waits_summary_by_table
@@ -124,31 +146,17 @@ impl Marks {
                   FROM information_schema.tables WHERE table_schema = {schema} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
             )
         };
-        let sql = format!("{counters}{writes}{tables}");
+        let sql = format!("SELECT UNIX_TIMESTAMP(){writes}{tables}");
         let mut lists = results(connection, &sql).await?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let prepared = !next().is_empty();
         let at = next().into_iter().flatten().flatten().find_map(|seconds| seconds.parse().ok()).unwrap_or_default();
-        let (mut definitions, mut alters, mut truncates) = (None, 0, 0);
-        for row in next() {
-            let mut values = row.into_iter().flatten();
-            let (Some(variable), Some(Ok(count))) = (values.next(), values.next().map(|count| count.parse::<u64>()))
-            else {
-                continue;
-            };
-            match variable.to_lowercase().trim_start_matches("com_") {
-                "alter_table" => alters = count,
-                "truncate" => truncates = count,
-                word if word.starts_with("show_") || HARMLESS.split(' ').any(|harmless| harmless == word) => {}
-                _ => *definitions.get_or_insert(0) += count,
-            }
-        }
         let writes = next().into_iter().filter_map(|row| Some((row.first()?.clone()?, row.get(1)?.clone()?))).collect();
         let tables = next().into_iter().filter_map(|row| {
             let number = |index: usize| row.get(index)?.as_ref()?.parse().ok();
             Some((row.first()?.clone()?, (number(1)?, number(2)?)))
         });
-        Ok(Self { definitions, alters, truncates, at, writes, tables: tables.collect(), prepared })
+        let tables = tables.collect();
+        Ok(Self { definitions: None, alters: 0, truncates: 0, at, writes, tables, prepared: false })
     }
 
     /// What may have been touched since `then`, when everything was as in the template.
@@ -207,9 +215,16 @@ impl Marks {
         Some((0..template.tables.len()).filter(moved).collect())
     }
 
-    /// Later resets need not look at what was put back after `self` was read; `after` was read then.
-    pub(super) fn put_back(self, after: Self) -> Self {
-        Self { definitions: self.definitions, alters: self.alters, truncates: self.truncates, ..after }
+    /// The marks after a reset that began with these: later ones need not look at what it wrote itself.
+    pub(super) async fn after_reset(
+        self,
+        connection: &mut MySqlConnection,
+        template: &Template,
+        name: &str,
+    ) -> Result<Self, sqlx::Error> {
+        let Self { definitions, alters, truncates, prepared, .. } = self;
+        let after = Self::of_tables(connection, template, name).await?;
+        Ok(Self { definitions, alters, truncates, prepared, ..after })
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) struct Catalog {
 }
 
 /// How often a catalog was written to.
-pub(super) const WRITES: &str = "pg_stat_get_tuples_inserted(o) + pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)";
+pub(super) const WRITES: &str =
+    "pg_stat_get_tuples_inserted(o) + pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)";
 
 /// A row: its catalog, its object, a hash of its content.
 pub(super) type Row = (String, String, String);

@@ -56,10 +56,7 @@ pub(super) fn looks_into(relations: &[Relation], sequences: &[Sequence]) -> bool
 
 impl Probe {
     pub(super) fn new(catalogs: &[Catalog], relations: &[Relation], sequences: &[Sequence]) -> Self {
-        let catalogs = each(
-            WRITES,
-            catalogs.iter().map(|catalog| catalog.oid.as_str()),
-        );
+        let catalogs = each(WRITES, catalogs.iter().map(|catalog| catalog.oid.as_str()));
         let oids = || relations.iter().map(|relation| relation.oid.as_str());
         let inserted = each("pg_stat_get_tuples_inserted(o)", oids());
         let changed = each("pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)", oids());

@@ -36,17 +36,23 @@ pub(super) async fn undo(
         && !maintenance.replica
     {
         let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>";
-        return Ok(Some(format!("{} was touched, and without `{grant}` its rows cannot be put back", relation(first).name)));
+        return Ok(Some(format!(
+            "{} was touched, and without `{grant}` its rows cannot be put back",
+            relation(first).name
+        )));
     }
     // What can only be written anew is not looked at first.
-    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched
-        .iter()
-        .partition(|touched| keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some()));
+    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched.iter().partition(|touched| {
+        keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some())
+    });
     let grown = trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await?;
     let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
         if !keeps_rows(relation(differing)) {
-            return Ok(Some(format!("rows of {} were changed, which are too many to be kept at hand", relation(differing).name)));
+            return Ok(Some(format!(
+                "rows of {} were changed, which are too many to be kept at hand",
+                relation(differing).name
+            )));
         }
         rebuilt.push(differing);
     }
@@ -124,10 +130,14 @@ async fn differing<'a>(
     if sql.is_empty() {
         return Ok(Vec::new());
     }
-    let found = rows(connection, &sql.join(" UNION ALL ")).await?.into_iter().map(|row| row.into_iter().next().flatten());
+    let found =
+        rows(connection, &sql.join(" UNION ALL ")).await?.into_iter().map(|row| row.into_iter().next().flatten());
     let expected = doubtful.iter().map(|touched| marks[touched.index].as_ref().map(|mark| mark.signature.clone()));
     let differing = doubtful.iter().zip(found.zip(expected));
-    Ok(differing.filter(|(touched, (found, expected))| touched.moved || found != expected).map(|(touched, _)| *touched).collect())
+    Ok(differing
+        .filter(|(touched, (found, expected))| touched.moved || found != expected)
+        .map(|(touched, _)| *touched)
+        .collect())
 }
 
 /// Removes dead rows, and gives the end of the file back. Unlike `TRUNCATE` it minds no foreign keys and changes no catalog.
@@ -147,13 +157,17 @@ async fn rebuild(
     }
     let relations = indices.iter().map(|index| &template.relations[*index]).collect::<Vec<_>>();
     let names = relations.iter().map(|relation| relation.name.as_str()).collect::<Vec<_>>();
-    execute(connection, &names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<Vec<_>>().concat()).await?;
+    execute(connection, &names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<Vec<_>>().concat())
+        .await?;
     vacuum(connection, &names).await?;
     let sizes = rows(connection, &sizes(&relations)).await?.into_iter().flatten();
     for ((index, relation), size) in indices.iter().zip(&relations).zip(sizes) {
         // Somebody holds old rows: a replication slot of another server for one. In a file with gaps the order is anybody's guess.
         if size.as_deref() != Some("0") {
-            return Ok(Some(format!("rows of {} were changed, and the server does not let go of the old ones", relation.name)));
+            return Ok(Some(format!(
+                "rows of {} were changed, and the server does not let go of the old ones",
+                relation.name
+            )));
         }
         let Some(kept) = relation.seed.as_ref().and_then(|seed| seed.rows.as_ref()) else { continue };
         if let Err(error) = execute(connection, &kept.insert).await {

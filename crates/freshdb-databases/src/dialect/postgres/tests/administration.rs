@@ -120,7 +120,9 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
     assert!(reason.contains("GRANT SET ON PARAMETER session_replication_role TO"), "{reason}");
     // With just that grant it can, although what it does itself is counted.
-    execute(&mut admin, &format!("GRANT SET ON PARAMETER session_replication_role TO {role}")).await.expect("it is granted");
+    execute(&mut admin, &format!("GRANT SET ON PARAMETER session_replication_role TO {role}"))
+        .await
+        .expect("it is granted");
     fixture.anew().await;
     for _ in 0..3 {
         let sql = "INSERT INTO empty DEFAULT VALUES; UPDATE seeded SET x = 'c' WHERE x = 'a'";

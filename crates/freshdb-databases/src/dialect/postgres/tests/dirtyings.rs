@@ -268,9 +268,12 @@ async fn settings_of_the_database_are_copied() {
 async fn replication_slots_are_dropped_and_sessions_on_other_databases_left_alone() {
     let mut fixture = Fixture::new("replication", SCHEMA).await;
     let mut neighbour = user(&fixture.server, REGISTRY).await;
-    let logical = value(&mut fixture.admin, "SHOW wal_level").await.expect("the server answers").as_deref() == Some("logical");
+    let logical =
+        value(&mut fixture.admin, "SHOW wal_level").await.expect("the server answers").as_deref() == Some("logical");
     if !logical {
-        eprintln!("NOT TESTED: this server has not wal_level = logical, so nobody can make a logical replication slot on it");
+        eprintln!(
+            "NOT TESTED: this server has not wal_level = logical, so nobody can make a logical replication slot on it"
+        );
     }
     for _ in 0..2 {
         if logical {
