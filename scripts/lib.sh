@@ -164,16 +164,19 @@ accept_server() {
             [[ $banner == *" Ver "* && $banner != *MariaDB* ]] || return 1
             client=$(find_tool "$program" mysql) || return 1
             [[ $("$client" --version 2>&1 </dev/null) != *MariaDB* ]] || return 1
+            find_tool "$program" mysqldump >/dev/null || return 1
             initialiser=$program
             ;;
         mariadb)
             [[ $banner == *" Ver "*MariaDB* ]] || return 1
             client=$(find_tool "$program" mariadb mysql) || return 1
+            find_tool "$program" mariadb-dump >/dev/null || return 1
             initialiser=$(find_tool "$program" mariadb-install-db mysql_install_db) || return 1
             ;;
         postgres)
             [[ $banner == *PostgreSQL* ]] || return 1
             client=$(find_tool "$program" psql) || return 1
+            find_tool "$program" pg_dump >/dev/null || return 1
             initialiser=$(find_tool "$program" initdb) || return 1
             ;;
     esac

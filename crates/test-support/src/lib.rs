@@ -9,6 +9,7 @@ mod log;
 mod observer;
 mod proxy;
 mod run;
+mod tools;
 
 pub use client::Client;
 pub use engines::{Engine, Lock, TestDatabase};
@@ -16,3 +17,4 @@ pub use log::warned;
 pub use observer::Observer;
 pub use proxy::{FAIR, Proxy, Weather};
 pub use run::{DEADLINE, eventually, run};
+pub use tools::dump_tool;

@@ -101,9 +101,11 @@ impl Marks {
         name: &str,
     ) -> Result<Self, sqlx::Error> {
         // MySQL's performance_schema.global_status leaves these out.
-        let counters = "XA RECOVER; SHOW GLOBAL STATUS LIKE 'Com\\_%'";
+        // The clock comes first: what is altered after it was read counts as later.
+        let counters = "XA RECOVER; SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Com\\_%'";
         let mut lists = results(connection, counters).await?.into_iter();
         let prepared = lists.next().is_some_and(|transactions| !transactions.is_empty());
+        let at = seconds(lists.next());
         let marks = Self::of_tables(connection, template, name).await?;
         let (mut definitions, mut alters, mut truncates) = (None, 0, 0);
         for row in lists.next().unwrap_or_default() {
@@ -119,7 +121,7 @@ impl Marks {
                 _ => *definitions.get_or_insert(0) += count,
             }
         }
-        Ok(Self { definitions, alters, truncates, prepared, ..marks })
+        Ok(Self { definitions, alters, truncates, at, prepared, ..marks })
     }
 
     /// Only what the server says of the tables. The other counters are the most expensive part.
@@ -149,7 +151,7 @@ impl Marks {
         let sql = format!("SELECT UNIX_TIMESTAMP(){writes}{tables}");
         let mut lists = results(connection, &sql).await?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let at = next().into_iter().flatten().flatten().find_map(|seconds| seconds.parse().ok()).unwrap_or_default();
+        let at = seconds(Some(next()));
         let writes = next().into_iter().filter_map(|row| Some((row.first()?.clone()?, row.get(1)?.clone()?))).collect();
         let tables = next().into_iter().filter_map(|row| {
             let number = |index: usize| row.get(index)?.as_ref()?.parse().ok();
@@ -226,6 +228,11 @@ impl Marks {
         let after = Self::of_tables(connection, template, name).await?;
         Ok(Self { definitions, alters, truncates, prepared, ..after })
     }
+}
+
+/// What the server's clock says.
+fn seconds(answer: Option<Vec<TextRow>>) -> u64 {
+    answer.into_iter().flatten().flatten().flatten().find_map(|seconds| seconds.parse().ok()).unwrap_or_default()
 }
 
 impl Template {

@@ -6,7 +6,6 @@ mod definitions;
 mod dirt;
 mod speed;
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use sqlx::mysql::MySqlConnectOptions;
@@ -138,7 +137,7 @@ async fn user(kind: Kind, database: &str) -> MySqlConnection {
 /// All that the server's own dump tool can say of a database.
 fn dump(kind: Kind, database: &str) -> String {
     let server = url::Url::parse(&server(kind).reveal()).expect("a URL");
-    let tool = dump_tool(kind);
+    let tool = test_support::dump_tool(test_support::Engine::named(kind.name()));
     let output = Command::new(&tool)
         .env("MYSQL_PWD", server.password().unwrap_or_default())
         .arg(format!("--user={}", server.username()))
@@ -160,23 +159,6 @@ fn dump(kind: Kind, database: &str) -> String {
     assert!(output.status.success(), "{}: {}", tool.display(), String::from_utf8_lossy(&output.stderr));
     // A view that names its own database by name does so in its dump too.
     String::from_utf8_lossy(&output.stdout).replace(&identifier(database), "`itself`")
-}
-
-/// On the PATH, or where `scripts/install-servers` puts a server's programs.
-fn dump_tool(kind: Kind) -> PathBuf {
-    let (name, prefix) = if kind == Kind::Mysql { ("mysqldump", "mysql-") } else { ("mariadb-dump", "mariadb-") };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found: Vec<PathBuf> = std::env::split_paths(&path).map(|directory| directory.join(name)).collect();
-    let cache = std::fs::read_dir("/var/cache/freshdb").into_iter().flatten().flatten();
-    let installed = cache.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-    found.extend(installed.map(|entry| entry.path().join("usr/bin").join(name)));
-    // MariaDB's package puts a `mysqldump` on the PATH too, which does not know MySQL's options.
-    let first = if kind == Kind::Mysql { found.len() - 1 } else { 0 };
-    found.rotate_left(first);
-    found
-        .into_iter()
-        .find(|tool| tool.is_file())
-        .unwrap_or_else(|| panic!("there is no `{name}`: install the client of {kind}"))
 }
 
 fn outcome(reset: &Reset) -> usize {

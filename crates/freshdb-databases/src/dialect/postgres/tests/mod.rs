@@ -6,7 +6,6 @@ mod figures;
 
 use std::fmt::Write as _;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use super::super::{Dialect, Outcome, REGISTRY, Reset};
 use super::connection::{Connection, connect, execute, value};
@@ -112,13 +111,9 @@ async fn user(server: &DatabaseUrl, database: &str) -> Connection {
 
 /// The server's own dump tool, of a version that can read the server.
 fn dump(server: &DatabaseUrl, database: &str) -> String {
-    static TOOL: OnceLock<String> = OnceLock::new();
-    let tool = TOOL.get_or_init(|| std::env::var("PG_DUMP").unwrap_or_else(|_| "pg_dump".to_owned()));
-    let output = Command::new(tool)
-        .arg(server.with_database(database).reveal())
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run `{tool}`: {error}"));
-    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    let tool = test_support::dump_tool(test_support::Engine::Postgres);
+    let output = Command::new(tool).arg(server.with_database(database).reveal()).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let dump = String::from_utf8(output.stdout).expect("a dump in UTF-8");
     // Since 15.14 a dump is framed by a random key.
     dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).fold(
