@@ -2,8 +2,8 @@
 
 use sqlx::MySqlConnection;
 
-use super::connection::{SETTINGS, bytes, execute, number};
-use super::template::{Template, qualified};
+use super::connection::{SETTINGS, bytes, execute, literal, number, rows};
+use super::template::qualified;
 
 const XAER_NOTA: u16 = 1397;
 const XAER_RMFAIL: u16 = 1399;
@@ -32,16 +32,11 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
 
 /// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the
 /// database is locked: which of them it is that locks it, no server says. Where nothing of the database is locked, nothing is done.
-pub(super) async fn end(
-    connection: &mut MySqlConnection,
-    template: &Template,
-    name: &str,
-    known: &[Xid],
-) -> Result<(), sqlx::Error> {
+pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &[Xid]) -> Result<(), sqlx::Error> {
     let mut suspects = prepared(connection).await?;
     suspects.retain(|xid| !known.contains(xid));
     for xid in suspects {
-        if !locked(connection, template, name).await? {
+        if !locked(connection, name).await? {
             break;
         }
         match execute(connection, &format!("XA ROLLBACK {xid}")).await {
@@ -55,12 +50,17 @@ pub(super) async fn end(
 
 /// Whether anything holds a lock on a table: of the server's definitions, or of InnoDB's. One prepared transaction outlives its session
 /// with both, another with the latter only.
-async fn locked(connection: &mut MySqlConnection, template: &Template, name: &str) -> Result<bool, sqlx::Error> {
-    if template.tables.is_empty() {
+async fn locked(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+    // Those of now: a transaction may have written to a table that the template does not have.
+    let sql = format!(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = {} AND table_type = 'BASE TABLE'",
+        literal(name)
+    );
+    let tables = rows(connection, &sql).await?.into_iter().flatten().flatten();
+    let tables: Vec<String> = tables.map(|table| format!("{} WRITE", qualified(name, &table))).collect();
+    if tables.is_empty() {
         return Ok(false);
     }
-    let tables: Vec<String> =
-        template.tables.iter().map(|table| format!("{} WRITE", qualified(name, &table.name))).collect();
     // InnoDB's own lock on a table is taken only by who is in a transaction.
     let sql = format!(
         "SET SESSION autocommit = 0, innodb_table_locks = 1, lock_wait_timeout = 1, innodb_lock_wait_timeout = 1; LOCK TABLES {}",

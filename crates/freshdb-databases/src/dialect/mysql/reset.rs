@@ -40,7 +40,7 @@ async fn put_back(
         return Ok(Outcome::Changed("the database was dropped".to_owned()));
     }
     if marks.prepared {
-        blockers::end(connection, template, name, &slot.prepared).await?;
+        blockers::end(connection, name, &slot.prepared).await?;
         steps.done("prepared transactions");
     }
     let altered = find::altered(connection, template, name, &suspects).await?;
@@ -65,9 +65,10 @@ async fn put_back(
     let moved = match after.moved(template) {
         Some(moved) => moved,
         None => {
-            // What TRUNCATE has set to 1 needs no second look, which costs as much as the first.
+            // What TRUNCATE has set to 1 needs no second look, which costs as much as the first. Rows that are written again can
+            // move a counter that had not moved.
             let set = |index: &&usize| template.tables[**index].counter != 1 || template.tables[**index].seeded;
-            let set: Vec<usize> = touched.moved.iter().filter(set).copied().collect();
+            let set: Vec<usize> = touched.moved.iter().chain(&touched.suspect).filter(set).copied().collect();
             find::moved(connection, template, name, &set).await?
         }
     };
