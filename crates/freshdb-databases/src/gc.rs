@@ -107,10 +107,7 @@ impl Garbage {
         let connection = &mut connection;
         let mut collected = Collected::default();
 
-        let mut entries = Registry::entries::<D>(connection).await.map_err(failed)?;
-        if let Some(checkout) = &self.checkout {
-            entries.retain(|entry| entry.checkout == *checkout);
-        }
+        let entries = self.entries::<D>(connection).await.map_err(failed)?;
         let used = living_users::<D>(connection, &entries).await.map_err(failed)?;
         let kept = unwanted(&entries, Role::Kept, self.kept_for, self.kept);
         let templates = unwanted(&entries, Role::Template, self.unused_for, self.templates);
@@ -125,7 +122,7 @@ impl Garbage {
             }
         }
         // Slots whose template is gone: their process died between the two.
-        let entries = Registry::entries::<D>(connection).await.map_err(failed)?;
+        let entries = self.entries::<D>(connection).await.map_err(failed)?;
         let templates: HashSet<&str> =
             entries.iter().filter(|entry| entry.role == Role::Template).map(|entry| entry.name.as_str()).collect();
         for entry in
@@ -134,6 +131,12 @@ impl Garbage {
             collected.add(&entry.name, drop_unless_locked::<D>(connection, entry).await);
         }
         Ok(collected)
+    }
+
+    async fn entries<D: Dialect>(&self, connection: &mut D::Connection) -> Result<Vec<Entry>, sqlx::Error> {
+        let mut entries = Registry::entries::<D>(connection).await?;
+        entries.retain(|entry| self.checkout.as_ref().is_none_or(|checkout| entry.checkout == *checkout));
+        Ok(entries)
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     let message = error.as_database_error().map_or("", |error| error.message());
     match number {
         1040 | 1203 | 1226 => Fault::TooManyConnections,
-        1044 | 1095 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 => Fault::Denied { grant: grant(number, message) },
+        1044 | 1095 | 1142 | 1143 | 1227 | 1370 | 1401 | 1410 | 1419 => Fault::Denied { grant: grant(number, message) },
         // KILL: the session, or just its statement.
         1317 | 3169 => Fault::Lost,
         _ if LOST.contains(&number) => Fault::Lost,
@@ -57,6 +57,8 @@ fn grant(number: u16, message: &str) -> String {
             let first = names.clone().find(|name| *name != "SUPER").or_else(|| names.next());
             (first.unwrap_or("SUPER").to_owned(), None)
         }
+        // What XA RECOVER says to who may not, instead of naming a privilege.
+        1401 => ("XA_RECOVER_ADMIN".to_owned(), None),
         // CREATE FUNCTION with the binary log on and without log_bin_trust_function_creators.
         1419 => ("SUPER".to_owned(), None),
         _ => ("CREATE USER".to_owned(), None),

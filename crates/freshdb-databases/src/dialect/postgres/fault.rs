@@ -27,6 +27,7 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
 fn grant(error: &sqlx::Error) -> String {
     let message = error.as_database_error().map_or("", |error| error.message());
     let quoted = message.split('"').nth(1);
+    let denied = |kind: &str| message.strip_prefix("permission denied for ")?.strip_prefix(kind)?.strip_prefix(' ');
     let statement = if message.contains("create database") {
         "ALTER ROLE <user> CREATEDB"
     } else if message.contains("terminate") {
@@ -35,6 +36,10 @@ fn grant(error: &sqlx::Error) -> String {
         return format!("GRANT SET ON PARAMETER {parameter} TO <user>");
     } else if message.contains("permission denied for database") {
         return format!("GRANT CONNECT ON DATABASE {} TO <user>", quoted.unwrap_or("<database>"));
+    } else if let Some(schema) = denied("schema") {
+        return format!("GRANT ALL ON SCHEMA {schema} TO <user>");
+    } else if let Some(table) = denied("table") {
+        return format!("GRANT ALL ON TABLE {table} TO <user>");
     } else {
         "ALTER ROLE <user> SUPERUSER"
     };

@@ -1,0 +1,24 @@
+//! What must not happen: half a template in use, a neighbour harmed, a secret in a message.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod interrupted;
+mod privileges;
+
+use freshdb_databases::{DatabaseUrl, Garbage, Server};
+use test_support::{Engine, TestDatabase};
+
+/// The server that has a test's database: of SQLite, its directory.
+fn server(database: &TestDatabase) -> Server {
+    let url = DatabaseUrl::parse(database.url()).unwrap();
+    match database.engine {
+        Engine::Sqlite => Server::existing(DatabaseUrl::file(url.path().unwrap().parent().unwrap().join("server"))),
+        _ => Server::existing(url),
+    }
+}
+
+/// Drops what the pools of a test made.
+async fn clean(database: &TestDatabase) {
+    let collected = Garbage::everything().checkout(database.url()).collect(&server(database)).await.unwrap();
+    assert!(collected.failed.is_empty() && collected.in_use.is_empty(), "{collected:?}");
+}

@@ -1,0 +1,103 @@
+//! Users who may not do what freshdb has to: they are told what to ask for.
+
+use freshdb_databases::{DatabaseUrl, ErrorKind, Pool, Server, schema};
+use test_support::{Client, Engine, TestDatabase, on_every_engine};
+
+use crate::clean;
+
+const PASSWORD: &str = "Sup3r-secret";
+
+/// A user who may connect, and what more the test gives; dropped at its end.
+struct User {
+    name: String,
+    url: DatabaseUrl,
+}
+
+impl User {
+    async fn make(database: &TestDatabase) -> Self {
+        let name = format!("u{}", database.url().rsplit('_').next().unwrap_or_default());
+        let name = format!("{name}_{}", std::process::id());
+        match database.engine {
+            Engine::Postgres => database.execute(&format!("CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")).await,
+            // Its passwords travel by TLS or RSA only, and the driver is built without both here.
+            Engine::Mysql => database.execute(&format!("CREATE USER {name}")).await,
+            _ => database.execute(&format!("CREATE USER {name} IDENTIFIED BY '{PASSWORD}'")).await,
+        }
+        let mut url = url::Url::parse(database.url()).unwrap();
+        url.set_username(&name).unwrap();
+        let password = (database.engine != Engine::Mysql).then_some(PASSWORD);
+        url.set_password(password).unwrap();
+        Self { name, url: DatabaseUrl::parse(url.as_str()).unwrap() }
+    }
+
+    async fn may(&self, database: &TestDatabase, grant: &str) {
+        database.execute(&grant.replace("USER", &self.name)).await;
+    }
+
+    async fn open(&self, database: &TestDatabase) -> Result<Pool, freshdb_databases::Error> {
+        let tables = schema::sql(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+             CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id));
+             CREATE TABLE words (word VARCHAR(50) PRIMARY KEY);
+             INSERT INTO words VALUES ('fresh')",
+        );
+        Pool::builder(Server::existing(self.url.clone()), tables).checkout(database.url()).open().await
+    }
+
+    async fn drop(self, database: &TestDatabase) {
+        match database.engine {
+            Engine::Postgres => {
+                // What they own goes with them, and the registry that they may have made stays for others.
+                database.execute(&format!("REASSIGN OWNED BY {0} TO CURRENT_USER; DROP OWNED BY {0}", self.name)).await;
+                database.execute(&format!("DROP ROLE {}", self.name)).await;
+            }
+            _ => database.execute(&format!("DROP USER {}", self.name)).await,
+        }
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn whoever_may_only_connect_is_told_what_to_ask_for(database: &TestDatabase) {
+        let user = User::make(database).await;
+        let error = user.open(database).await.unwrap_err();
+        let text = format!("{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Privileges, "{text}");
+        assert!(text.contains("hint: as an administrator of the server, run `"), "{text}");
+        assert!(!text.contains(PASSWORD), "{text}");
+        user.drop(database).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb]
+    async fn what_the_docs_ask_for_is_enough(database: &TestDatabase) {
+        let user = User::make(database).await;
+        user.may(database, "GRANT ALL ON `freshdb\\_%`.* TO USER").await;
+        match database.engine {
+            Engine::Mysql => user.may(database, "GRANT CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN ON *.* TO USER").await,
+            _ => user.may(database, "GRANT CONNECTION ADMIN, PROCESS ON *.* TO USER").await,
+        }
+        live(&user, database).await;
+        user.drop(database).await;
+    }
+}
+
+/// Takes, dirties, gives back, looks.
+async fn live(user: &User, database: &TestDatabase) {
+    let pool = user.open(database).await.unwrap();
+    for _ in 0..3 {
+        let lease = pool.lease().await.unwrap();
+        let mut client = Client::connect(&lease.url().reveal()).await;
+        assert_eq!(client.number("SELECT COUNT(*) FROM parent").await, 0);
+        assert_eq!(client.number("SELECT COUNT(*) FROM words").await, 1);
+        client.execute("INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1, 1); DELETE FROM words").await;
+        // It is ended by whoever puts the database back.
+        client.execute("BEGIN").await;
+        let report = lease.give_back().await.unwrap();
+        assert_eq!(report.changed(), None);
+        drop(client);
+    }
+    pool.close().await.unwrap();
+    clean(database).await;
+}
