@@ -16,29 +16,31 @@ pub(super) fn tables(engine: Engine, count: usize, seed_rows: usize) -> SqlText 
         Engine::Postgres => "BIGINT NULL",
         _ => "BIGINT",
     };
-    let mut sql = String::new();
-    for table in 0..count {
+    let table = |table: usize| {
         let before = table.saturating_sub(1);
-        sql += &format!(
+        format!(
             "CREATE TABLE t{table} (id {key}, name VARCHAR(50) NOT NULL UNIQUE, parent {parent}, note VARCHAR(200), \
-             FOREIGN KEY (parent) REFERENCES t{before} (id));\n"
-        );
-    }
+             FOREIGN KEY (parent) REFERENCES t{before} (id))"
+        )
+    };
+    let mut statements: Vec<String> = (0..count).map(table).collect();
     if seed_rows > 0 {
-        sql += &format!("CREATE TABLE seed (id {key}, name VARCHAR(50) NOT NULL);\n");
+        statements.push(format!("CREATE TABLE seed (id {key}, name VARCHAR(50) NOT NULL)"));
         // Doubling is quick on every engine, and the same on each.
-        sql += "INSERT INTO seed (name) VALUES ('a row of the seed');\n";
+        statements.push("INSERT INTO seed (name) VALUES ('a row of the seed')".to_owned());
         let mut rows = 1;
         while rows < seed_rows {
             let more = rows.min(seed_rows - rows);
-            sql += &format!("INSERT INTO seed (name) SELECT name FROM seed ORDER BY id LIMIT {more};\n");
+            statements.push(format!("INSERT INTO seed (name) SELECT name FROM seed ORDER BY id LIMIT {more}"));
             rows += more;
         }
     }
-    schema::sql(sql)
+    schema::sql(statements.join(";\n"))
 }
 
 /// What a test does: a row in each of so many tables, the last ones.
 pub(super) fn touch(tables: usize, touched: usize) -> String {
-    (tables.saturating_sub(touched)..tables).map(|table| format!("INSERT INTO t{table} (name) VALUES ('a');")).collect()
+    let touch = |table: usize| format!("INSERT INTO t{table} (name) VALUES ('a')");
+    let statements: Vec<String> = (tables.saturating_sub(touched)..tables).map(touch).collect();
+    statements.join(";")
 }

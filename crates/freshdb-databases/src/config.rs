@@ -11,13 +11,13 @@ use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 ///
 /// | Variable | Value | Without it |
 /// | --- | --- | --- |
-/// | [`FRESHDB_MYSQL_URL`](MYSQL_URL) | a MySQL server: `mysql://user:password@host:3306` | a throwaway server is started |
-/// | [`FRESHDB_MARIADB_URL`](MARIADB_URL) | a MariaDB server: `mariadb://user:password@host:3306` | the same |
-/// | [`FRESHDB_POSTGRES_URL`](POSTGRES_URL) | a PostgreSQL server: `postgres://user:password@host:5432/postgres` | the same |
-/// | [`FRESHDB_SKIP`](SKIP) | engines whose tests are skipped, loudly: `mysql,mariadb` | none is |
-/// | [`FRESHDB_CACHE_DIR`](CACHE_DIR) | where what the first start of a server made is kept | `$XDG_CACHE_HOME/freshdb`, else `~/.cache/freshdb`; of root, `/var/cache/freshdb` |
-/// | [`FRESHDB_RUN_DIR`](RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
-/// | [`FRESHDB_REBUILD`](REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
+/// | [`FRESHDB_MYSQL_URL`](variables::MYSQL_URL) | a MySQL server: `mysql://user:password@host:3306` | a throwaway server is started |
+/// | [`FRESHDB_MARIADB_URL`](variables::MARIADB_URL) | a MariaDB server: `mariadb://user:password@host:3306` | the same |
+/// | [`FRESHDB_POSTGRES_URL`](variables::POSTGRES_URL) | a PostgreSQL server: `postgres://user:password@host:5432/postgres` | the same |
+/// | [`FRESHDB_SKIP`](variables::SKIP) | engines whose tests are skipped, loudly: `mysql,mariadb` | none is |
+/// | [`FRESHDB_CACHE_DIR`](variables::CACHE_DIR) | where what the first start of a server made is kept | `$XDG_CACHE_HOME/freshdb`, else `~/.cache/freshdb`; of root, `/var/cache/freshdb` |
+/// | [`FRESHDB_RUN_DIR`](variables::RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
+/// | [`FRESHDB_REBUILD`](variables::REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
 pub mod variables {
     /// The URL of a MySQL server to use instead of one that freshdb starts.
     pub const MYSQL_URL: &str = "FRESHDB_MYSQL_URL";
@@ -97,12 +97,11 @@ impl Config {
         };
 
         let usual_cache_dir = usual_cache_dir(xdg("XDG_CACHE_HOME"), home);
-        let mut config = match directory(variables::CACHE_DIR)? {
-            Some(directory) => Self { usual_cache_dir: usual_cache_dir.ok(), ..Self::new(directory) },
-            None => {
-                let usual = usual_cache_dir?;
-                Self { usual_cache_dir: Some(usual.clone()), ..Self::new(usual) }
-            }
+        let mut config = if let Some(directory) = directory(variables::CACHE_DIR)? {
+            Self { usual_cache_dir: usual_cache_dir.ok(), ..Self::new(directory) }
+        } else {
+            let usual = usual_cache_dir?;
+            Self { usual_cache_dir: Some(usual.clone()), ..Self::new(usual) }
         };
         config.usual_run_dirs = vec!["/dev/shm".into()];
         config.usual_run_dirs.extend(xdg("XDG_RUNTIME_DIR"));

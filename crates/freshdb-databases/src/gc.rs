@@ -169,7 +169,7 @@ impl Collected {
 }
 
 /// Those of a role that are too old, or too many in their checkout.
-fn unwanted<'a>(entries: &'a [Entry], role: Role, age: Duration, at_most: usize) -> Vec<&'a Entry> {
+fn unwanted(entries: &[Entry], role: Role, age: Duration, at_most: usize) -> Vec<&Entry> {
     // Entries come the oldest first.
     let of_role: Vec<&Entry> = entries.iter().filter(|entry| entry.role == role).collect();
     let newer_in_checkout = |index: usize, entry: &Entry| {

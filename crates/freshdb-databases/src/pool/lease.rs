@@ -78,7 +78,7 @@ impl Lease {
     }
 
     /// Keeps the database as it is, for somebody to look at, under a note such as a test's name. It is not handed out again, and
-    /// is dropped when it is old or there are too many: see [`PoolBuilder::keep`](super::PoolBuilder::keep).
+    /// is dropped when it is old or there are too many: see [`Garbage`](crate::Garbage).
     pub fn keep(self, note: impl Into<String>) -> GivenBack {
         self.end(Fate::Keep(note.into()))
     }

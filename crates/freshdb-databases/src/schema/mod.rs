@@ -50,7 +50,7 @@ pub type SchemaError = Box<dyn StdError + Send + Sync + 'static>;
 ///
 /// # Examples
 ///
-/// Most projects need none of their own: there are [`SqlDirectory`] and [`sql`], [`from_fn`], and adapters of the usual migration
+/// Most projects need none of their own: there are [`SqlDirectory`] and [`sql()`], [`from_fn`], and adapters of the usual migration
 /// tools, which [`then`](Self::then) puts one behind the other. This is what one looks like:
 ///
 /// ```

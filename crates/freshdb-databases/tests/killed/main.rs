@@ -107,7 +107,7 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
         };
         assert!(!is_there, "{name} is still there");
     }
-    neighbour.is_unharmed(database).await;
+    neighbour.assert_unharmed(database).await;
 }
 
 fn server(database: &TestDatabase) -> Server {
@@ -149,7 +149,7 @@ impl Neighbour {
         Self { name }
     }
 
-    async fn is_unharmed(self, database: &TestDatabase) {
+    async fn assert_unharmed(self, database: &TestDatabase) {
         let mut client = Client::connect(database.url()).await;
         assert_eq!(client.number("SELECT COUNT(*) FROM mine").await, 1);
         client.close().await;

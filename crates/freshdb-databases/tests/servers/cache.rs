@@ -9,7 +9,10 @@ use crate::harness::{Other, Place, lives, names, until};
 
 /// What is in the cache and is no lock.
 fn cached(place: &Place) -> Vec<String> {
-    names(&place.cache()).into_iter().filter(|name| !name.ends_with(".lock")).collect()
+    names(&place.cache())
+        .into_iter()
+        .filter(|name| std::path::Path::new(name).extension().is_none_or(|end| end != "lock"))
+        .collect()
 }
 
 #[tokio::test]

@@ -62,15 +62,14 @@ async fn put_back(
     steps.done("undo");
 
     let after = marks.after_reset(connection, template, name).await?;
-    let moved = match after.moved(template) {
-        Some(moved) => moved,
-        None => {
-            // What TRUNCATE has set to 1 needs no second look, which costs as much as the first. Rows that are written again can
-            // move a counter that had not moved.
-            let set = |index: &&usize| template.tables[**index].counter != 1 || template.tables[**index].seeded;
-            let set: Vec<usize> = touched.moved.iter().chain(&touched.suspect).filter(set).copied().collect();
-            find::moved(connection, template, name, &set).await?
-        }
+    let moved = if let Some(moved) = after.moved(template) {
+        moved
+    } else {
+        // What TRUNCATE has set to 1 needs no second look, which costs as much as the first. Rows that are written again can
+        // move a counter that had not moved.
+        let set = |index: &&usize| template.tables[**index].counter != 1 || template.tables[**index].seeded;
+        let set: Vec<usize> = touched.moved.iter().chain(&touched.suspect).filter(set).copied().collect();
+        find::moved(connection, template, name, &set).await?
     };
     let sequences = find::moved_sequences(connection, template, name).await?;
     steps.done("verify");

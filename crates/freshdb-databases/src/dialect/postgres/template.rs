@@ -237,7 +237,7 @@ pub(super) async fn hash(connection: &mut Connection, name: &str) -> Result<[u8;
 
 /// How the rows of a table are known again; nothing if it has none.
 pub(super) async fn mark(connection: &mut Connection, name: &str) -> Result<Option<Mark>, sqlx::Error> {
-    let sql = format!("SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1), ({})", signature(name),);
+    let sql = format!("SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1), ({})", signature(name));
     let mut values = rows(connection, &sql).await?.into_iter().flatten();
     let last = values.next().flatten();
     Ok(last.map(|last| Mark { last, signature: values.next().flatten().unwrap_or_default() }))

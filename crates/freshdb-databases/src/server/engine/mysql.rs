@@ -70,6 +70,8 @@ impl Engine for Mysql {
             }
             io::Result::Ok(())
         };
+        // The server writes these names, and always so.
+        #[expect(clippy::case_sensitive_file_extension_comparisons)]
         remove_if(data, |name| name == "auto.cnf" || name.starts_with("#ib_16384_") && name.ends_with(".dblwr"))?;
         match remove_if(&data.join("#innodb_redo"), |name| name.starts_with("#ib_redo") && name.ends_with("_tmp")) {
             // Other versions keep it elsewhere.
