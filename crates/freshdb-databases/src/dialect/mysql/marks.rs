@@ -31,15 +31,13 @@ pub(super) struct Features {
 enum Writes {
     /// Every attempt, the failed and the rolled back too. A table that was ever open has a row.
     PerformanceSchema,
-    /// Those that succeeded, the rolled back too. A table that was never written has no row.
-    TableStatistics,
 }
 
 impl Features {
     pub(super) async fn probe(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
         let sql = "SELECT table_schema, table_name FROM information_schema.tables
              WHERE (table_schema = 'performance_schema' AND table_name = 'table_io_waits_summary_by_table')
-                OR (table_schema = 'information_schema' AND table_name IN ('INNODB_TABLES', 'TABLE_STATISTICS'))";
+                OR (table_schema = 'information_schema' AND table_name = 'INNODB_TABLES')";
         let found: HashSet<String> = rows(connection, sql)
             .await?
             .into_iter()
@@ -48,19 +46,14 @@ impl Features {
             .collect();
         let on = |rows: Vec<TextRow>| rows.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1");
         let mut writes = None;
-        if found.contains("table_io_waits_summary_by_table") {
+        // MariaDB's counts some writes and others not: there, all tables are looked at.
+        if found.contains("table_io_waits_summary_by_table") && found.contains("innodb_tables") {
             let sql = "SELECT @@GLOBAL.performance_schema AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments
                   WHERE name = 'wait/io/table/sql/handler' AND enabled = 'YES')
                 AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers WHERE name = 'global_instrumentation' AND enabled = 'YES')";
             if on(rows(connection, sql).await?) {
                 writes = Some(Writes::PerformanceSchema);
             }
-        }
-        if writes.is_none()
-            && found.contains("table_statistics")
-            && on(rows(connection, "SELECT @@GLOBAL.userstat").await?)
-        {
-            writes = Some(Writes::TableStatistics);
         }
         Ok(Self { writes, truncate_is_cheaper: found.contains("innodb_tables") })
     }
@@ -133,11 +126,6 @@ impl Marks {
                 "; SELECT object_name, count_write FROM performance_schema.table_io_waits_summary_by_table
                   WHERE object_type = 'TABLE' AND object_schema = {schema}"
             ),
-            Some(Writes::TableStatistics) => {
-                format!(
-                    "; SELECT table_name, rows_changed FROM information_schema.table_statistics WHERE table_schema = {schema}"
-                )
-            }
             None => "; DO 0".to_owned(),
         };
         let tables = if features.truncate_is_cheaper {
@@ -192,11 +180,11 @@ impl Marks {
                 .map(|(table, _)| table.clone())
                 .collect();
         }
-        if let Some(source) = template.features.writes {
+        if template.features.writes.is_some() {
             suspects.rows.retain(|index| {
                 let table = &template.tables[*index].name;
                 match (then.writes.get(table), self.writes.get(table)) {
-                    (None, None) => source == Writes::PerformanceSchema,
+                    (None, None) => true,
                     (then, now) => then != now,
                 }
             });
