@@ -157,7 +157,8 @@ impl Marks {
         let altered = self.alters != then.alters;
         if self.definitions.is_none()
             || self.definitions != then.definitions
-            || (altered && template.features.truncate_is_cheaper)
+            // The time of a table's last ALTER would tell which it was, but not every ALTER changes it.
+            || altered
         {
             return everything;
         }
