@@ -15,11 +15,14 @@ use tokio::sync::watch;
 
 use super::copy;
 use super::directory::RunDirectory;
-use super::engine::Invocation;
+use super::engine::{Ending, Invocation};
 use super::user::User;
 use crate::{Config, Error, ErrorKind, runtime};
 
 const SCRIPT: &str = include_str!("keeper.sh");
+
+/// How long a program may take to end itself when it is told to.
+const ENDING_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a directory may resist. What still writes to it has been killed.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
@@ -62,7 +65,8 @@ impl Keeper {
     ) -> Result<Self, Error> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "freshdb-keeper"]).arg(directory.path());
-        command.arg(invocation.map_or("KILL", |invocation| invocation.ending));
+        let ending = invocation.map(|invocation| invocation.ending).unwrap_or_default();
+        command.arg(ending.name());
         if let Some(invocation) = invocation {
             command.arg(&invocation.program).args(&invocation.arguments);
         }
@@ -87,7 +91,7 @@ impl Keeper {
         let keeper = Self { line: Mutex::new(Some(pipe.into())), directory: directory.path().to_owned(), life };
         let program_follower = told.clone();
         drop(runtime::spawn(follow_program(stderr, program_follower))?);
-        drop(runtime::spawn(follow_keeper(child, stdout, directory, told))?);
+        drop(runtime::spawn(follow_keeper(child, stdout, directory, ending, told))?);
         Ok(keeper)
     }
 
@@ -184,7 +188,13 @@ async fn follow_program(mut pipe: ChildStderr, life: watch::Sender<Life>) {
     });
 }
 
-async fn follow_keeper(mut child: Child, pipe: ChildStdout, directory: RunDirectory, life: watch::Sender<Life>) {
+async fn follow_keeper(
+    mut child: Child,
+    pipe: ChildStdout,
+    directory: RunDirectory,
+    ending: Ending,
+    life: watch::Sender<Life>,
+) {
     let mut reports = BufReader::new(pipe).lines();
     // Reading fails no other way than at the end.
     while let Ok(Some(report)) = reports.next_line().await {
@@ -195,7 +205,7 @@ async fn follow_keeper(mut child: Child, pipe: ChildStdout, directory: RunDirect
         });
     }
     let waited = child.wait().await;
-    let gone = if directory.path().exists() { clean_up(&directory, &life).await } else { Ok(()) };
+    let gone = if directory.path().exists() { clean_up(&directory, ending, &life).await } else { Ok(()) };
     // The lock ends after the directory.
     drop(directory);
     let gone = gone.and(waited.map(drop)).map_err(|error| error.to_string());
@@ -206,16 +216,32 @@ async fn follow_keeper(mut child: Child, pipe: ChildStdout, directory: RunDirect
 }
 
 /// Does what a keeper would have done that was killed, or that failed to.
-async fn clean_up(directory: &RunDirectory, life: &watch::Sender<Life>) -> io::Result<()> {
-    let survivor = life.borrow().process.filter(|_| !life.borrow().program_ended);
-    // The program has not ended, so the number is still its own. The kernel may have been quicker.
-    if let Some(process) = survivor.and_then(|process| Pid::from_raw(process.cast_signed()))
-        && let Err(error) = kill_process(process, Signal::KILL)
-        && error != rustix::io::Errno::SRCH
-    {
-        return Err(error.into());
+async fn clean_up(directory: &RunDirectory, ending: Ending, life: &watch::Sender<Life>) -> io::Result<()> {
+    let process = life.borrow().process;
+    if let Some(process) = process.and_then(|process| Pid::from_raw(process.cast_signed())) {
+        // The kernel has most likely sent it that already, and the program is about to end.
+        for signal in [ending.signal(), Signal::KILL] {
+            end(process, signal, life).await?;
+        }
     }
     let path = directory.path().to_owned();
     let removal = tokio::task::spawn_blocking(move || copy::remove(&path, REMOVAL_LIMIT));
     removal.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Sends a signal to the program, unless it has ended, and waits until it has, but not for ever.
+async fn end(process: Pid, signal: Signal, life: &watch::Sender<Life>) -> io::Result<()> {
+    // As long as it has not ended, the number is its own.
+    if life.borrow().program_ended {
+        return Ok(());
+    }
+    match kill_process(process, signal) {
+        Err(error) if error != rustix::io::Errno::SRCH => return Err(error.into()),
+        _ => {}
+    }
+    let mut life = life.subscribe();
+    let ended = life.wait_for(|life| life.program_ended);
+    // If it has not ended by then, there is a signal left to send, or the directory resists and that is reported.
+    drop(tokio::time::timeout(ENDING_LIMIT, ended).await);
+    Ok(())
 }

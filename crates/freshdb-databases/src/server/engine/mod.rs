@@ -14,6 +14,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use super::programs::Program;
 use crate::schema::BoxFuture;
 use crate::{DatabaseUrl, Kind};
@@ -102,12 +104,40 @@ pub(super) struct Invocation {
     pub(super) arguments: Vec<OsString>,
     pub(super) working_directory: Option<PathBuf>,
     /// The signal that ends it at once, with all that it has started.
-    pub(super) ending: &'static str,
+    pub(super) ending: Ending,
+}
+
+/// How a program is ended at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It leaves nothing but files.
+    #[default]
+    Kill,
+    /// It has processes and memory to take along, and does so when it is told to quit. Killed, it would leave them.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL is one of these"))]
+    Quit,
+}
+
+impl Ending {
+    /// Its name as `kill` takes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "KILL",
+            Self::Quit => "QUIT",
+        }
+    }
+
+    pub(super) fn signal(self) -> Signal {
+        match self {
+            Self::Kill => Signal::KILL,
+            Self::Quit => Signal::QUIT,
+        }
+    }
 }
 
 impl Invocation {
     fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), arguments: Vec::new(), working_directory: None, ending: "KILL" }
+        Self { program: program.to_owned(), arguments: Vec::new(), working_directory: None, ending: Ending::Kill }
     }
 
     fn argument(mut self, argument: impl Into<OsString>) -> Self {

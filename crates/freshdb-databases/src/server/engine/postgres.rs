@@ -7,7 +7,7 @@ use std::{fs, io};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use super::{Door, Engine, Invocation};
+use super::{Door, Ending, Engine, Invocation};
 use crate::schema::BoxFuture;
 use crate::server::programs::Program;
 use crate::{DatabaseUrl, Kind};
@@ -99,9 +99,7 @@ impl Engine for Postgres {
         ] {
             invocation = invocation.arguments(["-c", setting]);
         }
-        // Its order to stop at once and take all its processes and its shared memory along. Killed, it would leave them to
-        // find out.
-        Invocation { ending: "QUIT", ..invocation }
+        Invocation { ending: Ending::Quit, ..invocation }
     }
 
     fn url(&self, door: &Door) -> String {
