@@ -95,7 +95,11 @@ impl Registry {
              state VARCHAR(16) NOT NULL, checkout VARCHAR(63) NOT NULL, fingerprint VARCHAR(63) NOT NULL, \
              template VARCHAR(63) NOT NULL, since BIGINT NOT NULL, note VARCHAR(2000) NOT NULL)"
         );
-        if D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {table} WHERE 1 = 0")).await.is_err() {
+        if let Err(error) = D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {table} WHERE 1 = 0")).await {
+            // It is there, and it is not for this user: what making it would lack is not what is missing.
+            if matches!(D::fault(&error), Fault::Denied { .. }) {
+                return Err(failed(error));
+            }
             // Two that make it at once can get in each other's way even so.
             if let Err(error) = D::execute(&mut connection, &sql).await
                 && D::rows(&mut connection, &format!("SELECT COUNT(*) FROM {table} WHERE 1 = 0")).await.is_err()

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../pristine/dump.rs"]
+mod dump;
 mod interrupted;
+mod neighbour;
 mod privileges;
 
 use freshdb_databases::{DatabaseUrl, Garbage, Server};

@@ -1,6 +1,7 @@
 //! Users who may not do what freshdb has to: they are told what to ask for.
 
 use freshdb_databases::{DatabaseUrl, ErrorKind, Pool, Server, schema};
+use futures_util::FutureExt;
 use test_support::{Client, Engine, TestDatabase, on_every_engine};
 
 use crate::clean;
@@ -59,11 +60,17 @@ impl User {
 on_every_engine! {
     [mysql, mariadb, postgres]
     async fn whoever_may_only_connect_is_told_what_to_ask_for(database: &TestDatabase) {
+        clean(database).await;
         let user = User::make(database).await;
         let error = user.open(database).await.unwrap_err();
         let text = format!("{error:?}");
         assert_eq!(error.kind(), ErrorKind::Privileges, "{text}");
-        assert!(text.contains("hint: as an administrator of the server, run `"), "{text}");
+        let grant = match database.engine {
+            // The table is there, and it is the table that is missing to this user.
+            Engine::Postgres => "GRANT ALL ON TABLE freshdb_databases TO <user>",
+            _ => "GRANT ALL PRIVILEGES ON `freshdb_registry`.* TO '",
+        };
+        assert!(text.contains(&format!("hint: as an administrator of the server, run `{grant}")), "{text}");
         assert!(!text.contains(PASSWORD), "{text}");
         user.drop(database).await;
     }
@@ -80,6 +87,59 @@ on_every_engine! {
         }
         live(&user, database).await;
         user.drop(database).await;
+    }
+}
+
+/// Where somebody else made the registry, which is so on the servers that tests share.
+const BOOKS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.freshdb_databases TO USER";
+
+on_every_engine! {
+    [postgres]
+    async fn a_role_that_may_create_databases_and_write_the_books(database: &TestDatabase) {
+        clean(database).await;
+        let user = User::make(database).await;
+        user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
+        let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
+        let mut books = Client::connect(&registry).await;
+        books.execute(&BOOKS.replace("USER", &user.name)).await;
+        let lived = std::panic::AssertUnwindSafe(live(&user, database)).catch_unwind().await;
+        books.execute(&format!("DROP OWNED BY {}", user.name)).await;
+        books.close().await;
+        user.drop(database).await;
+        if let Err(panic) = lived {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn whoever_may_not_create_databases_is_told_so(database: &TestDatabase) {
+        clean(database).await;
+        let user = User::make(database).await;
+        let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
+        let mut books = Client::connect(&registry).await;
+        if database.engine == Engine::Postgres {
+            books.execute(&BOOKS.replace("USER", &user.name)).await;
+        } else {
+            user.may(database, "GRANT SELECT, INSERT, UPDATE, DELETE ON `freshdb\\_%`.* TO USER").await;
+        }
+        let opened = user.open(database).await;
+        if database.engine == Engine::Postgres {
+            books.execute(&format!("DROP OWNED BY {}", user.name)).await;
+        }
+        books.close().await;
+        user.drop(database).await;
+        let error = opened.unwrap_err();
+        let text = format!("{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Privileges, "{text}");
+        let grant = match database.engine {
+            Engine::Postgres => "run `ALTER ROLE <user> CREATEDB`",
+            _ => "run `GRANT ALL PRIVILEGES ON `freshdb_t_",
+        };
+        assert!(text.contains(grant), "{text}");
+        assert!(!text.contains(PASSWORD), "{text}");
+        clean(database).await;
     }
 }
 

@@ -4,6 +4,7 @@ mod administration;
 mod copies;
 mod definitions;
 mod dirt;
+mod quoting;
 mod speed;
 
 use std::process::Command;

@@ -3,6 +3,7 @@
 mod administration;
 mod dirtyings;
 mod figures;
+mod quoting;
 
 use std::fmt::Write as _;
 use std::process::Command;
