@@ -22,8 +22,11 @@ pub(crate) struct Connection {
     pub(super) file: SqliteConnection,
     directory: PathBuf,
     /// A lock is on an open file, and ends when that is closed: with this connection, or with the process, however that ends.
-    locks: HashMap<String, File>,
+    locks: HashMap<String, Lock>,
 }
+
+/// A locked file.
+struct Lock(File);
 
 impl Connection {
     pub(super) fn new(directory: PathBuf, file: SqliteConnection) -> Self {
@@ -47,7 +50,7 @@ impl Connection {
             // Whoever held it may have removed it after it was opened here. A lock on a file that has no name locks
             // nobody out.
             if is_at(&file, &path)? {
-                self.locks.insert(name.to_owned(), file);
+                self.locks.insert(name.to_owned(), Lock(file));
                 return Ok(true);
             }
         }
@@ -55,15 +58,31 @@ impl Connection {
 
     /// The file is removed while it is still locked, so that nobody's but this lock's goes.
     pub(super) fn unlock(&mut self, name: &str) -> io::Result<()> {
-        if let Some(file) = self.locks.remove(name) {
+        if let Some(lock) = self.locks.remove(name) {
             fs::remove_file(self.lock_path(name))?;
-            drop(file);
+            drop(lock);
         }
         Ok(())
     }
 
+    /// What becomes of them when it is dropped.
+    #[cfg(test)]
+    pub(super) fn forget_locks(&mut self) {
+        self.locks.clear();
+    }
+
     fn lock_path(&self, name: &str) -> PathBuf {
         locks_of(&self.directory).join(format!("{name}.lock"))
+    }
+}
+
+/// To close the file is not enough: a child that this process is starting at this moment has it open as well, until it executes its
+/// program.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "a lock could not be given back, and ends with the process");
+        }
     }
 }
 

@@ -261,6 +261,36 @@ async fn a_lock_is_one_connections_and_ends_with_it() {
     assert!(Sqlite::try_lock(&mut one, "a").await.expect("an answer"));
 }
 
+/// Between `fork` and `exec` a child has open what its parent has.
+#[tokio::test]
+async fn a_lock_ends_with_its_connection_while_children_are_started() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let starters = [(); 3].map(|()| {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                assert!(std::process::Command::new("true").status().expect("a child").success());
+            }
+        })
+    });
+    let mut refused = 0;
+    let mut connection = Sqlite::connect(&fixture.server, REGISTRY).await.expect("a connection");
+    for _ in 0..3000 {
+        refused += u32::from(!Sqlite::try_lock(&mut connection, "a").await.expect("an answer"));
+        // As if it had been dropped, which takes longer.
+        connection.forget_locks();
+    }
+    done.store(true, Ordering::Relaxed);
+    for starter in starters {
+        starter.join().expect("children were started");
+    }
+    assert_eq!(refused, 0);
+}
+
 /// Locks are files that come and go, and whoever opened one in time may lock it too late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lock_is_never_held_twice() {
