@@ -9,12 +9,11 @@ use crate::script::{Ending, SESSIONS, Script, Step};
 /// The most steps of one script.
 const STEPS: usize = 12;
 
-/// Scripts of one to twelve steps. More than half of them leave the schema as it is, for one step that does not would
-/// cost the database its slot, and nothing would be seen of how rows are put back.
-pub(crate) fn scripts(kinds: &[Kind]) -> impl Strategy<Value = Script> + use<> {
-    let all: Vec<(usize, Kind)> = kinds.iter().copied().enumerate().collect();
-    let rows = all.iter().copied().filter(|(_, kind)| kind.reach == Reach::Rows).collect();
-    prop_oneof![3 => script(rows), 2 => script(all)]
+/// Scripts of one to twelve steps, of all kinds of dirt or of those that leave the schema as it is. One step that does not
+/// costs the database its slot, so that nothing is seen of how rows are put back.
+pub(crate) fn scripts(kinds: &[Kind], reach: Reach) -> impl Strategy<Value = Script> + use<> {
+    let reached = |kind: &Kind| reach == Reach::Schema || kind.reach == Reach::Rows;
+    script(kinds.iter().copied().enumerate().filter(|(_, kind)| reached(kind)).collect())
 }
 
 fn script(kinds: Vec<(usize, Kind)>) -> impl Strategy<Value = Script> {

@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use test_support::{Client, Engine, TestDatabase};
 
 use crate::bench::{Bench, Counts};
-use crate::dirt::{self, Kind};
+use crate::dirt::{self, Kind, Reach};
 use crate::dump::{Dump, Tool, difference};
 use crate::program;
 use crate::script::{self, Script};
@@ -40,6 +40,7 @@ pub(crate) async fn hold(engine: Engine) {
         failures = try_all(&mut benches, missing).await;
     }
     let counts = close(benches, &database, &mut failures).await;
+    database.drop().await;
 
     let (steps, succeeded) = tally.sums();
     println!("{}: {steps} steps, {succeeded} succeeded; {counts:?}; {:?}", engine.name(), started.elapsed());
@@ -143,17 +144,23 @@ async fn try_by_chance(benches: &mut [Bench], kinds: &[Kind]) -> Vec<String> {
 }
 
 async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32) -> Option<String> {
-    let scripts = program::scripts(kinds);
+    let of_rows = program::scripts(kinds, Reach::Rows);
+    let of_all = program::scripts(kinds, Reach::Schema);
     let seed: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-        let mut tree = scripts.new_tree(&mut runner).expect("a script");
+        // Not a choice within one strategy: what is made smaller must not become the other.
+        let mut tree = if fastrand::u8(..5) < 3 {
+            Box::new(of_rows.new_tree(&mut runner).expect("a script")) as Box<dyn ValueTree<Value = Script>>
+        } else {
+            Box::new(of_all.new_tree(&mut runner).expect("a script"))
+        };
         if let Err(error) = bench.try_script(&tree.current()).await {
             // The others are not needed any more.
             left.store(0, Ordering::Relaxed);
             let first = format!("as it was found:\n{}{error}", tree.current());
-            let (script, error, tries) = smaller(bench, &mut tree, error).await;
+            let (script, error, tries) = smaller(bench, &mut *tree, error).await;
             return Some(format!("{script}{error}after {tries} tries to make it smaller; {first}"));
         }
     }
@@ -161,7 +168,7 @@ async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32
 }
 
 /// What failed, without what it does not need for that.
-async fn smaller(bench: &mut Bench, tree: &mut impl ValueTree<Value = Script>, error: String) -> (Script, String, u32) {
+async fn smaller(bench: &mut Bench, tree: &mut dyn ValueTree<Value = Script>, error: String) -> (Script, String, u32) {
     let started = Instant::now();
     let (mut smallest, mut tries) = ((tree.current(), error), 0);
     let mut more = tree.simplify();
