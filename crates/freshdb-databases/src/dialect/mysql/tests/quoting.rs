@@ -12,8 +12,8 @@ use super::admin;
 use crate::Kind;
 
 const PARSE_ERROR: u16 = 1064;
-/// What is behind that is cut off: <https://dev.mysql.com/doc/refman/9.7/en/identifier-length.html>.
-const LONGEST_ALIAS: usize = 256;
+/// So many characters of a name are kept, and a few more: <https://dev.mysql.com/doc/refman/9.7/en/identifier-length.html>.
+const LONGEST_KEPT: usize = 250;
 
 macro_rules! on_both_in_threads {
     ($($name:ident),+) => {$(
@@ -102,7 +102,9 @@ async fn names_stay_names(kind: Kind) {
                         .chars()
                         .all(|letter| letter <= '\u{ffff}' && !letter.is_whitespace() && !letter.is_control());
                     if is_kept {
-                        prop_assert_eq!(&found.names[0], &name.chars().take(LONGEST_ALIAS).collect::<String>());
+                        // A long one is cut off, at a length that is not the same on both servers.
+                        prop_assert!(name.starts_with(&found.names[0]), "{}", found.names[0]);
+                        prop_assert!(found.names[0].chars().count() >= name.chars().count().min(LONGEST_KEPT));
                         read_back.set(read_back.get() + 1);
                     }
                 }
