@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{TextRow, execute, identifier, results, rows};
+use super::connection::{TextRow, execute, identifier, literal, results, rows};
 use super::table::{without_counter, without_inherited_collations};
 use super::template::qualified;
 
@@ -134,17 +134,20 @@ pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> Result
 }
 
 async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Catalog, sqlx::Error> {
+    // A name and not `DATABASE()`, with which MariaDB looks through every database, and calls each in turn the current one of this
+    // session: whoever resets another slot at that moment would take this for a session on it, and end it.
+    let schema = literal(name);
     let mut lists = results(
         connection,
         &format!(
             "SHOW CREATE DATABASE {};
-             SELECT table_name, table_type, engine, auto_increment FROM information_schema.tables WHERE table_schema = DATABASE()
+             SELECT table_name, table_type, engine, auto_increment FROM information_schema.tables WHERE table_schema = {schema}
               ORDER BY table_name;
-             SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()
+             SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = {schema}
               ORDER BY event_object_table, event_manipulation, action_timing, action_order;
-             SELECT routine_name, routine_type FROM information_schema.routines WHERE routine_schema = DATABASE()
+             SELECT routine_name, routine_type FROM information_schema.routines WHERE routine_schema = {schema}
               ORDER BY routine_type, routine_name;
-             SELECT event_name FROM information_schema.events WHERE event_schema = DATABASE() ORDER BY event_name",
+             SELECT event_name FROM information_schema.events WHERE event_schema = {schema} ORDER BY event_name",
             identifier(name)
         ),
     )
