@@ -45,6 +45,7 @@ pub struct Config {
     usual_cache_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     rebuild: bool,
+    process_per_test: bool,
     /// Where throwaway data may live if `run_dir` says nothing, best first. The last one need not be in memory.
     usual_run_dirs: Vec<PathBuf>,
     /// Where programs are looked for instead of on `PATH` and in the usual directories.
@@ -66,6 +67,7 @@ impl Config {
             usual_cache_dir: None,
             run_dir: None,
             rebuild: false,
+            process_per_test: false,
             usual_run_dirs: vec!["/dev/shm".into(), "/tmp".into()],
             program_dirs: None,
             environment: vec![("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())],
@@ -133,6 +135,8 @@ impl Config {
             Some("1" | "true" | "yes") => true,
             Some(other) => return Err(invalid(variables::REBUILD, &format!("is `{other}`")).hint("set it to 1 or 0")),
         };
+        // What cargo-nextest says of itself: <https://nexte.st/docs/configuration/env-vars/>.
+        config.process_per_test = variable("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test");
         Ok(config)
     }
 
@@ -202,6 +206,11 @@ impl Config {
     /// Whether templates are to be made anew, whatever is cached.
     pub fn rebuild(&self) -> bool {
         self.rebuild
+    }
+
+    /// Whether this process runs a single test, and ends with it, as under cargo-nextest.
+    pub fn is_process_per_test(&self) -> bool {
+        self.process_per_test
     }
 
     /// Where what the first start of a server made is kept.

@@ -46,6 +46,11 @@ impl Error {
         Self(Box::new(Parts { kind, fact: fact.into(), source: None, hint: None }))
     }
 
+    /// A schema that cannot be told from others.
+    pub fn of_fingerprint(cause: impl Into<Cause>) -> Self {
+        Self::new(ErrorKind::Schema, "the schema cannot be told from others: its fingerprint failed").because(cause)
+    }
+
     pub(crate) fn url(fact: &str) -> Self {
         Self::new(ErrorKind::Config, format!("the database URL {fact}"))
             .hint("write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`")

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ::url::Url;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::{Error, Kind};
 
@@ -11,6 +12,9 @@ use crate::{Error, Kind};
 /// full, for a driver.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(Location);
+
+/// What is percent-encoded in a database's name: all but the unreserved letters of a URL.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Clone, PartialEq, Eq)]
 enum Location {
@@ -79,9 +83,7 @@ impl DatabaseUrl {
             Location::Path(directory) => Self(Location::Path(directory.join(format!("{name}.db")))),
             Location::Server(kind, url) => {
                 let mut url = url.clone();
-                url.set_path(
-                    &percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string(),
-                );
+                url.set_path(&percent_encoding::utf8_percent_encode(name, IN_PATH).to_string());
                 Self(Location::Server(*kind, url))
             }
         }

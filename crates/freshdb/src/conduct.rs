@@ -42,6 +42,36 @@ fn leaves_more_behind(sql: &[u8]) -> bool {
     })
 }
 
+/// Whether a statement of this text begins a transaction that another must end, or ends one, by the word with which it begins.
+/// Nothing of what stands between or behind several statements at once but the last of these words counts.
+#[cfg(feature = "test")]
+pub(crate) fn boundary_in(sql: &str) -> Option<Boundary> {
+    sql.split(';').filter_map(boundary_of).next_back()
+}
+
+#[cfg(feature = "test")]
+fn boundary_of(statement: &str) -> Option<Boundary> {
+    let mut words = statement.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let (first, second) = (words.next()?.to_ascii_uppercase(), words.next().unwrap_or_default().to_ascii_uppercase());
+    match (first.as_str(), second.as_str()) {
+        ("BEGIN", _) | ("START", "TRANSACTION") | ("XA", "START" | "BEGIN") => Some(Boundary::Begin),
+        ("SET", "AUTOCOMMIT") if statement.trim_end().ends_with(['0', 'f', 'F']) => Some(Boundary::Begin),
+        // Not back to a savepoint, which is inside of it.
+        ("ROLLBACK", second) if second == "TO" || statement.to_ascii_uppercase().contains(" TO ") => None,
+        ("COMMIT" | "ROLLBACK" | "END" | "ABORT", _) | ("XA", "COMMIT" | "ROLLBACK" | "PREPARE") => Some(Boundary::End),
+        ("SET", "AUTOCOMMIT") => Some(Boundary::End),
+        _ => None,
+    }
+}
+
+/// What a statement of a session's own does to its transaction.
+#[cfg(feature = "test")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Boundary {
+    Begin,
+    End,
+}
+
 /// What a session executed last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Last(Arc<Mutex<LastStatement>>);
@@ -93,6 +123,9 @@ pub(crate) struct Watch<'c> {
     pub(crate) conduct: &'c mut Conduct,
     pub(crate) transaction: &'c mut Option<OpenTransaction>,
     pub(crate) last: &'c Last,
+    /// The statement of the session's own that began a transaction, until another has ended it.
+    #[cfg(feature = "test")]
+    pub(crate) begun: &'c mut Option<SqlStr>,
 }
 
 impl Watch<'_> {
@@ -104,8 +137,14 @@ impl Watch<'_> {
         *self.conduct = conduct;
     }
 
-    pub(crate) fn remember(&self, sql: &SqlStr) {
+    pub(crate) fn remember(&mut self, sql: &SqlStr) {
         self.last.set(LastStatement::Seen(sql.clone()));
+        #[cfg(feature = "test")]
+        match boundary_in(sql.as_str()) {
+            Some(Boundary::Begin) => *self.begun = Some(sql.clone()),
+            Some(Boundary::End) => *self.begun = None,
+            None => {}
+        }
     }
 
     pub(crate) fn transaction_undone(&mut self, how: Undone, error: &dyn sqlx::error::DatabaseError) {
@@ -130,6 +169,30 @@ mod tests {
             "SELECT a/b FROM t",
         ] {
             assert_eq!(conduct_of(sql), Conduct::Clean, "{sql}");
+        }
+    }
+
+    #[cfg(feature = "test")]
+    #[test]
+    fn transactions_of_a_sessions_own_are_told_by_their_words() {
+        use super::{Boundary, boundary_in};
+
+        for (sql, boundary) in [
+            ("BEGIN", Some(Boundary::Begin)),
+            ("begin immediate", Some(Boundary::Begin)),
+            ("START TRANSACTION READ ONLY", Some(Boundary::Begin)),
+            ("SET autocommit = 0", Some(Boundary::Begin)),
+            ("INSERT INTO t VALUES (1); BEGIN; INSERT INTO t VALUES (2)", Some(Boundary::Begin)),
+            ("BEGIN; INSERT INTO t VALUES (2); COMMIT", Some(Boundary::End)),
+            ("SET autocommit = 1", Some(Boundary::End)),
+            ("ROLLBACK", Some(Boundary::End)),
+            ("ROLLBACK TO SAVEPOINT a", None),
+            ("ROLLBACK WORK TO a", None),
+            ("SAVEPOINT a", None),
+            ("SELECT 'BEGIN'", None),
+            ("", None),
+        ] {
+            assert_eq!(boundary_in(sql), boundary, "{sql}");
         }
     }
 

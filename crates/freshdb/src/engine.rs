@@ -51,6 +51,7 @@ impl<DB: Dialect> Engine<DB> {
     /// # Errors
     ///
     /// If the URL is not one of the database's.
+    #[track_caller]
     pub fn lazy(url: &str) -> Result<Self, Error> {
         EngineOptions::new().lazy(url)
     }
@@ -64,8 +65,9 @@ impl<DB: Dialect> Engine<DB> {
     /// # Cancellation
     ///
     /// Safe: dropped, there is no engine.
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        EngineOptions::new().connect(url).await
+    #[track_caller]
+    pub fn connect(url: &str) -> impl Future<Output = Result<Self, Error>> + Send + 'static + use<DB> {
+        EngineOptions::new().connect(url)
     }
 
     /// Checks a connection out: an idle one, or a new one. The place of the call is remembered, for reports.

@@ -14,14 +14,38 @@ use crate::verdict::Verdict;
 pub struct Error(Box<Kind>);
 
 enum Kind {
-    Closed { target: String },
-    Exhausted { target: String, waited: Duration, wanted: Wanted, holders: Vec<OpenSession> },
-    Connect { target: String, source: sqlx::Error },
-    RuntimeGone { target: String },
-    CutOff { place: Place },
-    Aborted { cause: String },
-    Statement { doing: &'static str, source: sqlx::Error },
-    Options { fact: String, source: Option<sqlx::Error> },
+    Closed {
+        target: String,
+    },
+    Exhausted {
+        target: String,
+        waited: Duration,
+        wanted: Wanted,
+        holders: Vec<OpenSession>,
+    },
+    Connect {
+        target: String,
+        source: sqlx::Error,
+    },
+    RuntimeGone {
+        target: String,
+    },
+    CutOff {
+        place: Place,
+    },
+    Aborted {
+        cause: String,
+    },
+    Statement {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    Options {
+        fact: String,
+        source: Option<sqlx::Error>,
+    },
+    #[cfg(feature = "test")]
+    NotLeased(crate::test::guard::Refusal),
 }
 
 /// What there was not enough of.
@@ -63,6 +87,11 @@ impl Error {
         Self(Box::new(Kind::Options { fact: fact.into(), source }))
     }
 
+    #[cfg(feature = "test")]
+    pub(crate) fn not_leased(refusal: crate::test::guard::Refusal) -> Self {
+        Self(Box::new(Kind::NotLeased(refusal)))
+    }
+
     /// An error of the driver's, unless it is one of freshdb's own that came through the driver's types.
     pub(crate) fn statement(doing: &'static str, source: sqlx::Error) -> Self {
         match source {
@@ -94,6 +123,8 @@ impl Error {
             | Kind::CutOff { .. }
             | Kind::Aborted { .. }
             | Kind::Options { .. } => Verdict::Refused,
+            #[cfg(feature = "test")]
+            Kind::NotLeased(_) => Verdict::Refused,
         }
     }
 
@@ -151,6 +182,8 @@ impl Error {
             Kind::Aborted { .. } => {
                 Some("return the error of a statement in a transaction instead of going on, or undo it by a savepoint")
             }
+            #[cfg(feature = "test")]
+            Kind::NotLeased(_) => Some(crate::test::guard::HINT),
             Kind::Connect { .. } | Kind::Statement { .. } | Kind::Options { .. } => None,
         }
     }
@@ -198,6 +231,8 @@ impl fmt::Display for Error {
             }
             Kind::Statement { doing, .. } => write!(formatter, "cannot {doing}"),
             Kind::Options { fact, .. } => formatter.write_str(fact),
+            #[cfg(feature = "test")]
+            Kind::NotLeased(refusal) => write!(formatter, "{refusal}"),
         }
     }
 }

@@ -55,7 +55,7 @@ impl<DB: sqlx::Database> Execute<'_, DB> for Query<DB> {
 
 impl<DB: Backend> Lease<DB> {
     pub(crate) fn fetch_many(&mut self, query: Query<DB>) -> BoxStream<'_, Item<DB>> {
-        let (connection, watch) = match self.watched() {
+        let (connection, mut watch) = match self.watched() {
             Ok(parts) => parts,
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };

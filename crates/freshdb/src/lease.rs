@@ -35,6 +35,9 @@ pub(crate) struct Lease<DB: Backend> {
     transaction: Option<OpenTransaction>,
     place: Place,
     key: u64,
+    /// The statement of the session's own that began a transaction, until another has ended it.
+    #[cfg(feature = "test")]
+    begun: Option<SqlStr>,
 }
 
 /// How long a connection may take to prove that it is in order, when nothing can be under way on it.
@@ -53,7 +56,17 @@ impl<DB: Backend> Lease<DB> {
     pub(crate) fn new(live: Live<DB>, slot: Slot<DB>, place: Place) -> Self {
         let key = slot.pool().sessions.open(place, &live);
         let conduct = Conduct::Clean;
-        Self { live: Some(live), slot: Some(slot), writer: None, conduct, transaction: None, place, key }
+        Self {
+            live: Some(live),
+            slot: Some(slot),
+            writer: None,
+            conduct,
+            transaction: None,
+            place,
+            key,
+            #[cfg(feature = "test")]
+            begun: None,
+        }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool<DB>> {
@@ -107,7 +120,13 @@ impl<DB: Backend> Lease<DB> {
         if live.interrupt.as_ref().is_some_and(Interrupt::is_set) {
             return Err(crate::Error::closed(target).into());
         }
-        let watch = Watch { conduct: &mut self.conduct, transaction: &mut self.transaction, last: &live.last };
+        let watch = Watch {
+            conduct: &mut self.conduct,
+            transaction: &mut self.transaction,
+            last: &live.last,
+            #[cfg(feature = "test")]
+            begun: &mut self.begun,
+        };
         Ok((&mut live.connection, watch))
     }
 
@@ -230,6 +249,10 @@ impl<DB: Backend> Drop for Lease<DB> {
     fn drop(&mut self) {
         let (Some(live), Some(slot)) = (self.live.take(), self.slot.take()) else { return };
         let pool = slot.pool().clone();
+        #[cfg(feature = "test")]
+        if let Some(statement) = self.begun.take() {
+            pool.sessions.note_left_open(self.key, statement);
+        }
         pool.sessions.close(self.key);
         // A transaction that nobody has ended is rolled back, and others do not wait for it longer than that takes.
         let open = self.transaction.is_some();

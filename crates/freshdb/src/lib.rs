@@ -23,6 +23,8 @@ mod registry;
 mod retry;
 mod runtime;
 mod session;
+#[cfg(feature = "test")]
+pub mod test;
 mod tx;
 #[cfg(feature = "sea-orm")]
 pub mod upsert;
@@ -39,6 +41,8 @@ pub use engine::PgEngine;
 #[cfg(feature = "sqlite")]
 pub use engine::SqliteEngine;
 pub use error::{Error, Leaks};
+#[cfg(feature = "test")]
+pub use freshdb_macros::test;
 pub use options::EngineOptions;
 #[cfg(feature = "sea-orm")]
 pub use orm::{OrmEngine, OrmSession, OrmTx};

@@ -1,5 +1,6 @@
 //! How an engine is made.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
@@ -9,6 +10,7 @@ use crate::dialect::{ConnectOptions, Dialect};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::pool::Pool;
+use crate::registry::Place;
 use crate::runtime::{self, Home};
 
 /// How an engine is made.
@@ -50,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) statements: String,
     /// Where the database is, as people are told.
     pub(crate) target: String,
+    /// Where the engine was made.
+    pub(crate) made_at: Place,
 }
 
 /// A statement that took longer is logged as slow when statements are echoed or not.
@@ -138,6 +142,7 @@ impl EngineOptions {
     /// # Errors
     ///
     /// If the URL is not one of the database's, or the options cannot be kept.
+    #[track_caller]
     pub fn lazy<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme);
         if !DB::SCHEMES.is_empty() && !scheme.is_some_and(|scheme| DB::SCHEMES.contains(&scheme)) {
@@ -158,6 +163,7 @@ impl EngineOptions {
     /// # Errors
     ///
     /// If the options cannot be kept.
+    #[track_caller]
     pub fn lazy_with<DB: Dialect>(self, mut options: ConnectOptions<DB>) -> Result<Engine<DB>, Error> {
         // Always: it tells the time, and an engine that has one must not find out later that there is none.
         let process = runtime::of_process().map_err(|error| {
@@ -183,6 +189,7 @@ impl EngineOptions {
             max_lifetime: self.max_lifetime,
             statements: statements.join("; "),
             target: DB::target(&options),
+            made_at: Location::caller(),
         };
         let home = self.runtime.map_or(Home::OfProcess(process), Home::Bound);
         Ok(Engine::of(Pool::new(options, settings, home)))
@@ -197,9 +204,16 @@ impl EngineOptions {
     /// # Cancellation
     ///
     /// Safe: dropped, there is no engine.
-    pub async fn connect<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
-        let engine = self.lazy(url)?;
-        drop(engine.session().await?);
-        Ok(engine)
+    #[track_caller]
+    pub fn connect<DB: Dialect>(
+        self,
+        url: &str,
+    ) -> impl Future<Output = Result<Engine<DB>, Error>> + Send + 'static + use<DB> {
+        let (place, engine) = (Location::caller(), self.lazy(url));
+        async move {
+            let engine = engine?;
+            drop(engine.session_at(place).await?);
+            Ok(engine)
+        }
     }
 }

@@ -43,6 +43,9 @@ struct Entries {
     next: u64,
     /// In the order in which they were opened.
     open: BTreeMap<u64, Entry>,
+    /// Those that came back inside a transaction of their own, which was rolled back: the session, and the statement that began it.
+    #[cfg(feature = "test")]
+    left_open: Vec<(OpenSession, sqlx::SqlStr)>,
 }
 
 #[derive(Clone)]
@@ -56,6 +59,9 @@ pub(crate) struct Entry {
     pub(crate) label: Option<Label>,
     /// The server was told to end it. Its number may be another's by now.
     pub(crate) ended: bool,
+    /// The calls that led to its opening, where the place is freshdb's own: it was called through somebody else's trait.
+    #[cfg(feature = "test")]
+    trace: Option<crate::test::trace::Trace>,
 }
 
 impl fmt::Debug for Entry {
@@ -72,7 +78,18 @@ impl Registry {
         entries.next += 1;
         let (id, interrupt, last) = (live.id, live.interrupt.clone(), live.last.clone());
         let (used_for, since) = (Use::Session, Instant::now());
-        let entry = Entry { place, since, used_for, id, interrupt, last, label: None, ended: false };
+        let entry = Entry {
+            place,
+            since,
+            used_for,
+            id,
+            interrupt,
+            last,
+            label: None,
+            ended: false,
+            #[cfg(feature = "test")]
+            trace: crate::test::trace::is_ours(place).then(crate::test::trace::Trace::capture),
+        };
         entries.open.insert(key, entry);
         key
     }
@@ -99,6 +116,20 @@ impl Registry {
         self.entries().open.remove(&key);
     }
 
+    /// A session comes back inside a transaction that a statement of its own began.
+    #[cfg(feature = "test")]
+    pub(crate) fn note_left_open(&self, key: u64, statement: sqlx::SqlStr) {
+        let mut entries = self.entries();
+        if let Some(session) = entries.open.get(&key).map(OpenSession::of) {
+            entries.left_open.push((session, statement));
+        }
+    }
+
+    #[cfg(feature = "test")]
+    pub(crate) fn take_left_open(&self) -> Vec<(OpenSession, sqlx::SqlStr)> {
+        std::mem::take(&mut self.entries().left_open)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries().open.len()
     }
@@ -123,6 +154,8 @@ pub struct OpenSession {
     pub(crate) state: Option<String>,
     pub(crate) last_statement: LastStatement,
     pub(crate) label: Option<String>,
+    #[cfg(feature = "test")]
+    trace: Option<crate::test::trace::Trace>,
 }
 
 impl OpenSession {
@@ -135,7 +168,22 @@ impl OpenSession {
             state: None,
             last_statement: entry.last.get(),
             label: entry.label.as_ref().map(ToString::to_string),
+            #[cfg(feature = "test")]
+            trace: entry.trace.clone(),
         }
+    }
+
+    /// Where it was opened, by whichever way.
+    #[cfg(feature = "test")]
+    pub(crate) fn source(&self) -> crate::test::trace::Source {
+        use crate::test::trace::Source;
+
+        self.trace.as_ref().map_or_else(|| Source::of_location(self.place), crate::test::trace::Trace::source)
+    }
+
+    #[cfg(not(feature = "test"))]
+    fn source(&self) -> Place {
+        self.place
     }
 
     /// Where it was opened: the call of `session()` or `begin()` in your source.
@@ -187,8 +235,7 @@ impl fmt::Display for OpenSession {
         let state = self.state.as_deref().map(|state| format!("{state}, ")).unwrap_or_default();
         writeln!(formatter, ": {state}open for {}", seconds(self.open_for))?;
         let label = self.label.as_deref().map(|label| format!(" for {label}")).unwrap_or_default();
-        let place = self.place;
-        writeln!(formatter, "    opened{label} at {}:{}:{}", place.file(), place.line(), place.column())?;
+        writeln!(formatter, "    opened{label} at {}", self.source())?;
         let last = match &self.last_statement {
             LastStatement::None => "none".into(),
             LastStatement::Seen(sql) => one_line(sql.as_str()),

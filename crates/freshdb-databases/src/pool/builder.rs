@@ -124,10 +124,7 @@ impl PoolBuilder {
         let mut fingerprint = Fingerprint::new();
         fingerprint.add("freshdb", env!("CARGO_PKG_VERSION"));
         fingerprint.add("server", D::identity(&mut connection).await.map_err(failed)?);
-        self.schema.fingerprint(&mut fingerprint).map_err(|cause| {
-            Error::new(ErrorKind::Schema, "the schema cannot be told from others: its fingerprint failed")
-                .because(cause)
-        })?;
+        self.schema.fingerprint(&mut fingerprint).map_err(Error::of_fingerprint)?;
         let names = Names::new(&self.checkout.unwrap_or_else(names::this_checkout), &fingerprint);
 
         let claimed = template::claim::<D>(&mut connection, &url, &*self.schema, &names, self.rebuild).await?;

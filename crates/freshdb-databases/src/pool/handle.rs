@@ -53,7 +53,22 @@ impl Pool {
     /// Safe: a database that arrives for nobody goes to the next.
     #[track_caller]
     pub fn lease(&self) -> impl Future<Output = Result<Lease, Error>> + Send + use<> {
-        let place = Location::caller();
+        self.lease_at(Location::caller())
+    }
+
+    /// As [`lease`](Self::lease), for whoever asks on somebody's behalf: that one's place is named.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancellation
+    ///
+    /// As there.
+    pub fn lease_at(
+        &self,
+        place: &'static Location<'static>,
+    ) -> impl Future<Output = Result<Lease, Error>> + Send + use<> {
         let (shared, patience) = (self.handle.shared.clone(), self.handle.patience);
         async move {
             match shared.take_or_wait(place, patience) {

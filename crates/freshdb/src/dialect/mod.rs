@@ -104,6 +104,14 @@ pub trait Backend: sqlx::Database {
         savepoints: usize,
     ) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
+    /// What tells a connection from every other one while it lives: the server's number for it.
+    #[cfg(feature = "test")]
+    fn identity(connection: &mut Self::Connection) -> BoxFuture<'_, Result<u64, sqlx::Error>>;
+
+    /// Whether a transaction is open that another statement has to end.
+    #[cfg(feature = "test")]
+    fn is_in_transaction(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
+
     /// Closes the connection in order.
     fn close(connection: Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'static {
         connection.close()
@@ -124,6 +132,20 @@ pub trait Backend: sqlx::Database {
         connection: &mut Self::Connection,
         sql: SqlStr,
     ) -> BoxFuture<'_, Result<sqlx::Describe<Self>, sqlx::Error>>;
+}
+
+/// Where the database of a URL is, as an engine on it says; nothing if this build knows no such database.
+#[cfg(feature = "test")]
+pub(crate) fn target_of(url: &str) -> Option<String> {
+    match url.split(':').next()? {
+        #[cfg(feature = "mysql")]
+        "mysql" | "mariadb" => Some(sqlx::MySql::target(&sqlx::MySql::options(url).ok()?)),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Some(sqlx::Postgres::target(&sqlx::Postgres::options(url).ok()?)),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Some(sqlx::Sqlite::target(&sqlx::Sqlite::options(url).ok()?)),
+        _ => None,
+    }
 }
 
 /// What a transaction is to be like.

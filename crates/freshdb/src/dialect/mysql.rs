@@ -151,6 +151,31 @@ impl Backend for MySql {
         })
     }
 
+    #[cfg(feature = "test")]
+    fn identity(connection: &mut MySqlConnection) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            let rows = simple(connection, "SELECT CONNECTION_ID()".into()).await?;
+            rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+        })
+    }
+
+    /// MariaDB has a variable. MySQL has none (1193), but counts transactions:
+    /// <https://dev.mysql.com/doc/refman/9.7/en/performance-schema-events-transactions-current-table.html>.
+    #[cfg(feature = "test")]
+    fn is_in_transaction(connection: &mut MySqlConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        const MYSQL: &str = "SELECT COUNT(*) FROM performance_schema.events_transactions_current \
+             WHERE thread_id = PS_CURRENT_THREAD_ID() AND state = 'ACTIVE' AND autocommit = 'NO'";
+
+        Box::pin(async move {
+            let rows = match simple(connection, "SELECT @@in_transaction".into()).await {
+                Err(error) if number(&error) == Some(1193) => simple(connection, MYSQL.into()).await?,
+                answer => answer?,
+            };
+            let answer: i64 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get_unchecked(0)?;
+            Ok(answer != 0)
+        })
+    }
+
     pass_on!();
 }
 

@@ -132,6 +132,27 @@ impl Backend for Postgres {
         Box::pin(async { Ok(()) })
     }
 
+    #[cfg(feature = "test")]
+    fn identity(connection: &mut PgConnection) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            let rows = simple(connection, "SELECT pg_backend_pid()".into()).await?;
+            let id: i32 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+            Ok(u64::from(id.unsigned_abs()))
+        })
+    }
+
+    /// As in `prove`.
+    #[cfg(feature = "test")]
+    fn is_in_transaction(connection: &mut PgConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            match simple(connection, "SELECT now() <> statement_timestamp()".into()).await {
+                Ok(rows) => rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0),
+                Err(error) if sqlstate(&error).as_deref() == Some("25P02") => Ok(true),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     pass_on!();
 }
 

@@ -141,6 +141,27 @@ impl Backend for Sqlite {
         })
     }
 
+    /// The place of the library's own structure in memory.
+    #[cfg(feature = "test")]
+    fn identity(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            let handle = connection.lock_handle().await?.as_raw_handle();
+            Ok(handle.addr().get() as u64)
+        })
+    }
+
+    /// Inside of a transaction none can begin.
+    #[cfg(feature = "test")]
+    fn is_in_transaction(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            match sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await {
+                Ok(_) => Ok(false),
+                Err(error) if error.as_database_error().is_some() => Ok(true),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     pass_on!();
 }
 

@@ -31,6 +31,7 @@ impl OrmEngine {
     /// # Errors
     ///
     /// If the URL names no database that this build knows.
+    #[track_caller]
     pub fn lazy(url: &str) -> Result<Self, Error> {
         EngineOptions::new().lazy_orm(url)
     }
@@ -147,6 +148,7 @@ impl EngineOptions {
     /// # Errors
     ///
     /// If the URL names no database that this build knows, or the options cannot be kept.
+    #[track_caller]
     pub fn lazy_orm(self, url: &str) -> Result<OrmEngine, Error> {
         match url.split(':').next().unwrap_or_default() {
             #[cfg(feature = "mysql")]

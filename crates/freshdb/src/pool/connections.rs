@@ -80,7 +80,7 @@ impl<DB: Backend> Pool<DB> {
             settings.max_connections = 1;
         }
         let slots = Arc::new(Semaphore::new(settings.max_connections as usize));
-        Arc::new(Self {
+        let pool = Arc::new(Self {
             settings,
             options,
             lifetime,
@@ -95,7 +95,10 @@ impl<DB: Backend> Pool<DB> {
             sessions: Registry::default(),
             vigilance: Vigilance::new(),
             counters: Counters::default(),
-        })
+        });
+        #[cfg(feature = "test")]
+        crate::test::census::enter(&pool);
+        pool
     }
 
     /// Connections at this moment: those that wait for work, and the slots that are taken.
@@ -111,6 +114,8 @@ impl<DB: Backend> Pool<DB> {
     }
 
     pub(crate) async fn acquire(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
+        #[cfg(feature = "test")]
+        crate::test::guard::admit(&self.settings.target, place)?;
         let lease = self.lease(place).await?;
         // Closing may have begun meanwhile, and ended in vain: the report did not name this session, nor will another.
         if self.slots.is_closed() { Err(Error::closed(&self.settings.target)) } else { Ok(lease) }

@@ -1,0 +1,23 @@
+//! Engines. They are closed when the test has ended: see `leftovers.rs`.
+
+use crate::dialect::Dialect;
+use crate::engine::Engine;
+use crate::options::EngineOptions;
+use crate::test::context::{ArgumentError, Context, FromContext};
+
+fn options(context: &Context) -> EngineOptions {
+    EngineOptions::new().max_connections(context.lease().connections())
+}
+
+impl<DB: Dialect> FromContext for Engine<DB> {
+    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        context.shared(|context| Ok(options(context).lazy(&context.lease().url().reveal())?))
+    }
+}
+
+#[cfg(feature = "sea-orm")]
+impl FromContext for crate::OrmEngine {
+    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        context.shared(|context| Ok(options(context).lazy_orm(&context.lease().url().reveal())?))
+    }
+}

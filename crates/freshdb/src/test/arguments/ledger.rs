@@ -1,0 +1,125 @@
+//! Who has a connection of a plain pool of sqlx's, and since when.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+
+use crate::test::trace::{Source, Trace};
+
+/// The connections of one pool, by what the server calls them.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    page: Arc<Page>,
+    pool: Arc<dyn Watched>,
+}
+
+/// What the pool's own hooks write to.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    held: HashMap<u64, (Trace, Instant)>,
+    left_open: Vec<Trace>,
+}
+
+/// A pool of sqlx's, of whatever database.
+pub(super) trait Watched: Send + Sync {
+    /// How many of its connections somebody has.
+    fn held(&self) -> usize;
+
+    fn close(&self) -> BoxFuture<'static, ()>;
+
+    /// Lives as long as anybody has the pool.
+    fn life(&self) -> Weak<()>;
+}
+
+/// A connection that somebody has.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// How the server calls it; SQLite has no server.
+    pub(crate) id: Option<u64>,
+    pub(crate) source: Source,
+    pub(crate) held_for: Duration,
+}
+
+/// A connection came back inside a transaction that nobody ended.
+#[derive(Debug)]
+pub(crate) struct LeftOpen {
+    pub(crate) source: Source,
+}
+
+impl Page {
+    pub(super) fn acquired(&self, id: u64, trace: Trace) {
+        self.entries().held.insert(id, (trace, Instant::now()));
+    }
+
+    pub(super) fn returned(&self, id: u64, in_transaction: bool) {
+        let mut entries = self.entries();
+        let held = entries.held.remove(&id);
+        if let (Some((trace, _)), true) = (held, in_transaction) {
+            entries.left_open.push(trace);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(page: Arc<Page>, pool: Arc<dyn Watched>) -> Self {
+        Self { page, pool }
+    }
+
+    /// How many connections are out.
+    pub(crate) fn count(&self) -> usize {
+        self.pool.held()
+    }
+
+    /// The connections that are out. Of SQLite, `named` is false: its numbers mean nothing to anybody.
+    pub(crate) fn held(&self, named: bool) -> Vec<Held> {
+        if self.count() == 0 {
+            return Vec::new();
+        }
+        let entries = self.page.entries();
+        let mut held: Vec<Held> = entries
+            .held
+            .iter()
+            .map(|(id, (trace, since))| Held {
+                id: named.then_some(*id),
+                source: trace.source(),
+                held_for: since.elapsed(),
+            })
+            .collect();
+        held.sort_by_key(|held| std::cmp::Reverse(held.held_for));
+        // One that was closed while it was out is in the ledger still, and so is one that was detached.
+        held.truncate(self.count());
+        held
+    }
+
+    pub(crate) fn take_left_open(&self) -> Vec<LeftOpen> {
+        let traces = std::mem::take(&mut self.page.entries().left_open);
+        traces.iter().map(|trace| LeftOpen { source: trace.source() }).collect()
+    }
+
+    pub(crate) fn close(&self) -> BoxFuture<'static, ()> {
+        self.pool.close()
+    }
+
+    /// Lets go of the pool. What is given then tells whether somebody else has it.
+    pub(crate) fn let_go(self) -> Weak<()> {
+        self.pool.life()
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Ledger").field("page", &self.page).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+#![doc = include_str!("../docs/test.md")]
+
+mod arguments;
+mod body;
+mod case;
+pub(crate) mod census;
+mod context;
+pub(crate) mod guard;
+mod guarded;
+mod leftovers;
+mod pools;
+mod report;
+mod runner;
+mod runtime;
+mod supervisor;
+pub(crate) mod trace;
+
+pub use arguments::Lease;
+pub use body::{Body, Outcome};
+pub use case::{Case, Leaking, Runtime};
+pub use context::{ArgumentError, BuildError, Context, FromContext};
+/// What tests are made of beside that: see [`freshdb_databases`].
+pub use freshdb_databases::{DatabaseUrl, Kind, Schema, schema};
+pub use guarded::{Guarded, Leftovers};
+pub use runner::run;
+
+/// What the attribute's expansion names. Not for anybody else.
+#[doc(hidden)]
+pub mod expanded {
+    /// A type that can be an argument: an error about one that cannot points at it.
+    pub fn argument<Argument: super::FromContext>() {}
+
+    /// The name of a test out of the path of the module that it was expanded in, which begins with the crate's.
+    pub fn name(module: &str, kind: super::Kind) -> String {
+        let path = module.split_once("::").map_or(module, |(_, path)| path);
+        format!("{path}::{}", kind.name())
+    }
+
+    /// Without a schema, a database is empty.
+    pub fn empty() -> impl super::Schema {
+        super::schema::sql("")
+    }
+}

@@ -1,0 +1,292 @@
+//! One test, from its database to its verdict.
+
+use std::any::Any;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::time::Duration;
+
+use freshdb_databases::{Kind, Schema};
+use futures_util::FutureExt as _;
+
+use super::arguments::Lease;
+use super::body::Body;
+use super::case::Case;
+use super::context::{BuildError, Context, EndingFailed};
+use super::guard::{Database, Permit};
+use super::leftovers::{self, Left};
+use super::report::{Finding, Kept, Report};
+use super::runtime::{Runtime, StillRunning};
+use super::supervisor::{self, Progress, Supervised};
+use super::{census, pools, report};
+use crate::runtime::within;
+
+/// How the body of a test ended.
+pub(super) enum Ending {
+    Passed,
+    /// It returned an error: what `{:?}` shows of it.
+    Failed(String),
+    Panicked(Box<dyn Any + Send>),
+    NotBuilt(BuildError),
+    TimedOut,
+    /// The system gave no runtime.
+    NotStarted(std::io::Error),
+}
+
+/// What a test's thread reports when it is done.
+pub(super) struct Departure {
+    pub(super) ending: Ending,
+    pub(super) failed_endings: Vec<EndingFailed>,
+    pub(super) left: Left,
+    pub(super) running: StillRunning,
+    /// Threads of `spawn_blocking` that did not end.
+    pub(super) blocking_threads: usize,
+}
+
+/// Runs a test on a pristine database: what `#[freshdb::test]` expands to, and what a harness of your own calls.
+///
+/// `body` is an async function, or a closure that returns a future, whose arguments implement
+/// [`FromContext`](super::FromContext). It runs on a thread and a runtime of its own. What it leaves open is waited for, for the case's
+/// [grace](Case::grace), and then named.
+///
+/// ```
+/// use freshdb::SqliteEngine;
+/// use freshdb::test::{Case, Kind, run, schema};
+///
+/// run(
+///     Case::new("a_row_is_stored", Kind::Sqlite),
+///     || schema::sql("CREATE TABLE tags (tag_id TEXT PRIMARY KEY)"),
+///     async |engine: SqliteEngine| {
+///         sqlx::query("INSERT INTO tags VALUES ('Rust')").execute(&engine).await?;
+///         Ok::<_, sqlx::Error>(())
+///     },
+/// );
+/// ```
+///
+/// # Panics
+///
+/// If the test fails: with the body's own panic where it panicked. The report is printed before. It returns at the latest a few seconds
+/// after the case's [timeout](Case::timeout), even if the body blocks its thread for ever; that thread is then left behind.
+pub fn run<Arguments, S, B>(case: Case, schema: impl FnOnce() -> S, body: B)
+where
+    S: Schema + 'static,
+    B: Body<Arguments> + Send + 'static,
+{
+    let config = pools::config().unwrap_or_else(|error| fail(&report::no_database(&case, &error)));
+    if config.skips(case.kind) {
+        return skip(&case);
+    }
+    let leased = futures_executor::block_on(pools::lease(case.kind, schema(), case.place));
+    let (pool, lease) = leased.unwrap_or_else(|error| fail(&report::no_database(&case, &error)));
+
+    let database = Database::of(lease.name(), lease.url());
+    let permit = Permit::new(case.name.clone(), database.clone(), allowed(&case));
+    let supervised = {
+        let (case, lease, permit, database) = (case.clone(), Lease::of(&lease), permit.clone(), database.clone());
+        let limit = longest(&case);
+        supervisor::supervise(&case.name.clone(), limit, move |progress| {
+            live(&case, lease, &permit, &database, &progress, body)
+        })
+    };
+
+    let strangers = match &supervised {
+        Supervised::Returned(departure) => {
+            futures_executor::block_on(supervisor::strangers(&lease, &departure.left, case.grace))
+        }
+        // Its connections are its own still.
+        Supervised::Panicked(_) | Supervised::Blocked { .. } => Ok(Vec::new()),
+    };
+    let findings = findings(&case, supervised, strangers, &permit, &database);
+    census::strike_off(&database);
+    let failed = findings.iter().any(|finding| finding.fails(case.leaks));
+    let kept = hand_back(lease, pool, failed, &case, config.is_process_per_test());
+    judge(&case, &database, findings, failed, kept);
+}
+
+/// The test's own thread: its runtime, its arguments, its body, and the end of all that.
+fn live<Arguments, B: Body<Arguments>>(
+    case: &Case,
+    lease: Lease,
+    permit: &std::sync::Arc<Permit>,
+    database: &Database,
+    progress: &Progress,
+    body: B,
+) -> Departure {
+    let runtime = match Runtime::start(case) {
+        Ok(runtime) => runtime,
+        Err(error) => return Departure::of(Ending::NotStarted(error)),
+    };
+    let in_force = permit.enforce(runtime.handle().id());
+    let mut departure = runtime.block_on(async {
+        let mut context = Context::new(case.name.clone(), lease);
+        let work = AssertUnwindSafe(body.run(&mut context)).catch_unwind();
+        let ending = match within(case.timeout, work).await {
+            None => Ending::TimedOut,
+            Some(Err(panic)) => Ending::Panicked(panic),
+            Some(Ok(Err(error))) => Ending::NotBuilt(error),
+            Some(Ok(Ok(Err(error)))) => Ending::Failed(error),
+            Some(Ok(Ok(Ok(())))) => Ending::Passed,
+        };
+        progress.body_has_ended();
+        let failed_endings = context.end(case.grace).await;
+        let left = leftovers::collect(database, context, case.grace, || runtime.tasks()).await;
+        Departure { failed_endings, left, ..Departure::of(ending) }
+    });
+    departure.running = runtime.still_running();
+    departure.blocking_threads = runtime.stop(case.grace);
+    drop(in_force);
+    departure
+}
+
+impl Departure {
+    fn of(ending: Ending) -> Self {
+        Self {
+            ending,
+            failed_endings: Vec::new(),
+            left: Left::default(),
+            running: StillRunning::default(),
+            blocking_threads: 0,
+        }
+    }
+}
+
+/// By when the test's thread has answered, unless the test blocks it: its own limits, each of which is kept by that thread.
+fn longest(case: &Case) -> Duration {
+    let endings = case.grace * 4;
+    case.timeout + endings + Duration::from_secs(2)
+}
+
+fn allowed(case: &Case) -> Vec<String> {
+    case.allowed.iter().map(|url| crate::dialect::target_of(url).unwrap_or_else(|| url.clone())).collect()
+}
+
+/// All that is to be said, the body's own failure first.
+fn findings(
+    case: &Case,
+    supervised: Supervised,
+    strangers: supervisor::Strangers,
+    permit: &Permit,
+    database: &Database,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut left = match supervised {
+        Supervised::Returned(Departure { ending, failed_endings, left, running, blocking_threads }) => {
+            match ending {
+                Ending::Passed => {}
+                Ending::Failed(error) => findings.push(Finding::Failed(error)),
+                Ending::Panicked(panic) => findings.push(Finding::Panicked(panic)),
+                Ending::NotBuilt(error) => findings.push(Finding::NotBuilt(error)),
+                Ending::TimedOut => findings.push(Finding::TimedOut { limit: case.timeout, is_blocked: false }),
+                Ending::NotStarted(error) => findings.push(Finding::NotStarted(error)),
+            }
+            findings.extend(failed_endings.into_iter().map(Finding::EndingFailed));
+            if running.tasks > 0 {
+                findings.push(Finding::Tasks { running, waited: left.waited });
+            }
+            if blocking_threads > 0 {
+                findings.push(Finding::BlockingThreads { count: blocking_threads, waited: case.grace });
+            }
+            left
+        }
+        Supervised::Panicked(panic) => {
+            findings.push(Finding::Panicked(panic));
+            Left::default()
+        }
+        Supervised::Blocked { waited, body_has_ended } => {
+            findings.push(if body_has_ended {
+                Finding::EndIsBlocked { waited }
+            } else {
+                Finding::TimedOut { limit: case.timeout, is_blocked: true }
+            });
+            Left { sessions: supervisor::open_sessions(database), ..Left::default() }
+        }
+    };
+    match strangers {
+        Ok(strangers) => left.strangers = strangers,
+        Err(error) => findings.push(Finding::ServerDidNotTell(error)),
+    }
+    let refused = std::mem::take(&mut *permit.refused());
+    findings.extend(refused.into_iter().map(Finding::Refused));
+    findings.extend(Finding::of_left(left));
+    findings
+}
+
+/// Gives the database back. One of a test that failed is kept, where its server outlives this process.
+fn hand_back(
+    lease: freshdb_databases::Lease,
+    pool: freshdb_databases::Pool,
+    failed: bool,
+    case: &Case,
+    is_process_per_test: bool,
+) -> Kept {
+    let lives_on = !pool.server().is_throwaway();
+    let kept = if failed && lives_on {
+        let url = lease.url().to_string();
+        match futures_executor::block_on(lease.keep(case.name.clone())) {
+            Ok(_) => Kept::At(url),
+            Err(error) => Kept::Failed(error),
+        }
+    } else {
+        let given_back = lease.give_back();
+        // Others go on while it is put back; but where this process ends with the test, the next one would find it as it is.
+        if is_process_per_test {
+            let put_back = futures_executor::block_on(async { (given_back.await, pool.close().await) });
+            if let (Err(error), _) | (_, Err(error)) = put_back {
+                tracing::warn!("the database of `{}` was not put back: {error:?}", case.name);
+            }
+        }
+        if failed { Kept::Not(case.kind) } else { Kept::NotWanted }
+    };
+    kept
+}
+
+/// Prints the report, and fails the test if it has failed.
+fn judge(case: &Case, database: &Database, mut findings: Vec<Finding>, failed: bool, kept: Kept) {
+    // Its message was printed when it panicked.
+    let panic = findings.extract_if(.., |finding| matches!(finding, Finding::Panicked(_))).next();
+    let panic = panic.and_then(Finding::into_panic);
+    if findings.is_empty() && panic.is_none() {
+        return;
+    }
+    let is_all = findings.is_empty();
+    let report = Report { case, database, findings: &findings, panicked: panic.is_some(), kept };
+    match (failed, panic) {
+        (false, _) => warn(&report.to_string()),
+        (true, Some(panic)) if is_all => {
+            if let Some(note) = report.note() {
+                eprintln!("{note}");
+            }
+            resume_unwind(panic)
+        }
+        (true, Some(panic)) => {
+            eprintln!("{report}");
+            if case.should_panic {
+                eprintln!("note: it panicked, as it should, and fails for what it left behind");
+                return;
+            }
+            resume_unwind(panic)
+        }
+        (true, None) => fail(&report.to_string()),
+    }
+}
+
+/// Fails the test with this report, which the harness shows.
+fn fail(report: &str) -> ! {
+    eprintln!("{report}");
+    // Not by `panic!`: the hook would say once more what has been said, and that it was said here.
+    resume_unwind(Box::new("see the report above"))
+}
+
+/// Past the harness, which hides what a test that passes prints.
+fn warn(text: &str) {
+    // Where standard error is closed there is nobody to be warned.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+fn skip(case: &Case) {
+    let variable = freshdb_databases::variables::SKIP;
+    warn(&format!("warning: test `{}` was SKIPPED: {variable} names {}", case.name, name_of(case.kind)));
+}
+
+fn name_of(kind: Kind) -> &'static str {
+    kind.name()
+}
