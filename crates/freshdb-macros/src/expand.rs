@@ -26,8 +26,10 @@ pub(crate) fn test(arguments: TokenStream, function: TokenStream) -> Result<Toke
         None => quote!(::freshdb::test::expanded::empty),
     };
     let said = said(&arguments, of_harness.iter().any(|attribute| attribute.path().is_ident("should_panic")));
-    // With the function's place, which reports name.
-    let case = quote_spanned!(name.span()=> ::freshdb::test::Case::new(name, kind));
+    // The call has the function's place, which reports name. Its arguments are the runner's own, whoever wrote the function's name.
+    let given = [format_ident!("name"), format_ident!("kind")];
+    let [name_given, kind_given] = &given;
+    let case = quote_spanned!(name.span()=> ::freshdb::test::Case::new(#name_given, #kind_given));
     let tests = engines(&arguments).into_iter().map(|(engine, kind)| {
         quote! {
             #(#of_harness)*
@@ -44,7 +46,7 @@ pub(crate) fn test(arguments: TokenStream, function: TokenStream) -> Result<Toke
 
         #(#conditions)*
         #[doc(hidden)]
-        fn #runner(name: ::std::string::String, kind: ::freshdb::test::Kind) {
+        fn #runner(#name_given: ::std::string::String, #kind_given: ::freshdb::test::Kind) {
             #(#checks)*
             ::freshdb::test::run(#case #said, #schema, #name);
         }

@@ -46,6 +46,9 @@ struct Entries {
     /// Those that came back inside a transaction of their own, which was rolled back: the session, and the statement that began it.
     #[cfg(feature = "test")]
     left_open: Vec<(OpenSession, sqlx::SqlStr)>,
+    /// Every connection that the engine has made, by the server's number.
+    #[cfg(feature = "test")]
+    own: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -123,6 +126,18 @@ impl Registry {
         if let Some(session) = entries.open.get(&key).map(OpenSession::of) {
             entries.left_open.push((session, statement));
         }
+    }
+
+    /// A connection is the engine's.
+    #[cfg(feature = "test")]
+    pub(crate) fn note_own(&self, id: Option<u64>) {
+        self.entries().own.extend(id);
+    }
+
+    /// The connections that were ever the engine's.
+    #[cfg(feature = "test")]
+    pub(crate) fn own(&self) -> Vec<u64> {
+        self.entries().own.clone()
     }
 
     #[cfg(feature = "test")]

@@ -229,6 +229,8 @@ impl<DB: Backend> Pool<DB> {
         }
         let mut connection = DB::Connection::connect_with(&self.options).await?;
         let birth = DB::settle(&mut connection, &self.settings.statements).await?;
+        #[cfg(feature = "test")]
+        self.sessions.note_own(birth.id);
         self.reaper.get_or_init(|| {
             let period = (self.settings.idle_timeout / 2).clamp(Duration::from_secs(1), Duration::from_secs(30));
             let alive = Arc::new(());

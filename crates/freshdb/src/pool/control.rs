@@ -42,6 +42,14 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
+    async fn connect_control(&self) -> Result<DB::Connection, sqlx::Error> {
+        #[allow(unused_mut, reason = "with the feature `test` it is asked what it is called")]
+        let mut connection = DB::Connection::connect_with(&self.options).await?;
+        #[cfg(feature = "test")]
+        self.sessions.note_own(DB::identity(&mut connection).await.ok());
+        Ok(connection)
+    }
+
     pub(super) async fn with_control<T>(
         &self,
         work: impl AsyncFnOnce(&mut DB::Connection) -> Result<T, sqlx::Error>,
@@ -50,7 +58,7 @@ impl<DB: Backend> Pool<DB> {
         // Out of its place: work that fails or is dropped takes the connection with it.
         let mut connection = match control.take() {
             Some((connection, used)) if used.elapsed() < Duration::from_secs(1) => connection,
-            _ => DB::Connection::connect_with(&self.options).await?,
+            _ => self.connect_control().await?,
         };
         let output = work(&mut connection).await?;
         *control = Some((connection, Instant::now()));

@@ -25,6 +25,9 @@ pub(crate) trait Member: Send + Sync {
     /// these.
     fn take_left_open(&self) -> Vec<(OpenSession, SqlStr)>;
 
+    /// How the server calls every connection that was ever the engine's.
+    fn connections(&self) -> Vec<u64>;
+
     fn close(self: Arc<Self>, limit: Duration) -> BoxFuture<'static, Result<(), Leaks>>;
 }
 
@@ -43,6 +46,10 @@ impl<DB: Backend> Member for Pool<DB> {
 
     fn take_left_open(&self) -> Vec<(OpenSession, SqlStr)> {
         self.sessions.take_left_open()
+    }
+
+    fn connections(&self) -> Vec<u64> {
+        self.sessions.own()
     }
 
     fn close(self: Arc<Self>, limit: Duration) -> BoxFuture<'static, Result<(), Leaks>> {

@@ -26,6 +26,8 @@ pub(super) struct Left {
     pub(super) pools: Vec<KeptPool>,
     /// What the server knows of beyond these.
     pub(super) strangers: Vec<ServerSession>,
+    /// How the server calls all that the test's engines and pools ever connected. What of it the server has not let go yet is closed.
+    pub(super) own: Vec<u64>,
     /// For how long all of that was waited for.
     pub(super) waited: Duration,
 }
@@ -45,14 +47,6 @@ pub(super) enum KeptPool {
     Engine { made_at: Place },
     /// It was an argument.
     Argument { what: &'static str },
-}
-
-impl Left {
-    /// What is known to be open on the server.
-    pub(super) fn ids(&self) -> Vec<u64> {
-        let sessions = self.sessions.iter().filter_map(OpenSession::connection_id);
-        sessions.chain(self.connections.iter().filter_map(|held| held.id)).collect()
-    }
 }
 
 /// How long closing what is left may take, where nobody waits for it to come back any more.
@@ -80,6 +74,7 @@ pub(super) async fn collect(
         if let Err(leaks) = engine.clone().close(limit).await {
             left.sessions.extend(leaks.sessions);
         }
+        left.own.extend(engine.connections());
         left.transactions.extend(engine.take_left_open().into_iter().map(|(session, statement)| OpenTransaction {
             source: session.source(),
             statement: Some(statement.as_str().to_owned()),
@@ -88,6 +83,7 @@ pub(super) async fn collect(
     let mut lives: Vec<Weak<()>> = Vec::new();
     for ledger in ledgers {
         left.connections.extend(ledger.held(named));
+        left.own.extend(ledger.connections());
         let limit = if ledger.count() == 0 { rest().max(CLOSING) } else { CLOSING };
         let closed = within(limit, ledger.close()).await.is_some();
         let transactions = ledger.take_left_open().into_iter();
@@ -107,14 +103,18 @@ pub(super) async fn collect(
     }
     until(rest(), || lives.iter().all(|life| life.strong_count() == 0)).await;
     let kept = lives.iter().filter(|life| life.strong_count() > 0);
-    left.pools.extend(kept.map(|_| KeptPool::Argument { what: "pool" }));
+    left.pools.extend(kept.map(|_| KeptPool::Argument { what: "pool of sqlx's" }));
     left.waited = started.elapsed();
     left
 }
 
 impl KeptPool {
     fn of(made_at: Place) -> Self {
-        if super::trace::is_ours(made_at) { Self::Argument { what: "engine" } } else { Self::Engine { made_at } }
+        if super::trace::is_ours(made_at) {
+            Self::Argument { what: "pool of an engine" }
+        } else {
+            Self::Engine { made_at }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) enum Finding {
 
 impl Finding {
     pub(super) fn of_left(left: Left) -> Vec<Self> {
-        let Left { sessions, connections, transactions, pools, strangers, waited } = left;
+        let Left { sessions, connections, transactions, pools, strangers, own: _, waited } = left;
         let mut findings = Vec::new();
         if !sessions.is_empty() {
             findings.push(Self::Sessions { sessions, waited });
@@ -289,12 +289,8 @@ impl Finding {
             Self::Pools { pools, waited } => {
                 let lines: Vec<String> = pools.iter().map(line_of_pool).collect();
                 format!(
-                    "{test} has returned, and somebody still has {} on `{}`{}\n{}",
-                    if pools.len() == 1 {
-                        "an engine or a pool".to_owned()
-                    } else {
-                        format!("{} engines or pools", pools.len())
-                    },
+                    "{test} left {} behind that somebody still has, on `{}`{}\n{}",
+                    counted(pools.len(), "pool").unwrap_or_default(),
                     database.short(),
                     after(*waited),
                     lines.join("\n")
@@ -329,8 +325,8 @@ fn line_of_transaction(transaction: &OpenTransaction) -> String {
 
 fn line_of_pool(pool: &KeptPool) -> String {
     match pool {
-        KeptPool::Engine { made_at } => format!("  engine made at {}:{}", made_at.file(), made_at.line()),
-        KeptPool::Argument { what } => format!("  {what} that was an argument of the test"),
+        KeptPool::Engine { made_at } => format!("  pool of an engine made at {}:{}", made_at.file(), made_at.line()),
+        KeptPool::Argument { what } => format!("  {what} that was made for the test's arguments"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use freshdb_databases::{Kind, Schema};
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 
 use super::arguments::Lease;
 use super::body::Body;
@@ -66,20 +67,32 @@ pub(super) struct Departure {
 ///
 /// If the test fails: with the body's own panic where it panicked. The report is printed before. It returns at the latest a few seconds
 /// after the case's [timeout](Case::timeout), even if the body blocks its thread for ever; that thread is then left behind.
-pub fn run<Arguments, S, B>(case: Case, schema: impl FnOnce() -> S, body: B)
+pub fn run<Arguments: 'static, S, B>(case: Case, schema: impl FnOnce() -> S, body: B)
 where
     S: Schema + 'static,
     B: Body<Arguments> + Send + 'static,
 {
-    let config = pools::config().unwrap_or_else(|error| fail(&report::no_database(&case, &error)));
+    // From here on nothing is compiled anew for each test.
+    let schema = || Box::new(schema()) as Box<dyn Schema>;
+    run_any(&case, schema, Box::new(|context| Box::pin(body.run(context))));
+}
+
+/// The body of any test.
+type AnyBody = Box<dyn for<'c> FnOnce(&'c mut Context) -> LocalBoxFuture<'c, Run> + Send>;
+
+/// What running it gives: whether its arguments could be made, and then what it returned.
+type Run = Result<Result<(), String>, BuildError>;
+
+fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody) {
+    let config = pools::config().unwrap_or_else(|error| fail(&report::no_database(case, &error)));
     if config.skips(case.kind) {
-        return skip(&case);
+        return skip(case);
     }
     let leased = futures_executor::block_on(pools::lease(case.kind, schema(), case.place));
-    let (pool, lease) = leased.unwrap_or_else(|error| fail(&report::no_database(&case, &error)));
+    let (pool, lease) = leased.unwrap_or_else(|error| fail(&report::no_database(case, &error)));
 
     let database = Database::of(lease.name(), lease.url());
-    let permit = Permit::new(case.name.clone(), database.clone(), allowed(&case));
+    let permit = Permit::new(case.name.clone(), database.clone(), allowed(case));
     let supervised = {
         let (case, lease, permit, database) = (case.clone(), Lease::of(&lease), permit.clone(), database.clone());
         let limit = longest(&case);
@@ -95,21 +108,21 @@ where
         // Its connections are its own still.
         Supervised::Panicked(_) | Supervised::Blocked { .. } => Ok(Vec::new()),
     };
-    let findings = findings(&case, supervised, strangers, &permit, &database);
+    let findings = findings(case, supervised, strangers, &permit, &database);
     census::strike_off(&database);
     let failed = findings.iter().any(|finding| finding.fails(case.leaks));
-    let kept = hand_back(lease, pool, failed, &case, config.is_process_per_test());
-    judge(&case, &database, findings, failed, kept);
+    let kept = hand_back(lease, pool, failed, case, config.is_process_per_test());
+    judge(case, &database, findings, failed, kept);
 }
 
 /// The test's own thread: its runtime, its arguments, its body, and the end of all that.
-fn live<Arguments, B: Body<Arguments>>(
+fn live(
     case: &Case,
     lease: Lease,
     permit: &std::sync::Arc<Permit>,
     database: &Database,
     progress: &Progress,
-    body: B,
+    body: AnyBody,
 ) -> Departure {
     let runtime = match Runtime::start(case) {
         Ok(runtime) => runtime,
@@ -118,7 +131,7 @@ fn live<Arguments, B: Body<Arguments>>(
     let in_force = permit.enforce(runtime.handle().id());
     let mut departure = runtime.block_on(async {
         let mut context = Context::new(case.name.clone(), lease);
-        let work = AssertUnwindSafe(body.run(&mut context)).catch_unwind();
+        let work = AssertUnwindSafe(body(&mut context)).catch_unwind();
         let ending = match within(case.timeout, work).await {
             None => Ending::TimedOut,
             Some(Err(panic)) => Ending::Panicked(panic),

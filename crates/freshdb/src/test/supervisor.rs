@@ -79,13 +79,12 @@ pub(super) type Strangers = Result<Vec<ServerSession>, Error>;
 /// Who is connected to the database still, beyond those that are known to have leaked. A server takes a moment to let go of a
 /// connection that was closed: it is given as long as the test had.
 pub(super) async fn strangers(lease: &Lease, left: &Left, grace: Duration) -> Strangers {
-    let known = left.ids();
     let limit = grace.saturating_sub(left.waited);
     let started = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
         let mut sessions = lease.sessions().await?;
-        sessions.retain(|session| session.database.as_deref() == Some(lease.name()) && !known.contains(&session.id));
+        sessions.retain(|session| session.database.as_deref() == Some(lease.name()) && !left.own.contains(&session.id));
         if sessions.is_empty() || started.elapsed() >= limit {
             return Ok(sessions);
         }

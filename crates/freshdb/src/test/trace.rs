@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::registry::Place;
 
@@ -90,9 +90,13 @@ fn is_own(file: &Path) -> bool {
             && Path::new(file!()).parent().and_then(Path::parent).is_some_and(|own| file.starts_with(own)))
 }
 
-/// Relative to the directory in which the test runs or to one above it, as editors and terminals take it.
+/// As the compiler shows it: relative to the workspace, which is above the package in whose directory a test runs.
 fn shortened(file: &Path) -> PathBuf {
-    let Ok(here) = std::env::current_dir() else { return file.to_owned() };
-    let shorter = file.strip_prefix(&here).ok();
-    shorter.map_or_else(|| file.to_owned(), Path::to_owned)
+    static WORKSPACE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let here = std::env::current_dir().ok()?;
+        here.ancestors().find(|directory| directory.join("Cargo.lock").exists()).map(Path::to_owned)
+    });
+
+    let shorter = WORKSPACE.as_ref().and_then(|workspace| file.strip_prefix(workspace).ok());
+    shorter.unwrap_or(file).to_owned()
 }

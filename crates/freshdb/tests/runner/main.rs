@@ -1,20 +1,17 @@
 //! `#[freshdb::test]`: what tests get, and what is said of those that leave something behind.
+//!
+//! `culprits.rs` has the tests that fail. They are ignored, and run in a process of their own by `reports.rs`, which holds what the
+//! harness then prints to a snapshot.
 
-use freshdb::test::schema;
+mod child;
+mod culprits;
+mod isolation;
+mod reports;
+mod troubles;
 
-fn tags() -> impl freshdb::test::Schema {
+use freshdb::test::{Schema, schema};
+
+/// The schema of these tests.
+fn tags() -> impl Schema {
     schema::sql("CREATE TABLE tags (tag_id VARCHAR(50) PRIMARY KEY, description VARCHAR(50));")
-}
-
-#[freshdb::test(schema = tags())]
-async fn smoke(engine: freshdb::OrmEngine, lease: freshdb::test::Lease) {
-    use sea_orm::ConnectionTrait;
-    engine.execute_unprepared("INSERT INTO tags VALUES ('a', 'b')").await.expect("it");
-    eprintln!("{}", lease.url());
-}
-
-#[freshdb::test(schema = tags())]
-async fn leaks(engine: freshdb::OrmEngine) {
-    let session = engine.session().await.expect("a session");
-    std::mem::forget(session);
 }

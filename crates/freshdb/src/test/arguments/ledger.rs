@@ -1,6 +1,6 @@
 //! Who has a connection of a plain pool of sqlx's, and since when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub(super) struct Page {
 #[derive(Debug, Default)]
 struct Entries {
     held: HashMap<u64, (Trace, Instant)>,
+    /// Every connection that the pool has made.
+    own: HashSet<u64>,
     left_open: Vec<Trace>,
 }
 
@@ -56,7 +58,9 @@ pub(crate) struct LeftOpen {
 
 impl Page {
     pub(super) fn acquired(&self, id: u64, trace: Trace) {
-        self.entries().held.insert(id, (trace, Instant::now()));
+        let mut entries = self.entries();
+        entries.own.insert(id);
+        entries.held.insert(id, (trace, Instant::now()));
     }
 
     pub(super) fn returned(&self, id: u64, in_transaction: bool) {
@@ -101,6 +105,11 @@ impl Ledger {
         // One that was closed while it was out is in the ledger still, and so is one that was detached.
         held.truncate(self.count());
         held
+    }
+
+    /// How the server calls every connection that was ever the pool's.
+    pub(crate) fn connections(&self) -> Vec<u64> {
+        self.page.entries().own.iter().copied().collect()
     }
 
     pub(crate) fn take_left_open(&self) -> Vec<LeftOpen> {

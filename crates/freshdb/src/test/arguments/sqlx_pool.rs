@@ -40,6 +40,9 @@ fn pool<DB: Backend>(context: &mut Context) -> Result<sqlx::Pool<DB>, ArgumentEr
     let alive = Arc::downgrade(&life);
     let pool = PoolOptions::<DB>::new()
         .max_connections(context.lease().connections())
+        // Nothing gets old in a test, and no task has to look for that.
+        .idle_timeout(None)
+        .max_lifetime(None)
         // The hook that asks a connection for its number finds out whether it lives.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {

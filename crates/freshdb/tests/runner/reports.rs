@@ -1,0 +1,95 @@
+//! What is said of each culprit, literally.
+
+use std::time::Duration;
+
+use insta::assert_snapshot;
+
+use crate::child::{self, Printed};
+
+/// Well above what any of them may take, on a machine with other things to do.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// One test of each culprit and engine, out of the culprit's name, or of its module and of its tests' in there.
+macro_rules! reports {
+    (@test $name:ident, $engine:ident, $path:expr) => {
+        #[test]
+        fn $engine() {
+            let printed = child::run($path, &[]);
+            assert!(!printed.passed, "{}", printed.text);
+            // The culprits that block a thread do so for longer.
+            assert!(printed.took < LIMIT, "it took {:?}", printed.took);
+            insta::with_settings!({ snapshot_suffix => stringify!($engine), prepend_module_to_snapshot => false, omit_expression => true }, {
+                assert_snapshot!(stringify!($name), printed.text);
+            });
+        }
+    };
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use super::*;
+
+            reports!(@test $name, sqlite, concat!("culprits::", stringify!($name), "::sqlite"));
+            reports!(@test $name, mysql, concat!("culprits::", stringify!($name), "::mysql"));
+            reports!(@test $name, mariadb, concat!("culprits::", stringify!($name), "::mariadb"));
+            reports!(@test $name, postgres, concat!("culprits::", stringify!($name), "::postgres"));
+        }
+    )+};
+    (of pools: $($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use super::*;
+
+            reports!(@test $name, sqlite, concat!("culprits::", stringify!($name), "::on_file::sqlite"));
+            reports!(@on_servers $name);
+        }
+    )+};
+    (of servers: $($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use super::*;
+
+            reports!(@on_servers $name);
+        }
+    )+};
+    (@on_servers $name:ident) => {
+            reports!(@test $name, mysql, concat!("culprits::", stringify!($name), "::on_mysql::mysql"));
+            reports!(@test $name, mariadb, concat!("culprits::", stringify!($name), "::on_mysql::mariadb"));
+            reports!(@test $name, postgres, concat!("culprits::", stringify!($name), "::on_postgres::postgres"));
+    };
+}
+
+reports!(
+    session_held,
+    transaction_open,
+    raw_begin_left_open,
+    sea_orm_transaction_held,
+    sea_orm_transaction_of_an_engine_held,
+    task_running,
+    blocking_thread_running,
+    engine_in_a_static,
+    connection_forgotten,
+    failed_and_leaked,
+    panicked_in_a_transaction,
+    panicked_and_leaked,
+    blocked_thread,
+    paused_clock,
+    endless_loop,
+);
+
+reports!(of pools:
+    pool_connection_held,
+    pool_connection_forgotten,
+    pool_transaction_held,
+    pool_raw_begin_left_open,
+    pool_in_a_static,
+);
+
+// Only a server tells who is connected to it.
+reports!(of servers: connected_by_itself);
+
+/// One that is forgiven passes, and is warned of past the harness.
+#[test]
+fn forgiven() {
+    let Printed { passed, text, errors, .. } = child::run("culprits::forgiven::sqlite", &[]);
+    assert!(passed, "{text}");
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        assert_snapshot!("forgiven", errors);
+    });
+}
