@@ -112,6 +112,15 @@ impl Server {
         }
     }
 
+    /// Where freshdb itself reaches it. PostgreSQL has a driver hash a password four thousand times for each connection by TCP, which
+    /// takes longer than all else that a lease does; by a throwaway server's socket it asks for none.
+    pub(crate) fn administration(&self) -> DatabaseUrl {
+        match self.socket() {
+            Some(directory) if self.kind() == Kind::Postgres => self.url().by_socket(directory),
+            _ => self.url().clone(),
+        }
+    }
+
     /// Whether freshdb started it.
     pub fn is_throwaway(&self) -> bool {
         !matches!(&*self.0, Inner::Existing(_))
