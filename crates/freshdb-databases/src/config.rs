@@ -17,6 +17,7 @@ use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 /// | [`FRESHDB_SKIP`](variables::SKIP) | engines whose tests are skipped, loudly: `mysql,mariadb` | none is |
 /// | [`FRESHDB_CACHE_DIR`](variables::CACHE_DIR) | where what the first start of a server made is kept | `$XDG_CACHE_HOME/freshdb`, else `~/.cache/freshdb`; of root, `/var/cache/freshdb` |
 /// | [`FRESHDB_RUN_DIR`](variables::RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
+/// | [`FRESHDB_RUN`](variables::RUN) | the process with which throwaway servers end, and whose descendants share them: its number, or that and its start time, `4711:8150327`; `0`: each process has its own | under `cargo nextest run`, its process; else each process has its own |
 /// | [`FRESHDB_REBUILD`](variables::REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
 pub mod variables {
     /// The URL of a MySQL server to use instead of one that freshdb starts.
@@ -31,8 +32,17 @@ pub mod variables {
     pub const CACHE_DIR: &str = "FRESHDB_CACHE_DIR";
     /// The directory in which the data of throwaway servers live.
     pub const RUN_DIR: &str = "FRESHDB_RUN_DIR";
+    /// The process with which throwaway servers end. Its descendants share them.
+    ///
+    /// A number alone must be that of the process that reads it, or of one that it descends from. With the process's start time
+    /// behind it, as field 22 of `/proc/<number>/stat` has it, it may be any. What names no such process counts as unset,
+    /// and is warned of. Linux only.
+    pub const RUN: &str = "FRESHDB_RUN";
     /// Whether templates are made anew, whatever is cached.
     pub const REBUILD: &str = "FRESHDB_REBUILD";
+    /// What cargo-nextest tells its tests of itself: that they are its tests, and of which run.
+    pub(crate) const NEXTEST: &str = "NEXTEST";
+    pub(crate) const NEXTEST_RUN_ID: &str = "NEXTEST_RUN_ID";
 }
 
 /// What can be set. See [`variables`] for the environment's part of it.
@@ -44,6 +54,7 @@ pub struct Config {
     /// Where `scripts/install-servers` unpacks servers, which knows nothing of a cache that is elsewhere.
     usual_cache_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
+    run: RunSetting,
     rebuild: bool,
     process_per_test: bool,
     /// Where throwaway data may live if `run_dir` says nothing, best first. The last one need not be in memory.
@@ -52,6 +63,17 @@ pub struct Config {
     program_dirs: Option<Vec<PathBuf>>,
     /// What of our environment the servers get to see.
     environment: Vec<(&'static str, OsString)>,
+}
+
+/// With which process throwaway servers end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RunSetting {
+    /// With this one.
+    Own,
+    /// With the one of this number, and of this start time, if that is told.
+    Process { process: u32, start_time: Option<u64> },
+    /// With the cargo-nextest that runs this one as a test.
+    Nextest { id: String },
 }
 
 /// What of the environment a server needs or should share. All else could change what it does.
@@ -66,6 +88,7 @@ impl Config {
             cache_dir: cache_dir.into(),
             usual_cache_dir: None,
             run_dir: None,
+            run: RunSetting::Own,
             rebuild: false,
             process_per_test: false,
             usual_run_dirs: vec!["/dev/shm".into(), "/tmp".into()],
@@ -130,6 +153,13 @@ impl Config {
         if let Some(names) = text(variables::SKIP)? {
             config.skip = parse_kinds(&names)?;
         }
+        config.run = match text(variables::RUN)? {
+            Some(process) => parse_run(&process)?,
+            None => match (text(variables::NEXTEST)?.as_deref(), text(variables::NEXTEST_RUN_ID)?) {
+                (Some("1"), Some(id)) => RunSetting::Nextest { id },
+                _ => RunSetting::Own,
+            },
+        };
         config.rebuild = match text(variables::REBUILD)?.as_deref() {
             None | Some("0" | "false" | "no") => false,
             Some("1" | "true" | "yes") => true,
@@ -173,6 +203,21 @@ impl Config {
     #[must_use]
     pub fn with_run_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.run_dir = Some(directory.into());
+        self
+    }
+
+    /// With throwaway servers that end with a process, and are shared with those of its descendants that are configured alike. This
+    /// process must be it, or descend from it.
+    #[must_use]
+    pub fn with_run(mut self, process: u32) -> Self {
+        self.run = RunSetting::Process { process, start_time: None };
+        self
+    }
+
+    /// With throwaway servers of this process's own, whatever run it is part of.
+    #[must_use]
+    pub fn without_run(mut self) -> Self {
+        self.run = RunSetting::Own;
         self
     }
 
@@ -227,6 +272,18 @@ impl Config {
     /// Where throwaway data live, if that is set.
     pub(crate) fn run_dir(&self) -> Option<&Path> {
         self.run_dir.as_deref()
+    }
+
+    pub(crate) fn run(&self) -> &RunSetting {
+        &self.run
+    }
+
+    /// All that decides how a throwaway server is started, as a text: who differs in it does not share one.
+    pub(crate) fn of_servers(&self) -> String {
+        // Cargo and nextest set the last for their own tests' libraries.
+        let environment: Vec<_> = self.environment.iter().filter(|(name, _)| *name != "LD_LIBRARY_PATH").collect();
+        let Self { cache_dir, usual_cache_dir, run_dir, usual_run_dirs, program_dirs, .. } = self;
+        format!("{:?}", (cache_dir, usual_cache_dir, run_dir, usual_run_dirs, program_dirs, environment))
     }
 
     pub(crate) fn usual_run_dirs(&self) -> &[PathBuf] {
@@ -284,6 +341,18 @@ fn parse_url(name: &str, kind: Kind, text: &str) -> Result<DatabaseUrl, Error> {
         (Kind::Mariadb, Kind::Mysql) => DatabaseUrl::parse(&text.replacen("mysql:", "mariadb:", 1)),
         (wanted, found) if wanted == found => Ok(url),
         (_, found) => Err(invalid(name, &format!("is a URL of {found}"))),
+    }
+}
+
+/// `4711`, `4711:8150327` or `0`.
+fn parse_run(text: &str) -> Result<RunSetting, Error> {
+    let (process, start_time) = text.split_once(':').map_or((text, None), |(process, time)| (process, Some(time)));
+    let parsed = (process.parse::<u32>(), start_time.map(str::parse::<u64>).transpose());
+    match parsed {
+        (Ok(0), Ok(None)) => Ok(RunSetting::Own),
+        (Ok(process), Ok(start_time)) if process != 0 => Ok(RunSetting::Process { process, start_time }),
+        _ => Err(invalid(variables::RUN, &format!("is `{text}`, which names no process"))
+            .hint("set it to a process's number, such as a shell's `$$`, or to 0")),
     }
 }
 
@@ -347,6 +416,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_what_is_named_or_else_nextests() {
+        let nextest = [(variables::NEXTEST, "1"), (variables::NEXTEST_RUN_ID, "an-id")];
+        let of = |run: &str| config(&[nextest[0], nextest[1], (variables::RUN, run)]).expect("a configuration").run;
+        assert_eq!(of(""), RunSetting::Nextest { id: "an-id".into() });
+        assert_eq!(of("0"), RunSetting::Own);
+        assert_eq!(of("17"), RunSetting::Process { process: 17, start_time: None });
+        assert_eq!(of("17:4"), RunSetting::Process { process: 17, start_time: Some(4) });
+        assert_eq!(config(&nextest[1..]).expect("a configuration").run, RunSetting::Own);
+    }
+
+    #[test]
     fn a_relative_xdg_directory_is_ignored() {
         let given = config(&[("XDG_CACHE_HOME", "here"), ("XDG_RUNTIME_DIR", "there")]).expect("a configuration");
         let nothing = config(&[]).expect("a configuration");
@@ -364,6 +444,8 @@ mod tests {
             (variables::SKIP, "mysql,oracle"),
             (variables::CACHE_DIR, "cache"),
             (variables::REBUILD, "perhaps"),
+            (variables::RUN, "nextest"),
+            (variables::RUN, "0:4"),
         ]
         .map(|variable| format!("{:?}", config(&[variable]).expect_err("no configuration")));
         insta::assert_snapshot!(errors.join("\n\n"), @r"
@@ -384,6 +466,12 @@ mod tests {
 
         the variable FRESHDB_REBUILD is `perhaps`
         hint: set it to 1 or 0
+
+        the variable FRESHDB_RUN is `nextest`, which names no process
+        hint: set it to a process's number, such as a shell's `$$`, or to 0
+
+        the variable FRESHDB_RUN is `0:4`, which names no process
+        hint: set it to a process's number, such as a shell's `$$`, or to 0
         ");
     }
 }

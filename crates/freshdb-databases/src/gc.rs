@@ -94,7 +94,10 @@ impl Garbage {
             }
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
-                runtime::run(async move { self.run::<crate::dialect::postgres::Postgres>(server.url()).await }).await
+                runtime::run(
+                    async move { self.run::<crate::dialect::postgres::Postgres>(&server.administration()).await },
+                )
+                .await
             }
             #[allow(unreachable_patterns, reason = "with all features there is no other")]
             kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))),
@@ -229,6 +232,7 @@ async fn collect_template<D: Dialect>(
                 collected.add(&entry.name, drop_unless_locked::<D>(connection, &entry).await);
             }
         }
+        Registry::forget::<D>(connection, &template.name).await;
         collected.add(&template.name, drop_database::<D>(connection, &template.name).await);
     }
     D::unlock(connection, &lock).await

@@ -47,7 +47,11 @@ pub(crate) enum Role {
 pub(crate) enum State {
     /// Whoever finds this without its lock being held finds what was broken off.
     Making,
+    /// Of a slot: complete, and perhaps in use, or left as somebody had it who was killed.
     Ready,
+    /// Of a slot: put back by its last owner, and proven to be. This is written while the lock is still held, and taken back before
+    /// anybody can have it again, so that of a process that is killed it never stays.
+    Pristine,
 }
 
 impl Role {
@@ -68,6 +72,7 @@ impl State {
         match self {
             Self::Making => "making",
             Self::Ready => "ready",
+            Self::Pristine => "pristine",
         }
     }
 }
@@ -157,6 +162,55 @@ impl Registry {
             .await
     }
 
+    /// The slot's last owner has put it back, and lets go of it.
+    pub(crate) async fn set_pristine<D: Dialect>(
+        connection: &mut D::Connection,
+        name: &str,
+    ) -> Result<(), sqlx::Error> {
+        let (table, now) = (D::TABLE, millis(SystemTime::now()));
+        D::execute(connection, &format!("UPDATE {table} SET state = 'pristine', since = {now} WHERE name = '{name}'"))
+            .await
+    }
+
+    /// What a template holds, if somebody has stored it.
+    pub(crate) async fn content<D: Dialect>(connection: &mut D::Connection, template: &str) -> Option<String> {
+        let table = D::CONTENTS.0;
+        let sql = format!("SELECT content FROM {table} WHERE name = '{template}'");
+        // Where there is no such table, nobody has.
+        let rows = D::rows(connection, &sql).await.ok()?;
+        Some(from_hex(rows.first()?.first()?.as_deref()?))
+    }
+
+    /// Stores what a template holds. What cannot be stored is read from the template by each process.
+    pub(crate) async fn store<D: Dialect>(connection: &mut D::Connection, template: &str, content: &str) {
+        if content.len() > LONGEST_CONTENT {
+            return;
+        }
+        let (table, long_text) = D::CONTENTS;
+        let insert =
+            format!("INSERT INTO {table} (name, content) VALUES ('{template}', '{}')", digits(content.bytes()));
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {table} (name VARCHAR(63) NOT NULL PRIMARY KEY, content {long_text} NOT NULL)"
+        );
+        if D::execute(connection, &insert).await.is_err() {
+            let stored = match D::execute(connection, &create).await {
+                Ok(()) => D::execute(connection, &insert).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = stored {
+                tracing::debug!(template, "was not stored, or somebody else was quicker: {error}");
+            }
+        }
+    }
+
+    /// Forgets what a template held.
+    pub(crate) async fn forget<D: Dialect>(connection: &mut D::Connection, template: &str) {
+        let table = D::CONTENTS.0;
+        if let Err(error) = D::execute(connection, &format!("DELETE FROM {table} WHERE name = '{template}'")).await {
+            tracing::debug!(template, "nothing was stored of it: {error}");
+        }
+    }
+
     /// Takes the word `ready` off, and leaves the time as it is.
     pub(crate) async fn set_making<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let table = D::TABLE;
@@ -196,7 +250,11 @@ fn entry(row: Vec<Option<String>>) -> Option<Entry> {
     Some(Entry {
         name: next()?,
         role: Role::of(&next()?)?,
-        state: if next()? == "ready" { State::Ready } else { State::Making },
+        state: match next()?.as_str() {
+            "ready" => State::Ready,
+            "pristine" => State::Pristine,
+            _ => State::Making,
+        },
         checkout: next()?,
         fingerprint: next()?,
         template: next()?,
@@ -212,16 +270,22 @@ fn millis(time: SystemTime) -> u128 {
 /// At the most so many bytes of a note are kept: what two digits each leave room for.
 const LONGEST_NOTE: usize = 1000;
 
+/// More is not worth it to store: a server may refuse it, and a template that holds so much is read in another time.
+const LONGEST_CONTENT: usize = 2 << 20;
+
 fn hex(text: &str) -> String {
-    text.bytes().take(LONGEST_NOTE).fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+    digits(text.bytes().take(LONGEST_NOTE))
+}
+
+fn digits(bytes: impl Iterator<Item = u8>) -> String {
+    let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or_default();
+    bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn from_hex(digits: &str) -> String {
-    let bytes: Vec<u8> = digits
-        .as_bytes()
-        .chunks(2)
-        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |pair: &[u8]| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?);
+    let bytes: Vec<u8> = digits.as_bytes().chunks(2).filter_map(byte).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -244,5 +308,9 @@ mod tests {
             |role: &str| ["a", role, "ready", "c", "f", "t", "7", "61"].map(|value| Some(value.to_owned())).to_vec();
         assert_eq!(entry(row("kept")).map(|entry| (entry.role, entry.note)), Some((Role::Kept, "a".into())));
         assert_eq!(entry(row("something new")), None);
+        // What this one cannot make sense of is not trusted.
+        let mut slot = row("slot");
+        slot[2] = Some("something new".to_owned());
+        assert_eq!(entry(slot).map(|entry| entry.state), Some(State::Making));
     }
 }

@@ -89,6 +89,19 @@ impl DatabaseUrl {
         }
     }
 
+    /// The same server of PostgreSQL, by the socket in this directory.
+    pub(crate) fn by_socket(&self, directory: &Path) -> Self {
+        match (&self.0, directory.to_str()) {
+            (Location::Server(kind, url), Some(directory)) => {
+                let mut url = url.clone();
+                url.query_pairs_mut().append_pair("host", directory);
+                Self(Location::Server(*kind, url))
+            }
+            // Whoever cannot be told where the socket is knocks at the other door.
+            _ => self.clone(),
+        }
+    }
+
     /// The URL in full, password and all, as sqlx's drivers take it: MariaDB's says `mysql://`.
     pub fn reveal(&self) -> String {
         match &self.0 {

@@ -23,6 +23,8 @@ pub(crate) const REGISTRY: &str = "freshdb_registry";
 pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// The registry's table, as a connection to [`REGISTRY`] has to call it.
     const TABLE: &'static str = "freshdb_databases";
+    /// Its other table, which holds what templates hold, and the type of a text of any length.
+    const CONTENTS: (&'static str, &'static str) = ("freshdb_contents", "TEXT");
 
     /// A connection to the server, with session settings of freshdb's own where a statement's meaning depends on them.
     type Connection: Send + 'static;
@@ -83,6 +85,15 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// Reads a template that is complete. From now on nobody writes to it.
     fn read_template(server: &DatabaseUrl, name: &str) -> impl Future<Output = Result<Self::Template, Error>> + Send;
 
+    /// All that a template holds, for another process to [restore](Self::restore); nothing where that can read it as quickly.
+    fn store(template: &Self::Template) -> Option<String>;
+
+    /// The template that was stored, with what this process has to ask for itself; nothing if it was stored in another way.
+    fn restore(
+        connection: &mut Self::Connection,
+        stored: &str,
+    ) -> impl Future<Output = Result<Option<Self::Template>, sqlx::Error>> + Send;
+
     /// Makes a copy of a template under a name that is free, and opens it.
     fn copy(
         server: &DatabaseUrl,
@@ -92,6 +103,13 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
 
     /// Opens a copy that another process made, in whatever state it was left: nothing is known of what was touched.
     fn open(
+        server: &DatabaseUrl,
+        template: &Self::Template,
+        name: &str,
+    ) -> impl Future<Output = Result<Self::Slot, Error>> + Send;
+
+    /// Opens a copy that another process left pristine, and that nobody has had since.
+    fn adopt(
         server: &DatabaseUrl,
         template: &Self::Template,
         name: &str,

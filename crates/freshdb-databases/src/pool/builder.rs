@@ -118,7 +118,8 @@ impl PoolBuilder {
 
     async fn start<D: Dialect>(self) -> Result<Pool, Error> {
         let url = self.server.url().clone();
-        let mut connection = Registry::connect::<D>(&url).await?;
+        let administration = self.server.administration();
+        let mut connection = Registry::connect::<D>(&administration).await?;
         let failed = |error| explain::<D>(format!("cannot use the server `{url}`"), error);
 
         let mut fingerprint = Fingerprint::new();
@@ -128,9 +129,9 @@ impl PoolBuilder {
         let names = Names::new(&self.checkout.unwrap_or_else(names::this_checkout), &fingerprint);
 
         let claimed = template::claim::<D>(&mut connection, &url, &*self.schema, &names, self.rebuild).await?;
-        let template = D::read_template(&url, &claimed.template).await?;
+        let template = template::content::<D>(&mut connection, &administration, &claimed.template).await?;
         if claimed.is_new {
-            gc::collect_in_background::<D>(&url, names.checkout());
+            gc::collect_in_background::<D>(&administration, names.checkout());
         }
 
         let connections = D::connection_limit(&mut connection).await.map_err(failed)?;

@@ -16,6 +16,8 @@ use crate::{DatabaseUrl, Error, ErrorKind};
 /// What the holders of leases and the keeper share.
 pub(crate) struct Shared {
     pub(crate) server: DatabaseUrl,
+    /// The same for freshdb's own connections.
+    pub(crate) administration: DatabaseUrl,
     /// A throwaway server lives for as long as somebody uses it.
     pub(crate) owner: Server,
     pub(crate) limit: usize,
@@ -106,7 +108,8 @@ impl Shared {
             next_number: 0,
             handed_out: 0,
         };
-        Self { server: owner.url().clone(), owner, limit, connections, orders, slots: Mutex::new(slots) }
+        let (server, administration) = (owner.url().clone(), owner.administration());
+        Self { server, administration, owner, limit, connections, orders, slots: Mutex::new(slots) }
     }
 
     /// Nothing that is done under this lock can panic half-way.

@@ -11,6 +11,8 @@ use super::user::User;
 /// Copies a directory, modes and all, and gives the copy to a user. Nobody else can enter it while it is made.
 pub(super) fn tree(from: &Path, to: &Path, owner: &User) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(to)?;
+    // At once: whatever is in it by then, its owner can remove it, should this process be killed.
+    owner.own(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
@@ -26,8 +28,7 @@ pub(super) fn tree(from: &Path, to: &Path, owner: &User) -> io::Result<()> {
         }
         // A socket or a pipe is of no use in a copy.
     }
-    fs::set_permissions(to, fs::Permissions::from_mode(fs::metadata(from)?.permissions().mode()))?;
-    owner.own(to)
+    fs::set_permissions(to, fs::Permissions::from_mode(fs::metadata(from)?.permissions().mode()))
 }
 
 /// Removes a directory that somebody may still be writing to who is about to end. It may be gone already.

@@ -160,7 +160,7 @@ async fn make(
     let run = launch::blocking(move || RunDirectory::create(&settings, &owner)).await?;
     let data = run.path().join(DATA);
     let invocation = engine.initialise(program, &data);
-    let keeper = Keeper::hold(run, user, config, Some(&invocation))?;
+    let keeper = Keeper::hold(run, user, config, None, Some(&invocation))?;
     let made = DirBuilder::new().mode(0o700).create(&data).and_then(|()| user.own(&data));
     made.map_err(|error| Error::new(ErrorKind::Files, format!("failed to make `{}`", data.display())).because(error))?;
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::process::geteuid;
 
 use super::copy;
@@ -31,7 +32,7 @@ const LEAST_MEMORY: u64 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct RunDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl RunDirectory {
@@ -41,10 +42,19 @@ impl RunDirectory {
     ///
     /// If there is no place for it.
     pub(super) fn create(config: &Config, user: &User) -> Result<Self, Error> {
+        Self::create_named(config, user, None)
+    }
+
+    /// Makes one under a name of which others know, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no place for it.
+    pub(super) fn create_named(config: &Config, user: &User, name: Option<&str>) -> Result<Self, Error> {
         let bases = bases(config)?;
         for base in &bases {
             if user.can("-w", base) {
-                return create_in(base, user).map_err(|error| {
+                return create_in(base, user, name).map_err(|error| {
                     Error::new(ErrorKind::Files, format!("failed to make a directory in `{}`", base.display()))
                         .because(error)
                 });
@@ -63,14 +73,20 @@ impl RunDirectory {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// The lock, for a child to inherit.
+    pub(super) fn share_lock(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::io::dup(&self.lock)?)
+    }
 }
 
-fn create_in(base: &Path, user: &User) -> io::Result<RunDirectory> {
+fn create_in(base: &Path, user: &User, name: Option<&str>) -> io::Result<RunDirectory> {
     loop {
-        let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(8).collect();
+        let random = || std::iter::repeat_with(fastrand::alphanumeric).take(8).collect();
+        let id: String = name.map_or_else(random, str::to_owned);
         let unlocked = base.join(format!("{UNLOCKED}{id}"));
         match DirBuilder::new().mode(0o700).create(&unlocked) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && name.is_none() => continue,
             result => result?,
         }
         let lock = File::open(&unlocked)?;
@@ -78,7 +94,45 @@ fn create_in(base: &Path, user: &User) -> io::Result<RunDirectory> {
         user.own(&unlocked)?;
         let path = base.join(format!("{PREFIX}{id}"));
         fs::rename(&unlocked, &path)?;
-        return Ok(RunDirectory { path, _lock: lock });
+        return Ok(RunDirectory { path, lock });
+    }
+}
+
+/// Where a directory of this name is, or is being made, if it is anywhere.
+pub(super) fn named(config: &Config, name: &str) -> impl Iterator<Item = PathBuf> {
+    let names = [format!("{PREFIX}{name}"), format!("{UNLOCKED}{name}")];
+    // Whichever has room now: it may have been another one then.
+    all_bases(config).into_iter().flat_map(move |base| names.clone().map(|name| base.join(name)))
+}
+
+fn all_bases(config: &Config) -> Vec<PathBuf> {
+    config.run_dir().map_or_else(|| config.usual_run_dirs().to_vec(), |base| vec![base.to_owned()])
+}
+
+/// Removes what a dead process left under a name that it shared with others. `false` as long as somebody holds it.
+pub(super) fn clear(path: &Path) -> io::Result<bool> {
+    let cleared = match is_left_behind(path, false, [geteuid().as_raw(); 2]) {
+        Ok(Some(_lock)) => copy::remove(path, Duration::ZERO).map(|()| true),
+        Ok(None) => Ok(false),
+        Err(error) => Err(error),
+    };
+    match cleared {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        cleared => cleared,
+    }
+}
+
+/// Whether a directory is of this user, closed to all others, and held by somebody.
+pub(super) fn is_held(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() || metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::other("it is somebody else's, or open to others"));
+    }
+    // Shared, so that those who ask at once do not take each other for who holds it.
+    match File::open(path)?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -128,8 +182,7 @@ fn is_memory_with_room(_directory: &Path) -> bool {
 pub(super) fn sweep(config: &Config) {
     // Those of our servers, and those that are ours.
     let ours = [geteuid().as_raw(), User::for_server().map_or(geteuid().as_raw(), |user| user.uid())];
-    let bases = config.run_dir().map_or_else(|| config.usual_run_dirs().to_vec(), |base| vec![base.to_owned()]);
-    for entry in bases.iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
+    for entry in all_bases(config).iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if !name.starts_with(PREFIX) && !name.starts_with(UNLOCKED) {

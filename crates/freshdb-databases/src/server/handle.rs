@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::launch::{self, Running};
+use super::run::Run;
+use super::sharing::{self, OfRun};
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind, runtime};
 
 /// How long a throwaway server may take to end.
@@ -18,6 +20,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// process ends, in whatever way: within two seconds, of a SIGKILL too. What stays is its initialised data directory in the
 /// [cache](Config::cache_dir), which makes the next start quick.
 ///
+/// Where the configuration names a [run](crate::variables::RUN), the throwaway server belongs to that: the first of its processes
+/// that needs a server starts it, the others use it, and it ends with the run's process alone, in the same way. Under
+/// `cargo nextest run`, where every test is a process, that is the runner.
+///
 /// It is nobody's to rely on: durability is off.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
@@ -26,11 +32,13 @@ pub struct Server(Arc<Inner>);
 enum Inner {
     Existing(DatabaseUrl),
     Throwaway(Running),
+    /// A throwaway one that ends with the run.
+    OfRun(OfRun),
 }
 
 impl Server {
     /// The server for an engine: the one that is configured, else a throwaway one. All who ask with the same configuration in this
-    /// process share that.
+    /// process, or in this run and checkout, share that.
     ///
     /// May be called from any runtime, or none.
     ///
@@ -67,7 +75,10 @@ impl Server {
             if let Some(inner) = running.upgrade().filter(|inner| !inner.has_ended()) {
                 return Ok(Self(inner));
             }
-            let inner = Arc::new(Inner::Throwaway(launch::start(kind, config).await?));
+            let inner = Arc::new(match Run::of(&config) {
+                Some(run) => Inner::OfRun(sharing::server(kind, &config, &run).await?),
+                None => Inner::Throwaway(launch::start(kind, config, None).await?),
+            });
             *running = Arc::downgrade(&inner);
             Ok(Self(inner))
         })
@@ -88,7 +99,7 @@ impl Server {
     /// SQLite a directory.
     pub fn url(&self) -> &DatabaseUrl {
         match &*self.0 {
-            Inner::Existing(url) | Inner::Throwaway(Running { url, .. }) => url,
+            Inner::Existing(url) | Inner::Throwaway(Running { url, .. }) | Inner::OfRun(OfRun { url, .. }) => url,
         }
     }
 
@@ -97,12 +108,22 @@ impl Server {
         match &*self.0 {
             Inner::Existing(_) => None,
             Inner::Throwaway(running) => running.socket.as_deref(),
+            Inner::OfRun(server) => server.socket.as_deref(),
+        }
+    }
+
+    /// Where freshdb itself reaches it. PostgreSQL has a driver hash a password four thousand times for each connection by TCP, which
+    /// takes longer than all else that a lease does; by a throwaway server's socket it asks for none.
+    pub(crate) fn administration(&self) -> DatabaseUrl {
+        match self.socket() {
+            Some(directory) if self.kind() == Kind::Postgres => self.url().by_socket(directory),
+            _ => self.url().clone(),
         }
     }
 
     /// Whether freshdb started it.
     pub fn is_throwaway(&self) -> bool {
-        matches!(&*self.0, Inner::Throwaway(_))
+        !matches!(&*self.0, Inner::Existing(_))
     }
 
     /// The process of a throwaway server.
@@ -110,10 +131,12 @@ impl Server {
         match &*self.0 {
             Inner::Existing(_) => None,
             Inner::Throwaway(running) => running.keeper.process(),
+            Inner::OfRun(server) => server.process.map(|(process, _)| process),
         }
     }
 
-    /// Ends a throwaway server and removes its data, for all who share it. One that exists is left alone.
+    /// Ends a throwaway server and removes its data, for all in this process who share it. One that exists is left alone, and so
+    /// is one that belongs to a run: other processes use it.
     ///
     /// # Errors
     ///
@@ -141,6 +164,7 @@ impl Inner {
         match self {
             Self::Existing(_) => false,
             Self::Throwaway(running) => running.keeper.has_ended(),
+            Self::OfRun(server) => server.has_ended(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Who ends a server when this process has ended, however it did: a shell that waits for a pipe to close.
+//! Who ends a server when this process, or that of the run, has ended, however it did: a shell that waits for a pipe to close, or
+//! watches the run's process.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::fd::AsRawFd;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -16,6 +18,7 @@ use tokio::sync::watch;
 use super::copy;
 use super::directory::RunDirectory;
 use super::engine::{Ending, Invocation};
+use super::run::Run;
 use super::user::User;
 use crate::{Config, Error, ErrorKind, runtime};
 
@@ -44,6 +47,8 @@ struct Life {
     /// Nobody has the program's end of its pipe any more.
     program_ended: bool,
     code: Option<i32>,
+    /// The run's process counts from now on.
+    kept: bool,
     /// What the shell complained of.
     complaint: String,
     /// The keeper is gone, and the directory too, unless that failed.
@@ -52,7 +57,7 @@ struct Life {
 
 impl Keeper {
     /// Keeps a directory for a program that is yet to [begin](Self::begin), or for nobody. As the user, who must be able to remove
-    /// the directory.
+    /// the directory. With a run, it can be [left to that](Self::leave_to_run).
     ///
     /// # Errors
     ///
@@ -61,12 +66,23 @@ impl Keeper {
         directory: RunDirectory,
         user: &User,
         config: &Config,
+        run: Option<&Run>,
         invocation: Option<&Invocation>,
     ) -> Result<Self, Error> {
+        let failed = |error: io::Error| {
+            Error::new(ErrorKind::NoServer, "failed to start `/bin/sh`, which keeps servers").because(error)
+        };
+        // The shell inherits these: the run's process, and the lock on the directory, which ends with the last who has it. Another
+        // child that is started at this moment may get them too, and does nothing with them.
+        let inherited = match run {
+            Some(run) => Some((run.share().map_err(failed)?, directory.share_lock().map_err(failed)?)),
+            None => None,
+        };
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "freshdb-keeper"]).arg(directory.path());
         let ending = invocation.map(|invocation| invocation.ending).unwrap_or_default();
         command.arg(ending.name());
+        command.arg(inherited.as_ref().map(|(run, _)| run.as_raw_fd().to_string()).unwrap_or_default());
         if let Some(invocation) = invocation {
             command.arg(&invocation.program).args(&invocation.arguments);
         }
@@ -80,10 +96,8 @@ impl Keeper {
         command.process_group(0);
         user.run(&mut command);
 
-        let failed = |error: io::Error| {
-            Error::new(ErrorKind::NoServer, "failed to start `/bin/sh`, which keeps servers").because(error)
-        };
         let mut child = tokio::process::Command::from(command).spawn().map_err(failed)?;
+        drop(inherited);
         let pipe = child.stdin.take().expect("it is piped").into_owned_fd().map_err(failed)?;
         let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
 
@@ -105,6 +119,19 @@ impl Keeper {
             Error::new(ErrorKind::NoServer, "the shell that keeps a server has ended before it was started")
                 .because(error)
         })
+    }
+
+    /// Has all of this end with the run's process from now on, and no longer with this one.
+    ///
+    /// # Errors
+    ///
+    /// If the run's process, or the keeper, has ended.
+    pub(super) async fn leave_to_run(self) -> Result<(), Error> {
+        let ended = || Error::new(ErrorKind::NoServer, "the run that a server is to end with has ended");
+        self.order("keep").map_err(|error| ended().because(error))?;
+        let mut life = self.life.clone();
+        self.until(&mut life, |life| life.kept || life.gone.is_some()).await;
+        if life.borrow().kept { Ok(()) } else { Err(ended()) }
     }
 
     pub(super) fn directory(&self) -> &std::path::Path {
@@ -201,6 +228,7 @@ async fn follow_keeper(
         life.send_modify(|life| match report.split_once(' ') {
             Some(("started", process)) => life.process = process.parse().ok(),
             Some(("ended", code)) => life.code = code.parse().ok(),
+            None if report == "kept" => life.kept = true,
             _ => {}
         });
     }

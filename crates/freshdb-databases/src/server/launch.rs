@@ -10,6 +10,7 @@ use super::directory::{self, RunDirectory};
 use super::engine::{self, Door, Engine};
 use super::keeper::Keeper;
 use super::programs::{self, Program};
+use super::run::Run;
 use super::user::User;
 use super::{data, failure};
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind};
@@ -30,12 +31,12 @@ pub(super) struct Running {
     pub(super) keeper: Keeper,
 }
 
-/// Starts a server of this kind.
+/// Starts a server of this kind, which can be left to the run, if there is one.
 ///
 /// # Errors
 ///
 /// If there is none, or it does not start.
-pub(super) async fn start(kind: Kind, config: Config) -> Result<Running, Error> {
+pub(super) async fn start(kind: Kind, config: Config, sharing: Option<&Run>) -> Result<Running, Error> {
     if kind == Kind::Sqlite {
         return start_directory(config).await;
     }
@@ -54,7 +55,7 @@ pub(super) async fn start(kind: Kind, config: Config) -> Result<Running, Error> 
 
     let mut attempt = 1;
     loop {
-        match attempt_to_start(engine, &program, &config, &user).await? {
+        match attempt_to_start(engine, &program, &config, sharing, &user).await? {
             Attempt::Ready(running) => return Ok(running),
             Attempt::PortTaken(_) if attempt < ATTEMPTS => attempt += 1,
             Attempt::PortTaken(error) => return Err(error),
@@ -71,7 +72,7 @@ async fn start_directory(config: Config) -> Result<Running, Error> {
     })
     .await?;
     let url = DatabaseUrl::file(run.path());
-    let keeper = Keeper::hold(run, &User::Ourselves, &config, None)?;
+    let keeper = Keeper::hold(run, &User::Ourselves, &config, None, None)?;
     Ok(Running { url, socket: None, keeper })
 }
 
@@ -85,6 +86,7 @@ async fn attempt_to_start(
     engine: &'static dyn Engine,
     program: &Program,
     config: &Config,
+    sharing: Option<&Run>,
     user: &User,
 ) -> Result<Attempt, Error> {
     let (settings, owner) = (config.clone(), user.clone());
@@ -99,7 +101,7 @@ async fn attempt_to_start(
     let door = Door { directory: run.path().to_owned(), port, password };
     let invocation = engine.serve(program, &door);
     // From now on the directory is removed, whatever happens to this process.
-    let keeper = Keeper::hold(run, user, config, Some(&invocation))?;
+    let keeper = Keeper::hold(run, user, config, sharing, Some(&invocation))?;
 
     match serve(engine, program, config, user, &door, &keeper).await {
         Ok(url) => Ok(Attempt::Ready(Running { url, socket: Some(engine.socket(&door)), keeper })),

@@ -1,4 +1,4 @@
-//! Database servers: one that is there, or a private one that ends with this process.
+//! Database servers: one that is there, or a private one that ends with this process or with the run that it is part of.
 
 mod copy;
 mod data;
@@ -11,6 +11,8 @@ mod keeper;
 mod launch;
 #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "not every server needs all of it"))]
 mod programs;
+mod run;
+mod sharing;
 mod user;
 
 pub use handle::Server;

@@ -6,4 +6,5 @@ mod collecting;
 mod ending;
 mod harness;
 mod leasing;
+mod processes;
 mod templates;

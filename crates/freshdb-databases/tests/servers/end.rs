@@ -10,7 +10,7 @@ use crate::harness::{Other, Place, kill, lives, names, on_every_server, parent, 
 /// What is promised, which a machine that does too much at once may not keep.
 const PROMISE: Duration = Duration::from_secs(2);
 
-fn await_end(what: &str, server: u32, place: &Place) {
+pub(crate) fn await_end(what: &str, server: u32, place: &Place) {
     let took = until(what, || !lives(server) && place.is_empty());
     assert_eq!(shared_memory_of(server), [""; 0], "{what}: shared memory is left");
     eprintln!("{what}: gone after {took:?}{}", if took > PROMISE { ", which is too long" } else { "" });

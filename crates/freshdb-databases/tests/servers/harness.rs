@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use freshdb_databases::{Config, Kind, Server};
+use freshdb_databases::{Config, DatabaseUrl, Kind, Server, variables};
 use tempfile::TempDir;
 
 /// Makes a test of each server out of one function.
@@ -77,7 +77,7 @@ impl Place {
 
     /// With the cache of this machine.
     pub(crate) fn config(&self) -> Config {
-        Config::from_env().expect("a configuration").without_urls().with_run_dir(self.run())
+        Config::from_env().expect("a configuration").without_urls().without_run().with_run_dir(self.run())
     }
 
     /// With a cache that is empty.
@@ -112,6 +112,11 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
 /// Whether there is such a process, and it is not only waiting for somebody to take note of its death.
 pub(crate) fn lives(process: u32) -> bool {
     stat(process).is_some_and(|fields| fields[0] != "Z")
+}
+
+/// When a process began, as the kernel counts.
+pub(crate) fn start_time(process: u32) -> String {
+    stat(process).expect("it lives")[19].clone()
 }
 
 /// The process that started another.
@@ -152,7 +157,21 @@ pub(crate) struct Other {
 impl Other {
     pub(crate) fn start(kind: Kind, config: &Config, place: &Place) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--ignored", "--exact", "--nocapture", "harness::other_process"]);
+        command.args(Self::ARGUMENTS);
+        // Whatever runs this test is no run of the other's.
+        Self::run(command.env(variables::RUN, "0"), kind, config, place)
+    }
+
+    pub(crate) const ARGUMENTS: [&str; 4] = ["--ignored", "--exact", "--nocapture", "harness::other_process"];
+
+    /// The same, of a run.
+    pub(crate) fn of_run(run: &str, kind: Kind, config: &Config, place: &Place) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        Self::run(command.args(Self::ARGUMENTS).env(variables::RUN, run), kind, config, place)
+    }
+
+    /// Some program which becomes, or starts, [`other_process`].
+    pub(crate) fn run(command: &mut Command, kind: Kind, config: &Config, place: &Place) -> Self {
         command.env(KIND, kind.name()).env(RUN, place.run()).env(CACHE, config.cache_dir());
         // A group of its own, as a shell would give it.
         command.process_group(0).stdout(Stdio::piped());
@@ -161,9 +180,22 @@ impl Other {
 
     /// The process of its server, once that is ready.
     pub(crate) fn server(&mut self) -> u32 {
+        self.server_and_url().0
+    }
+
+    /// That, and where it is.
+    pub(crate) fn server_and_url(&mut self) -> (u32, DatabaseUrl) {
         let lines = BufReader::new(self.child.stdout.as_mut().expect("it is piped")).lines();
-        let said = lines.map_while(Result::ok).find_map(|line| line.split_once("its server: ")?.1.parse().ok());
+        let said = lines.map_while(Result::ok).find_map(|line| {
+            let (process, url) = line.split_once("its server: ")?.1.split_once(' ')?;
+            Some((process.parse().ok()?, DatabaseUrl::parse(url).ok()?))
+        });
         said.expect("the other process has a server")
+    }
+
+    pub(crate) fn end(mut self) {
+        self.child.kill().expect("it lives");
+        self.child.wait().expect("it ended");
     }
 }
 
@@ -183,8 +215,9 @@ async fn other_process() {
     let config = Config::from_env().expect("a configuration").without_urls();
     let config = config.with_run_dir(variable(RUN)).with_cache_dir(variable(CACHE));
     let server = Server::of(kind, &config).await.expect("a server");
-    println!("its server: {}", server.process().unwrap_or_default());
-    loop {
+    println!("its server: {} {}", server.process().unwrap_or_default(), server.url().reveal());
+    // By hand, as a test of nextest's.
+    while std::env::var_os("FRESHDB_TEST_RETURN").is_none() {
         std::thread::park();
     }
 }

@@ -1,4 +1,4 @@
-//! Throwaway servers: how they start, who gets in, how they end, and what is said when they do not start.
+//! Throwaway servers: how they start, who gets in, who shares them, how they end, and what is said when they do not start.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,3 +7,4 @@ mod doors;
 mod end;
 mod failures;
 mod harness;
+mod run;

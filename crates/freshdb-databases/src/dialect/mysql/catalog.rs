@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
@@ -13,7 +14,7 @@ use super::template::qualified;
 const ITSELF: &str = "\u{1}.";
 
 /// Everything in a database but its rows.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Catalog {
     /// `CREATE DATABASE`, for the character set, the collation and the options.
     pub(super) database: String,
@@ -26,7 +27,7 @@ pub(super) struct Catalog {
 }
 
 /// A table, a view, a routine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Object {
     pub(super) kind: Kind,
     pub(super) name: String,
@@ -38,7 +39,7 @@ pub(super) struct Object {
 }
 
 /// The session's settings that an object was made under, and keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Settings {
     pub(super) sql_mode: Option<String>,
     pub(super) client: Option<String>,
@@ -48,7 +49,7 @@ pub(super) struct Settings {
 }
 
 /// In the order in which a copy makes them: what comes later may need what came before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub(super) enum Kind {
     Sequence,
     Table,

@@ -51,6 +51,18 @@ pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str)
     Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None })
 }
 
+/// As its owner left it, nobody has touched it since: what the server's counters say now is what they said then.
+pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
+    let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
+    let mut slot = open(server, template, name).await?;
+    let marks = Marks::read(&mut slot.connection, template, name).await.map_err(failed)?;
+    if marks.prepared {
+        slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
+    }
+    slot.marks = Some(marks);
+    Ok(slot)
+}
+
 impl Slot {
     pub(super) async fn close(self) {
         if let Err(error) = self.connection.close().await {

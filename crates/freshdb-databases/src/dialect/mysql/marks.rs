@@ -19,7 +19,7 @@ const HARMLESS: &str = "admin_commands begin binlog call_procedure change_db che
      create_temporary_table drop_temporary_table";
 
 /// What a server has, found out by asking it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Features {
     /// Where it counts the writes to each table.
     writes: Option<Writes>,

@@ -28,6 +28,8 @@ use crate::{DatabaseUrl, Error};
 pub(crate) struct Mysql;
 
 impl Dialect for Mysql {
+    const CONTENTS: (&'static str, &'static str) = ("freshdb_contents", "LONGTEXT");
+
     type Connection = MySqlConnection;
     type Template = template::Template;
     type Slot = copy::Slot;
@@ -90,6 +92,18 @@ impl Dialect for Mysql {
 
     async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
         copy::open(server, template, name).await
+    }
+
+    fn store(template: &Self::Template) -> Option<String> {
+        serde_json::to_string(template).ok()
+    }
+
+    async fn restore(connection: &mut MySqlConnection, stored: &str) -> Result<Option<Self::Template>, sqlx::Error> {
+        template::restore(connection, stored).await
+    }
+
+    async fn adopt(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+        copy::adopt(server, template, name).await
     }
 
     async fn reset(slot: &mut Self::Slot, template: &Self::Template) -> Result<Reset, Error> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, MySqlConnection};
 
 use super::super::{REGISTRY, explain};
@@ -12,6 +13,7 @@ use super::marks::Features;
 use crate::{DatabaseUrl, Error};
 
 /// What a template holds.
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Template {
     pub(super) name: String,
     pub(super) catalog: Catalog,
@@ -21,11 +23,13 @@ pub(crate) struct Template {
     pub(super) cascades: HashMap<usize, Vec<usize>>,
     /// Whether any table has partitions.
     pub(super) partitioned: bool,
+    /// Of the server, and asked for by each process.
+    #[serde(skip)]
     pub(super) features: Features,
 }
 
 /// A table of a template's.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a table")]
 pub(super) struct Table {
     pub(super) name: String,
@@ -46,7 +50,7 @@ pub(super) struct Table {
 }
 
 /// A column that values can be inserted into.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Column {
     pub(super) name: String,
     /// `varchar`.
@@ -54,7 +58,7 @@ pub(super) struct Column {
 }
 
 /// A sequence, and its row.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Sequence {
     pub(super) name: String,
     pub(super) row: Vec<Option<String>>,
@@ -66,6 +70,13 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     let template = read_with(&mut connection, name).await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
     Ok(template)
+}
+
+/// What another process has read.
+pub(super) async fn restore(connection: &mut MySqlConnection, stored: &str) -> Result<Option<Template>, sqlx::Error> {
+    let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
+    let features = Features::probe(connection).await?;
+    Ok(Some(Template { features, ..template }))
 }
 
 async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Template, sqlx::Error> {

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::connection::{Connection, literal, rows};
 
 /// A system catalog of the database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Catalog {
     pub(super) oid: String,
     pub(super) name: String,

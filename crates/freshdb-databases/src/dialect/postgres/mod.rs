@@ -30,6 +30,8 @@ impl Dialect for Postgres {
     /// Nothing is looked for in any schema that is not named.
     const TABLE: &'static str = "public.freshdb_databases";
 
+    const CONTENTS: (&'static str, &'static str) = ("public.freshdb_contents", "TEXT");
+
     type Connection = Connection;
     type Template = template::Template;
     type Slot = slot::Slot;
@@ -92,6 +94,18 @@ impl Dialect for Postgres {
 
     async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
         slot::open(server, template, name).await
+    }
+
+    fn store(template: &Self::Template) -> Option<String> {
+        serde_json::to_string(template).ok()
+    }
+
+    async fn restore(connection: &mut Connection, stored: &str) -> Result<Option<Self::Template>, sqlx::Error> {
+        template::restore(connection, stored).await
+    }
+
+    async fn adopt(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+        slot::adopt(server, template, name).await
     }
 
     async fn reset(slot: &mut Self::Slot, template: &Self::Template) -> Result<Reset, Error> {

@@ -3,6 +3,8 @@
 //! Counters of inserted, updated and deleted rows also count what was rolled back, what a foreign key's cascade reached, and
 //! what was done to the system's catalogs. They do not count `TRUNCATE`, which shows in `pg_class`.
 
+use serde::{Deserialize, Serialize};
+
 use super::catalog::{Catalog, WRITES};
 use super::connection::{Connection, prepared};
 use super::template::{Relation, Sequence};
@@ -28,6 +30,7 @@ pub(super) fn sequence(name: &str) -> String {
 }
 
 /// The query, the same for all copies of a template.
+#[derive(Deserialize, Serialize)]
 pub(super) struct Probe {
     sql: String,
 }

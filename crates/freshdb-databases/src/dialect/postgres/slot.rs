@@ -39,13 +39,19 @@ pub(super) struct Maintenance {
 pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let fact = || format!("failed to copy the template `{}` to `{name}`", template.name);
     let mut admin = connect(server, REGISTRY).await.map_err(failed(fact()))?;
-    databases::copy(&mut admin, &template.name, template.strategy, name).await.map_err(failed(fact()))?;
+    databases::copy(&mut admin, &template.name, &template.strategy, name).await.map_err(failed(fact()))?;
     databases::copy_settings(&mut admin, &template.settings, name).await.map_err(failed(fact()))?;
     admin.close().await.map_err(failed(fact()))?;
+    // Nobody else knows the name yet.
+    adopt(server, template, name).await
+}
+
+/// What is seen now is what a pristine copy looks like.
+pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let mut slot = open(server, template, name).await?;
-    // Nobody else knows the name yet: what is seen now is what a pristine copy looks like.
-    let maintenance = slot.maintenance().await.map_err(failed(fact()))?;
-    let seen = template.probe.look(&mut maintenance.connection).await.map_err(failed(fact()))?;
+    let failed = || failed(format!("failed to open the database `{name}`"));
+    let maintenance = slot.maintenance().await.map_err(failed())?;
+    let seen = template.probe.look(&mut maintenance.connection).await.map_err(failed())?;
     slot.database.clone_from(&seen.database);
     slot.baseline = template.counters.then_some(seen);
     Ok(slot)

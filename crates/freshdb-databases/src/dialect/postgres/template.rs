@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::catalog::{self, Catalog};
@@ -22,10 +23,11 @@ const NOT_ACCEPTING_CONNECTIONS: &str = "55000";
 const KEPT: u64 = 512 << 10;
 
 /// What all copies of a template must equal.
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Template {
     pub(super) name: String,
     /// The clause of `CREATE DATABASE` that makes copies cheapest on this server; nothing where there is no choice.
-    pub(super) strategy: &'static str,
+    pub(super) strategy: String,
     /// Whether the server's counters are complete as soon as a session has ended.
     pub(super) counters: bool,
     pub(super) catalogs: Vec<Catalog>,
@@ -40,7 +42,7 @@ pub(crate) struct Template {
 }
 
 /// What is said of a database itself and `CREATE DATABASE` does not copy.
-#[derive(Default)]
+#[derive(Default, Deserialize, Serialize)]
 pub(super) struct DatabaseSettings {
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`: the role, if it is for one, the name, the value.
     pub(super) variables: Vec<(Option<String>, String, String)>,
@@ -48,6 +50,7 @@ pub(super) struct DatabaseSettings {
 }
 
 /// Something that stores rows: a table, a partition, a materialized view.
+#[derive(Deserialize, Serialize)]
 pub(super) struct Relation {
     pub(super) oid: String,
     /// As SQL writes it, its schema included.
@@ -64,7 +67,7 @@ pub(super) struct Relation {
 }
 
 /// The rows of a template's table.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Seed {
     pub(super) mark: Mark,
     /// How to write them back, and what; nothing if they are too many.
@@ -72,7 +75,7 @@ pub(super) struct Seed {
 }
 
 /// By what rows are known to be the template's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Mark {
     /// Where the last row is. Those that are added come behind it, unless there are gaps.
     pub(super) last: String,
@@ -81,7 +84,7 @@ pub(super) struct Mark {
 }
 
 /// The rows themselves.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Rows {
     /// The statement that writes them. `COPY` takes the driver three packets one behind another, and so forty milliseconds, for it
     /// leaves it to the system when small ones are sent.
@@ -90,6 +93,7 @@ pub(super) struct Rows {
     pub(super) hash: [u8; 32],
 }
 
+#[derive(Deserialize, Serialize)]
 pub(super) struct Sequence {
     pub(super) oid: String,
     pub(super) name: String,
@@ -134,8 +138,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
         execute(inside, "VACUUM (FREEZE, ANALYZE)").await?;
     }
     // Servers with this function write statistics to shared memory; older ones send them, and nobody knows when they arrive.
-    let counters = yes(inside, "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL").await?
-        && yes(inside, "SELECT current_setting('track_counts')::bool").await?;
+    let counters = counters(inside).await?;
     let catalogs = catalog::list(inside).await?;
     let all = catalogs.iter().collect::<Vec<_>>();
     let signatures = catalog::signatures(inside, &all).await?;
@@ -144,7 +147,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     let sequences = sequences(inside).await?;
     let database = value(inside, &format!("SELECT {}", probe::DATABASE)).await?.unwrap_or_default();
     let settings = settings(inside).await?;
-    let strategy = strategy(inside).await?;
+    let strategy = strategy(inside).await?.to_owned();
     let probe = Probe::new(&catalogs, &relations, &sequences);
     let name = name.to_owned();
     Ok(Template {
@@ -160,6 +163,18 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
         settings,
         probe,
     })
+}
+
+/// What another process has read. Whether the server counts may have changed since.
+pub(super) async fn restore(connection: &mut Connection, stored: &str) -> Result<Option<Template>, sqlx::Error> {
+    let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
+    let counters = counters(connection).await?;
+    Ok(Some(Template { counters, ..template }))
+}
+
+async fn counters(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL AND current_setting('track_counts')::bool";
+    yes(connection, sql).await
 }
 
 async fn yes(inside: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {

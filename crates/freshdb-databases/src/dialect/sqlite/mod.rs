@@ -114,6 +114,18 @@ impl Dialect for Sqlite {
         Ok(Slot::new(server.with_database(name)))
     }
 
+    fn store(_: &Template) -> Option<String> {
+        None
+    }
+
+    async fn restore(_: &mut Connection, _: &str) -> Result<Option<Template>, sqlx::Error> {
+        Ok(None)
+    }
+
+    async fn adopt(server: &DatabaseUrl, _: &Template, name: &str) -> Result<Slot, Error> {
+        Slot::adopt(server.with_database(name))
+    }
+
     async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset, Error> {
         slot.reset(template).await
     }

@@ -112,6 +112,20 @@ impl Slot {
         Self { url, copy: None }
     }
 
+    /// A copy that is pristine.
+    pub(super) fn adopt(url: DatabaseUrl) -> Result<Self, Error> {
+        let mut slot = Self::new(url);
+        let path = path_of(&slot.url)?;
+        let found = fs::canonicalize(path).and_then(|file| {
+            let stamp = Stamp::of(&fs::metadata(&file)?)?;
+            // By the name by which its directory is listed.
+            let file = files::directory_of(path).join(file.file_name().unwrap_or_default());
+            Ok(Copy { file, stamp })
+        });
+        slot.copy = Some(found.map_err(|error| slot.failed(error))?);
+        Ok(slot)
+    }
+
     /// Puts a copy where there is no database yet.
     pub(super) async fn create(&mut self, template: &Template) -> Result<(), Error> {
         let path = path_of(&self.url)?;

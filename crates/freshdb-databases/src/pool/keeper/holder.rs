@@ -28,7 +28,7 @@ impl<D: Dialect> Keeper<D> {
             Holder::Down { error, again, .. } if *again <= Instant::now() => {
                 let error = std::mem::replace(error, Error::new(ErrorKind::Unreachable, "the server is away"));
                 self.holder = Holder::Connecting { error };
-                let (server, reports) = (self.shared.server.clone(), self.reports.clone());
+                let (server, reports) = (self.shared.administration.clone(), self.reports.clone());
                 drop(tokio::spawn(async move {
                     let connected = tokio::time::timeout(LONGEST_ANSWER, Registry::connect::<D>(&server)).await;
                     drop(reports.send(Event::Connected(connected.unwrap_or_else(|_| Err(took_too_long())))));

@@ -31,11 +31,15 @@ impl<D: Dialect> Keeper<D> {
 
     /// Begins with one more slot, one that was left behind if there is any; `false` while the server is away.
     pub(super) async fn make_one(&mut self) -> Result<bool, sqlx::Error> {
-        if let Some(name) = self.find_left_behind().await? {
+        if let Some((name, state)) = self.find_left_behind().await? {
             let number = self.shared.slots().add(name.as_str().into());
-            let (server, template, generation) = (self.shared.server.clone(), self.template.clone(), self.generation);
+            let server = self.shared.administration.clone();
+            let (template, generation) = (self.template.clone(), self.generation);
             self.work(
                 async move {
+                    if state == State::Pristine {
+                        return D::adopt(&server, &template, &name).await;
+                    }
                     let mut slot = D::open(&server, &template, &name).await?;
                     match D::reset(&mut slot, &template).await?.outcome {
                         Outcome::Pristine { .. } => Ok(slot),
@@ -58,7 +62,8 @@ impl<D: Dialect> Keeper<D> {
         let entry = self.names.entry(&name, Role::Slot, State::Making, &self.template_name);
         bounded(Registry::insert::<D>(connection, &entry)).await?;
         let number = self.shared.slots().add(name.as_str().into());
-        let (server, template, generation) = (self.shared.server.clone(), self.template.clone(), self.generation);
+        let server = self.shared.administration.clone();
+        let (template, generation) = (self.template.clone(), self.generation);
         self.work(async move { D::copy(&server, &template, &name).await }, move |result| Event::Copied {
             number,
             generation,
@@ -67,8 +72,8 @@ impl<D: Dialect> Keeper<D> {
         Ok(true)
     }
 
-    /// A database of this template that nobody holds, and now this process.
-    pub(super) async fn find_left_behind(&mut self) -> Result<Option<String>, sqlx::Error> {
+    /// A database of this template that nobody holds, and now this process; and what was known of it until now.
+    pub(super) async fn find_left_behind(&mut self) -> Result<Option<(String, State)>, sqlx::Error> {
         let Holder::Up(connection) = &mut self.holder else { return Ok(None) };
         let mut entries = bounded(Registry::of_template::<D>(connection, &self.template_name)).await?;
         entries.retain(|entry| entry.role == Role::Slot && !self.refused.contains(&entry.name));
@@ -79,6 +84,7 @@ impl<D: Dialect> Keeper<D> {
         }
         // So that many processes do not all ask for the same one first.
         fastrand::shuffle(&mut entries);
+        entries.sort_by_key(|entry| entry.state != State::Pristine);
         for entry in entries {
             let Holder::Up(connection) = &mut self.holder else { return Ok(None) };
             if !bounded(D::try_lock(connection, &entry.name)).await? {
@@ -86,7 +92,14 @@ impl<D: Dialect> Keeper<D> {
             }
             // It may have been dropped, or kept, before it was locked.
             match bounded(Registry::find::<D>(connection, &entry.name)).await? {
-                Some(entry) if entry.role == Role::Slot && entry.state == State::Ready => return Ok(Some(entry.name)),
+                Some(entry) if entry.role == Role::Slot && entry.state == State::Pristine => {
+                    // From here on it may be written to, and this process killed.
+                    bounded(Registry::set_ready::<D>(connection, &entry.name)).await?;
+                    return Ok(Some((entry.name, entry.state)));
+                }
+                Some(entry) if entry.role == Role::Slot && entry.state == State::Ready => {
+                    return Ok(Some((entry.name, entry.state)));
+                }
                 Some(entry) if entry.role == Role::Slot => {
                     let number = self.shared.slots().add(entry.name.as_str().into());
                     self.throw_away(number, None);

@@ -107,8 +107,9 @@ impl<D: Dialect> Keeper<D> {
         }
         let name = self.name(number);
         if let (Holder::Up(connection), Some(name)) = (&mut self.holder, name) {
+            let written = bounded(Registry::set_pristine::<D>(connection, &name)).await;
             let unlocked = bounded(D::unlock(connection, &name)).await;
-            self.judge("give back a lock", unlocked);
+            self.judge("let go of a database", written.and(unlocked));
         }
         self.shared.slots().remove(number);
     }
@@ -117,7 +118,7 @@ impl<D: Dialect> Keeper<D> {
     pub(super) fn throw_away(&mut self, number: u64, slot: Option<D::Slot>) {
         self.shared.slots().set(number, Life::Leaving);
         let Some(name) = self.name(number) else { return };
-        let (server, generation) = (self.shared.server.clone(), self.generation);
+        let (server, generation) = (self.shared.administration.clone(), self.generation);
         self.work(
             async move {
                 if let Some(slot) = slot {
