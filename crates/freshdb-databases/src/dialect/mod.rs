@@ -189,6 +189,20 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
     }
 }
 
+/// How long a server may take to hang up after a goodbye.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Says goodbye, and lets go in any case. Over TLS the driver waits until the server has hung up, which on a network that is
+/// dead is never.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) async fn say_goodbye<C: sqlx::Connection>(connection: C) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(GOODBYE, connection.close()).await.unwrap_or_else(|_| {
+        tracing::debug!(limit = ?GOODBYE, "a connection did not close in time");
+        Ok(())
+    })
+}
+
 /// Times the steps of a reset.
 #[derive(Debug)]
 pub(crate) struct Steps {
