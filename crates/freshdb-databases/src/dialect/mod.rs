@@ -163,6 +163,9 @@ pub(crate) enum Outcome {
     Changed(String),
 }
 
+/// What helps against [`Fault::Full`].
+pub(crate) const MAKE_ROOM: &str = "make room on the disk, or in the memory, where the server has its data";
+
 /// An error of the server's in freshdb's words: the fact, and what is to be done about it where the server's code tells.
 pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -> Error {
     let (kind, hint) = match D::fault(&error) {
@@ -177,9 +180,7 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
             (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`")))
         }
         Fault::Lost => (ErrorKind::Unreachable, None),
-        Fault::Full => {
-            (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
-        }
+        Fault::Full => (ErrorKind::Database, Some(MAKE_ROOM.into())),
         Fault::Other => (ErrorKind::Database, None),
     };
     let explained = Error::new(kind, fact).because(error);

@@ -29,7 +29,7 @@ pub(crate) async fn hold(engine: Engine) {
     let kinds = allowed(engine).await;
     let tally = Tally::default();
     let database = TestDatabase::create(engine).await;
-    let mut benches = open_benches(engine, &database, &tally).await;
+    let (mut benches, neighbour) = open_benches(engine, &database, &tally).await;
 
     let mut failures = try_all(&mut benches, script::parse(regressions(engine))).await;
     if failures.is_empty() {
@@ -43,6 +43,7 @@ pub(crate) async fn hold(engine: Engine) {
         }
     }
     let counts = close(benches, &database, &mut failures).await;
+    failures.extend(neighbour.harm().await);
     database.drop().await;
 
     let (steps, succeeded) = tally.sums();
@@ -76,7 +77,7 @@ async fn allowed(engine: Engine) -> Vec<Kind> {
 }
 
 /// What every lease is compared with is not a lease, nor the template: a database to which the schema was applied.
-async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) -> Vec<Bench> {
+async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) -> (Vec<Bench>, Neighbour) {
     let tool = Arc::new(Tool::of(engine));
     let url = DatabaseUrl::parse(database.url()).expect("a URL");
     schema::sql(dirt::template(engine)).apply(&Target::new(url.clone())).await.expect("the schema");
@@ -94,7 +95,22 @@ async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) ->
         assert!(first == *reference, "the first lease differs\n{}", difference(&reference, &first));
         benches.push(bench);
     }
-    benches
+    (benches, Neighbour { tool, url, name, before: reference })
+}
+
+/// The database that the URL names, which has tables of its own. Whatever is done to leases, it stays as it is.
+struct Neighbour {
+    tool: Arc<Tool>,
+    url: DatabaseUrl,
+    name: String,
+    before: Arc<Dump>,
+}
+
+impl Neighbour {
+    async fn harm(self) -> Option<String> {
+        let after = self.tool.dump(&self.url, &self.name).await.unwrap_or_else(|error| panic!("{error}"));
+        (after != *self.before).then(|| format!("the neighbour was harmed\n{}", difference(&self.before, &after)))
+    }
 }
 
 /// The server that has a test's database: of SQLite, a directory next to it.
