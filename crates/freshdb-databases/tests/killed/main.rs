@@ -24,6 +24,8 @@ use ledger::Ledger;
 const WORKERS: usize = 8;
 /// How often one of them is killed, at the most.
 const KILL_EVERY: Duration = Duration::from_millis(100);
+/// After how many leases it is said that there is progress: `scripts/test` takes who is silent for long for dead.
+const SIGN_OF_LIFE: usize = 50;
 /// How long one lease of each may take. Nothing here waits for anything that a dead process would have to do, but every
 /// other process is killed before it gets to its first one.
 const DEADLINE: Duration = Duration::from_secs(36);
@@ -56,7 +58,7 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
     let started = Instant::now();
     let mut next_kill = started + KILL_EVERY;
     let deadline = DEADLINE * u32::try_from(leases_each()).unwrap();
-    let (mut kills, mut done_before) = (0, 0);
+    let (mut kills, mut done_before, mut next_sign) = (0, 0, SIGN_OF_LIFE);
     while (0..WORKERS).any(|worker| ledger.leases(worker) < leases_each()) {
         assert!(started.elapsed() < deadline, "not done after {deadline:?}: {ledger:?}");
         for (number, worker) in workers.iter_mut().enumerate() {
@@ -71,6 +73,10 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
         }
         // However busy the machine is, it goes on: nobody is killed before another lease has been given back.
         let done = (0..WORKERS).map(|worker| ledger.leases(worker)).sum::<usize>();
+        if done >= next_sign {
+            test_support::say(&format!("{}: {done} leases", database.engine.name()));
+            next_sign = done + SIGN_OF_LIFE;
+        }
         if Instant::now() >= next_kill && done > done_before {
             (next_kill, done_before) = (Instant::now() + KILL_EVERY, done);
             // `kill` is SIGKILL; one that has ended just now is no error.

@@ -1,6 +1,5 @@
 //! The disk is full.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use freshdb_databases::schema;
@@ -21,10 +20,9 @@ async fn the_disk_fills_up(kind: Kind, mebibytes: u32) {
     let disk = match Disk::mount(mebibytes) {
         Ok(disk) => disk,
         Err(why) => {
-            // Not by `eprintln!`, which nobody sees of a test that succeeds.
-            let line =
-                format!("warning: {kind}: a full disk was NOT tested, for no file system can be mounted: {why}\n");
-            return std::io::stderr().write_all(line.as_bytes()).unwrap();
+            let sentence = "a full disk was NOT tested, for no file system can be mounted";
+            test_support::say(&format!("warning: {kind}: {sentence}: {why}"));
+            return;
         }
     };
     let mut server = OwnServer::start(kind, disk.path()).await;

@@ -20,6 +20,9 @@ use crate::session::Tally;
 /// How many scripts are tried at once.
 const BENCHES: usize = 4;
 
+/// After how many scripts it is said that there is progress: `scripts/test` takes who is silent for long for dead.
+const SIGN_OF_LIFE: u32 = 50;
+
 /// For how long a failure is made smaller.
 const SHRINKING: Duration = Duration::from_secs(90);
 
@@ -168,7 +171,7 @@ async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32
     let seed: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+    while let Ok(number) = left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
         // Not a choice within one strategy: what is made smaller must not become the other.
         let mut tree = if fastrand::u8(..5) < 3 {
             Box::new(of_rows.new_tree(&mut runner).expect("a script")) as Box<dyn ValueTree<Value = Script>>
@@ -181,6 +184,9 @@ async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32
             let first = format!("as it was found:\n{}{error}", tree.current());
             let (script, error, tries) = smaller(bench, &mut *tree, error).await;
             return Some(format!("{script}{error}after {tries} tries to make it smaller; {first}"));
+        }
+        if number.is_multiple_of(SIGN_OF_LIFE) {
+            test_support::say(&format!("{}: {number} scripts are left", bench.engine.name()));
         }
     }
     None
