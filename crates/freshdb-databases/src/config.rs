@@ -43,6 +43,7 @@ pub mod variables {
     /// What cargo-nextest tells its tests of itself: that they are its tests, and of which run.
     pub(crate) const NEXTEST: &str = "NEXTEST";
     pub(crate) const NEXTEST_RUN_ID: &str = "NEXTEST_RUN_ID";
+    pub(crate) const NEXTEST_EXECUTION_MODE: &str = "NEXTEST_EXECUTION_MODE";
 }
 
 /// What can be set. See [`variables`] for the environment's part of it.
@@ -166,7 +167,7 @@ impl Config {
             Some(other) => return Err(invalid(variables::REBUILD, &format!("is `{other}`")).hint("set it to 1 or 0")),
         };
         // What cargo-nextest says of itself: <https://nexte.st/docs/configuration/env-vars/>.
-        config.process_per_test = variable("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test");
+        config.process_per_test = variable(variables::NEXTEST_EXECUTION_MODE).is_some_and(|mode| mode == "process-per-test");
         Ok(config)
     }
 

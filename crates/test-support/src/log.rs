@@ -13,6 +13,11 @@ pub fn warned(words: &[&str]) -> bool {
     warnings.iter().any(|line| words.iter().all(|word| line.contains(word)))
 }
 
+/// Says something at once, and whether or not the test succeeds: what is printed is kept until it fails.
+pub fn say(line: &str) {
+    writeln!(io::stdout(), "{line}").expect("standard output");
+}
+
 /// Writes into the output of the test, and keeps the warnings.
 #[derive(Debug, Default)]
 pub(crate) struct Log(TestWriter);

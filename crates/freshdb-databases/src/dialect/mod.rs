@@ -181,6 +181,9 @@ pub(crate) enum Outcome {
     Changed(String),
 }
 
+/// What helps against [`Fault::Full`].
+pub(crate) const MAKE_ROOM: &str = "make room on the disk, or in the memory, where the server has its data";
+
 /// An error of the server's in freshdb's words: the fact, and what is to be done about it where the server's code tells.
 pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -> Error {
     let (kind, hint) = match D::fault(&error) {
@@ -195,9 +198,7 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
             (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`")))
         }
         Fault::Lost => (ErrorKind::Unreachable, None),
-        Fault::Full => {
-            (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
-        }
+        Fault::Full => (ErrorKind::Database, Some(MAKE_ROOM.into())),
         Fault::Other => (ErrorKind::Database, None),
     };
     let explained = Error::new(kind, fact).because(error);
@@ -205,6 +206,20 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
         Some(hint) => explained.hint(hint),
         None => explained,
     }
+}
+
+/// How long a server may take to hang up after a goodbye.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Says goodbye, and lets go in any case. Over TLS the driver waits until the server has hung up, which on a network that is
+/// dead is never.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) async fn say_goodbye<C: sqlx::Connection>(connection: C) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(GOODBYE, connection.close()).await.unwrap_or_else(|_| {
+        tracing::debug!(limit = ?GOODBYE, "a connection did not close in time");
+        Ok(())
+    })
 }
 
 /// Times the steps of a reset.

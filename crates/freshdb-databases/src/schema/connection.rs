@@ -10,6 +10,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::Target;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::dialect::say_goodbye;
 use crate::{Error, ErrorKind, Kind};
 
 pub(super) enum Connection {
@@ -90,9 +92,9 @@ impl Connection {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => connection.close().await,
             #[cfg(feature = "mysql")]
-            Self::Mysql(connection) => connection.close().await,
+            Self::Mysql(connection) => say_goodbye(connection).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(connection) => connection.close().await,
+            Self::Postgres(connection) => say_goodbye(connection).await,
         };
         match (done, closed) {
             (Ok(()), closed) => closed.map_err(|error| {

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../pristine/dump.rs"]
+mod dump;
 mod ledger;
 mod worker;
 
@@ -15,16 +17,20 @@ use std::time::{Duration, Instant};
 use freshdb_databases::{DatabaseUrl, Garbage, Server};
 use test_support::{Client, Engine, TestDatabase, on_every_engine};
 
+use dump::{Dump, Tool, difference};
 use ledger::Ledger;
 
 /// How many workers there are at once.
 const WORKERS: usize = 8;
 /// How often one of them is killed, at the most.
 const KILL_EVERY: Duration = Duration::from_millis(100);
-/// Nothing here waits for anything that a dead process would have to do.
-const DEADLINE: Duration = Duration::from_mins(15);
+/// After how many leases it is said that there is progress: `scripts/test` takes who is silent for long for dead.
+const SIGN_OF_LIFE: usize = 50;
+/// How long one lease of each may take. Nothing here waits for anything that a dead process would have to do, but every
+/// other process is killed before it gets to its first one.
+const DEADLINE: Duration = Duration::from_secs(36);
 
-/// How many leases each worker takes, all its lives together. `scripts/soak` wants 500.
+/// How many leases each worker takes, all its lives together. `scripts/soak --leases` wants 500.
 fn leases_each() -> usize {
     std::env::var("FRESHDB_LEASES").map_or(25, |number| number.parse().expect("FRESHDB_LEASES is a number"))
 }
@@ -51,9 +57,10 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
     let mut workers: Vec<Option<Child>> = (0..WORKERS).map(|_| None).collect();
     let started = Instant::now();
     let mut next_kill = started + KILL_EVERY;
-    let (mut kills, mut done_before) = (0, 0);
+    let deadline = DEADLINE * u32::try_from(leases_each()).unwrap();
+    let (mut kills, mut done_before, mut next_sign) = (0, 0, SIGN_OF_LIFE);
     while (0..WORKERS).any(|worker| ledger.leases(worker) < leases_each()) {
-        assert!(started.elapsed() < DEADLINE, "not done after {DEADLINE:?}: {ledger:?}");
+        assert!(started.elapsed() < deadline, "not done after {deadline:?}: {ledger:?}");
         for (number, worker) in workers.iter_mut().enumerate() {
             let ended = match worker {
                 Some(child) => child.try_wait().unwrap().is_some(),
@@ -66,6 +73,10 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
         }
         // However busy the machine is, it goes on: nobody is killed before another lease has been given back.
         let done = (0..WORKERS).map(|worker| ledger.leases(worker)).sum::<usize>();
+        if done >= next_sign {
+            test_support::say(&format!("{}: {done} leases", database.engine.name()));
+            next_sign = done + SIGN_OF_LIFE;
+        }
         if Instant::now() >= next_kill && done > done_before {
             (next_kill, done_before) = (Instant::now() + KILL_EVERY, done);
             // `kill` is SIGKILL; one that has ended just now is no error.
@@ -133,29 +144,50 @@ fn start(number: usize, group: usize, server: &Server, database: &TestDatabase, 
         .unwrap()
 }
 
-/// A database that is not freshdb's, on the same server, and named as if it were.
+/// Databases that are not freshdb's, on the same server, one of them named as if it were: they stay as they are.
 struct Neighbour {
-    name: String,
+    name: Option<String>,
+    tool: Tool,
+    urls: Vec<DatabaseUrl>,
+    before: Vec<Dump>,
 }
 
 impl Neighbour {
     async fn make(database: &TestDatabase) -> Self {
+        let here = DatabaseUrl::parse(database.url()).unwrap();
         let name = format!("freshdb_s_{}", database.url().rsplit('/').next().unwrap_or_default());
-        if database.engine != Engine::Sqlite {
+        let name = (database.engine != Engine::Sqlite).then_some(name);
+        let mut urls = vec![here.clone()];
+        if let Some(name) = &name {
             database.execute(&format!("CREATE DATABASE {name}")).await;
+            urls.push(here.with_database(name));
         }
-        database.execute("CREATE TABLE mine (id INTEGER PRIMARY KEY)").await;
-        database.execute("INSERT INTO mine VALUES (1)").await;
-        Self { name }
+        for url in &urls {
+            let mut client = Client::connect(&url.reveal()).await;
+            client.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(100))").await;
+            client.execute("INSERT INTO notes VALUES (1, 'of a neighbour')").await;
+            client.close().await;
+        }
+        let tool = Tool::of(database.engine);
+        let before = dumps(&tool, &urls).await;
+        Self { name, tool, urls, before }
     }
 
     async fn assert_unharmed(self, database: &TestDatabase) {
-        let mut client = Client::connect(database.url()).await;
-        assert_eq!(client.number("SELECT COUNT(*) FROM mine").await, 1);
-        client.close().await;
-        if database.engine != Engine::Sqlite {
+        for (before, after) in self.before.iter().zip(dumps(&self.tool, &self.urls).await) {
+            assert!(*before == after, "{}", difference(before, &after));
+        }
+        if let Some(name) = self.name {
             // It is there to be dropped.
-            database.execute(&format!("DROP DATABASE {}", self.name)).await;
+            database.execute(&format!("DROP DATABASE {name}")).await;
         }
     }
+}
+
+async fn dumps(tool: &Tool, urls: &[DatabaseUrl]) -> Vec<Dump> {
+    let mut dumps = Vec::new();
+    for url in urls {
+        dumps.push(tool.dump(url, &url.database().unwrap_or_default()).await.unwrap());
+    }
+    dumps
 }

@@ -17,7 +17,7 @@ use crate::session::{Session, Tally};
 const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bench {
-    engine: Engine,
+    pub(crate) engine: Engine,
     pool: Pool,
     tool: Arc<Tool>,
     /// What every lease must hold.

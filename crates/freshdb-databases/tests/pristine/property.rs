@@ -20,6 +20,9 @@ use crate::session::Tally;
 /// How many scripts are tried at once.
 const BENCHES: usize = 4;
 
+/// After how many scripts it is said that there is progress: `scripts/test` takes who is silent for long for dead.
+const SIGN_OF_LIFE: u32 = 50;
+
 /// For how long a failure is made smaller.
 const SHRINKING: Duration = Duration::from_secs(90);
 
@@ -29,7 +32,7 @@ pub(crate) async fn hold(engine: Engine) {
     let kinds = allowed(engine).await;
     let tally = Tally::default();
     let database = TestDatabase::create(engine).await;
-    let mut benches = open_benches(engine, &database, &tally).await;
+    let (mut benches, neighbour) = open_benches(engine, &database, &tally).await;
 
     let mut failures = try_all(&mut benches, script::parse(regressions(engine))).await;
     if failures.is_empty() {
@@ -43,6 +46,7 @@ pub(crate) async fn hold(engine: Engine) {
         }
     }
     let counts = close(benches, &database, &mut failures).await;
+    failures.extend(neighbour.harm().await);
     database.drop().await;
 
     let (steps, succeeded) = tally.sums();
@@ -76,7 +80,7 @@ async fn allowed(engine: Engine) -> Vec<Kind> {
 }
 
 /// What every lease is compared with is not a lease, nor the template: a database to which the schema was applied.
-async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) -> Vec<Bench> {
+async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) -> (Vec<Bench>, Neighbour) {
     let tool = Arc::new(Tool::of(engine));
     let url = DatabaseUrl::parse(database.url()).expect("a URL");
     schema::sql(dirt::template(engine)).apply(&Target::new(url.clone())).await.expect("the schema");
@@ -94,7 +98,22 @@ async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) ->
         assert!(first == *reference, "the first lease differs\n{}", difference(&reference, &first));
         benches.push(bench);
     }
-    benches
+    (benches, Neighbour { tool, url, name, before: reference })
+}
+
+/// The database that the URL names, which has tables of its own. Whatever is done to leases, it stays as it is.
+struct Neighbour {
+    tool: Arc<Tool>,
+    url: DatabaseUrl,
+    name: String,
+    before: Arc<Dump>,
+}
+
+impl Neighbour {
+    async fn harm(self) -> Option<String> {
+        let after = self.tool.dump(&self.url, &self.name).await.unwrap_or_else(|error| panic!("{error}"));
+        (after != *self.before).then(|| format!("the neighbour was harmed\n{}", difference(&self.before, &after)))
+    }
 }
 
 /// The server that has a test's database: of SQLite, a directory next to it.
@@ -152,7 +171,7 @@ async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32
     let seed: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+    while let Ok(number) = left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
         // Not a choice within one strategy: what is made smaller must not become the other.
         let mut tree = if fastrand::u8(..5) < 3 {
             Box::new(of_rows.new_tree(&mut runner).expect("a script")) as Box<dyn ValueTree<Value = Script>>
@@ -165,6 +184,9 @@ async fn try_until_one_fails(bench: &mut Bench, kinds: &[Kind], left: &AtomicU32
             let first = format!("as it was found:\n{}{error}", tree.current());
             let (script, error, tries) = smaller(bench, &mut *tree, error).await;
             return Some(format!("{script}{error}after {tries} tries to make it smaller; {first}"));
+        }
+        if number.is_multiple_of(SIGN_OF_LIFE) {
+            test_support::say(&format!("{}: {number} scripts are left", bench.engine.name()));
         }
     }
     None

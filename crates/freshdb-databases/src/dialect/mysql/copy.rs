@@ -1,8 +1,8 @@
 //! A copy of a template: its statements are run again, and its rows are copied within the server.
 
-use sqlx::{Connection as _, MySqlConnection};
+use sqlx::MySqlConnection;
 
-use super::super::{REGISTRY, explain};
+use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
@@ -65,7 +65,7 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
 
 impl Slot {
     pub(super) async fn close(self) {
-        if let Err(error) = self.connection.close().await {
+        if let Err(error) = say_goodbye(self.connection).await {
             tracing::debug!(database = self.name, %error, "the connection had ended before it was closed");
         }
     }

@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::connection::{identifier, number};
 
-const FULL: [u16; 4] = [1021, 1026, 1114, 3019];
+const FULL: [u16; 5] = [1021, 1026, 1114, 3019, 3675];
 const LOST: [u16; 7] = [1053, 1077, 1079, 1152, 1158, 1159, 1927];
 
 pub(super) fn fault(error: &sqlx::Error) -> Fault {

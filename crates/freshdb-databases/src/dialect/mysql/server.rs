@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection as _, MySqlConnection};
+use sqlx::MySqlConnection;
 
-use super::super::REGISTRY;
+use super::super::{REGISTRY, say_goodbye};
 use super::connection::{SETTINGS, connect, execute, identifier, literal, number, rows};
 use super::sessions::{end_sessions, on_database};
 use crate::DatabaseUrl;
@@ -33,7 +33,7 @@ pub(super) async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Er
             answer => answer?,
         }
     }
-    connection.close().await
+    say_goodbye(connection).await
 }
 
 pub(super) async fn try_lock(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection as _, MySqlConnection};
+use sqlx::MySqlConnection;
 
-use super::super::{REGISTRY, explain};
+use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
 use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
@@ -68,7 +68,7 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     let failed = |error| explain::<Mysql>(format!("failed to read the template `{name}`"), error);
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     let template = read_with(&mut connection, name).await.map_err(failed)?;
-    connection.close().await.map_err(failed)?;
+    say_goodbye(connection).await.map_err(failed)?;
     Ok(template)
 }
 

@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, PgConnection, Row};
 
+use super::super::say_goodbye;
 use crate::DatabaseUrl;
 
 /// What freshdb's own connections call themselves, so that they are told from everybody else's.
@@ -47,7 +48,7 @@ impl Connection {
     }
 
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
-        sqlx::Connection::close(self.wire).await
+        say_goodbye(self.wire).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the server's errors mean.
 
-use super::super::Fault;
+use super::super::{Fault, MAKE_ROOM};
 use super::connection::sqlstate;
 use crate::{Error, ErrorKind};
 
@@ -53,7 +53,8 @@ pub(super) fn failed(fact: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Err
             Fault::TooManyConnections => (ErrorKind::ConnectionsExhausted, None),
             Fault::Denied { grant } => (ErrorKind::Privileges, Some(format!("as a superuser: `{grant}`"))),
             Fault::Lost => (ErrorKind::Unreachable, None),
-            Fault::Full | Fault::Other => (ErrorKind::Database, None),
+            Fault::Full => (ErrorKind::Database, Some(MAKE_ROOM.to_owned())),
+            Fault::Other => (ErrorKind::Database, None),
         };
         let failed = Error::new(kind, fact).because(error);
         match hint {

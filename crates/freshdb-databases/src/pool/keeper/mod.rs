@@ -220,6 +220,8 @@ impl<D: Dialect> Keeper<D> {
             Event::Connected(Ok(connection)) => {
                 tracing::info!(server = %self.shared.server, "connected again");
                 self.holder = Holder::Up(connection);
+                // What could not be dropped while the server was away can be now.
+                self.refused.clear();
                 self.claim_template_again().await;
                 self.supply().await;
             }

@@ -1,0 +1,10 @@
+//! What a pool lives through: its server restarts, or its disk fills up, in the middle of everything.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod disk;
+#[path = "../pristine/dump.rs"]
+mod dump;
+mod full;
+mod harness;
+mod restarts;

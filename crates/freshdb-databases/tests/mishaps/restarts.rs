@@ -1,0 +1,80 @@
+//! The server restarts.
+
+use freshdb_databases::{Error, ErrorKind, Kind, Pool};
+use test_support::{Client, eventually};
+
+use crate::harness::{
+    CHECKOUT, End, Neighbour, OwnServer, assert_all_can_go, assert_pristine, execute, tables, use_pool,
+};
+
+async fn the_server_restarts(kind: Kind) {
+    let place =
+        tempfile::tempdir_in(if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).unwrap();
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(place.path(), open_to_all).unwrap();
+    let mut server = OwnServer::start(kind, place.path()).await;
+    let neighbour = Neighbour::make(&server).await;
+    for how in [End::InOrder, End::Killed] {
+        let pool = Pool::builder(server.server.clone(), tables()).checkout(CHECKOUT).limit(3).open().await.unwrap();
+        use_pool(&pool).await;
+        let (idle, busy, going) =
+            (pool.lease().await.unwrap(), pool.lease().await.unwrap(), pool.lease().await.unwrap());
+        let mut client = Client::connect(&busy.url().reveal()).await;
+        client.execute("BEGIN; INSERT INTO notes VALUES (1, 'never committed')").await;
+        execute(going.url(), "INSERT INTO notes VALUES (1, 'going'); DELETE FROM words").await;
+        execute(idle.url(), "INSERT INTO notes VALUES (1, 'here')").await;
+
+        let going_name = going.name().to_owned();
+        let going = going.give_back();
+        server.end(how);
+        // It may have been put back before the server ended.
+        if let Err(error) = going.await {
+            assert_clear(&error, &going_name);
+        }
+        let busy_name = busy.name().to_owned();
+        assert_clear(&busy.give_back().await.unwrap_err(), &busy_name);
+        client.try_execute("COMMIT").await.unwrap_err();
+
+        // Until then a database that was ready before can still be handed out.
+        eventually("the loss is noticed", async || idle.sessions().await.is_err()).await;
+        let waiting = tokio::spawn(pool.lease());
+        server.start_again().await;
+        let idle_name = idle.name().to_owned();
+        assert_clear(&idle.give_back().await.unwrap_err(), &idle_name);
+        let lease = waiting.await.unwrap().unwrap();
+        assert_pristine(&lease).await;
+        lease.give_back().await.unwrap();
+        use_pool(&pool).await;
+        neighbour.assert_unharmed().await;
+        pool.close().await.unwrap();
+    }
+    assert_all_can_go(&server).await;
+    neighbour.assert_unharmed().await;
+    server.stop().await;
+}
+
+/// It says what became of which database, that it was the server, and repeats no password.
+fn assert_clear(error: &Error, name: &str) {
+    let text = format!("{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{text}");
+    assert!(text.contains(name), "{text}");
+}
+
+mod the_pool_lives_through_a_restart {
+    use super::{Kind, the_server_restarts};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mysql() {
+        the_server_restarts(Kind::Mysql).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mariadb() {
+        the_server_restarts(Kind::Mariadb).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn postgres() {
+        the_server_restarts(Kind::Postgres).await;
+    }
+}
