@@ -134,3 +134,62 @@ async fn a_path_that_is_too_long_for_a_socket() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().ends_with("too many for a socket in it"), "{error}");
 }
+
+/// The programs of a server: what it is called, what it calls itself, and what makes its data if it does not.
+const PROGRAMS: [(Kind, &str, &str, Option<&str>); 3] = [
+    (Kind::Mysql, "mysqld", "mysqld  Ver 9.7.4 for Linux on x86_64", None),
+    (
+        Kind::Mariadb,
+        "mariadbd",
+        "mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu on x86_64",
+        Some("mariadb-install-db"),
+    ),
+    (Kind::Postgres, "postgres", "postgres (PostgreSQL) 15.18", Some("initdb")),
+];
+
+/// Of each server, in whichever of its two steps it fails, and by a signal too: the program, its arguments, what it said last,
+/// and what to do.
+#[tokio::test]
+async fn whatever_fails_at_the_start_of_any_server_is_told_in_full() {
+    for (kind, server, banner, initialiser) in PROGRAMS {
+        let version = format!("case \"$1\" in --version | -V) echo '{banner}'; exit;; esac");
+        let failing = "for line in $(seq 1 30); do echo \"line $line\"; done; echo 'no room' >&2";
+        for (ending, told) in [("exit 7", "it ended with exit code 7"), ("kill -KILL $$", "signal 9")] {
+            let fails_to = |what: &str| match what {
+                "start" => {
+                    format!("{version}\ncase \"$*\" in *--initialize-insecure*) exit;; esac\n{failing}; {ending}")
+                }
+                _ => format!("{version}\n{failing}; {ending}"),
+            };
+            for step in ["initialise", "start"] {
+                let place = Place::new();
+                let bin = place.program(server, &fails_to(step));
+                let mut program = server;
+                if let Some(initialiser) = initialiser {
+                    let script = if step == "start" { "exit 0".to_owned() } else { fails_to(step) };
+                    place.program(initialiser, &script);
+                    program = if step == "start" { server } else { initialiser };
+                }
+                let error =
+                    Server::of(kind, &place.cold_config().with_program_dirs([bin])).await.expect_err("no server");
+                assert_eq!(error.kind(), ErrorKind::NoServer, "{error:?}");
+                assert!(place.is_empty());
+                let text = format!("{error:?}").replace(place.path().to_str().unwrap(), "/place");
+                let parts = [
+                    told,
+                    &format!("command: /place/bin/{program} "),
+                    "/place/run/freshdb-run.",
+                    "/data",
+                    "the last lines of its log:\n",
+                    "    line 30\n",
+                    "    no room\n",
+                    "hint: mend what its log names, or set FRESHDB_",
+                ];
+                for part in parts {
+                    assert!(text.contains(part), "{kind}, {step}: `{part}` is not in\n{text}");
+                }
+                assert!(!text.contains("    line 1\n"), "only the last ones: {text}");
+            }
+        }
+    }
+}

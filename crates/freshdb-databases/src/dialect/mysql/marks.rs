@@ -35,9 +35,11 @@ enum Writes {
 
 impl Features {
     pub(super) async fn probe(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
+        // Not by OR, with which MariaDB looks through every database: see `catalog::read`.
         let sql = "SELECT table_schema, table_name FROM information_schema.tables
-             WHERE (table_schema = 'performance_schema' AND table_name = 'table_io_waits_summary_by_table')
-                OR (table_schema = 'information_schema' AND table_name = 'INNODB_TABLES')";
+              WHERE table_schema = 'performance_schema' AND table_name = 'table_io_waits_summary_by_table'
+             UNION ALL SELECT table_schema, table_name FROM information_schema.tables
+              WHERE table_schema = 'information_schema' AND table_name = 'INNODB_TABLES'";
         let found: HashSet<String> = rows(connection, sql)
             .await?
             .into_iter()

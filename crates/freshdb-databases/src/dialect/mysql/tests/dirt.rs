@@ -1,8 +1,14 @@
 //! Whatever a test does to a database is undone, or the database is not pristine.
 
+use super::super::sessions::{end_sessions, on_database};
 use super::*;
 
-on_both!(rows_are_put_back, prepared_transactions_are_rolled_back, a_neighbour_is_not_touched);
+on_both!(
+    rows_are_put_back,
+    prepared_transactions_are_rolled_back,
+    a_neighbour_is_not_touched,
+    nobody_is_taken_for_a_session_on_another_slot
+);
 
 const SCHEMA: &[&str] = &[
     "CREATE TABLE parents (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE)",
@@ -73,4 +79,36 @@ async fn a_neighbour_is_not_touched(kind: Kind) {
     Mysql::close(other).await;
     Mysql::drop(&mut fixture.admin, &neighbour).await.expect("it can be dropped");
     fixture.drop().await;
+}
+
+/// While MariaDB looks through a database for `information_schema`, it calls that the session's current one.
+async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
+    let table = |index: u32| {
+        let table = format!("CREATE TABLE t{index} (id INT PRIMARY KEY)");
+        format!("{table}; CREATE TRIGGER of_t{index} BEFORE INSERT ON t{index} FOR EACH ROW SET NEW.id = NEW.id + 1")
+    };
+    let tables: Vec<String> = (0..60).map(table).collect();
+    let large = Fixture::new(kind, "large", &tables.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut small = Fixture::new(kind, "small", SCHEMA).await;
+    let name = large.slot.name.clone();
+    let mut watcher = admin(kind).await;
+    let watched = async {
+        for _ in 0..300 {
+            let ended = end_sessions(&mut watcher, &on_database(&name)).await.expect("the server answers");
+            assert!(ended.is_empty(), "{kind}: {ended:?}");
+        }
+    };
+    let busy = async {
+        loop {
+            drop(small.run("ALTER TABLE parents COMMENT 'x'; ALTER TABLE parents COMMENT ''").await);
+            outcome(&small.reset().await);
+            Mysql::read_template(&server(kind), &small.template.name).await.expect("it can be read");
+        }
+    };
+    tokio::select! {
+        () = watched => {}
+        () = busy => {}
+    }
+    small.drop().await;
+    large.drop().await;
 }
