@@ -4,11 +4,13 @@ mod databases;
 mod engine;
 mod failure;
 mod interrupt;
+mod isolation;
 mod leases;
 mod load;
 mod process;
 mod quantile;
 mod sessions;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ enum Command {
     Sessions(Box<sessions::Args>),
     /// Measure what a lease of a pristine database costs, and what putting it back costs
     Leases(Box<leases::Args>),
+    /// Measure what a database of its own for every test costs, beside what people do today
+    Isolation(Box<isolation::Args>),
     /// Serve the bare handler that `load` compares with
     #[command(hide = true)]
     Bare(load::bare::Args),
@@ -56,6 +60,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Load(args) => one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(load::run(*args)),
         Command::Sessions(args) => sessions::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
         Command::Leases(args) => leases::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
+        Command::Isolation(args) => {
+            one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(isolation::run(*args))
+        }
         Command::Bare(args) => Builder::new_multi_thread()
             .enable_all()
             .build()

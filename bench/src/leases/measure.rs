@@ -3,13 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use freshdb_databases::schema::sql;
 use freshdb_databases::{DatabaseUrl, Garbage, Pool, ResetReport, Server};
 use tokio::runtime::{Builder, Runtime};
 
-use super::schema::{tables, touch};
 use crate::databases::execute;
 use crate::engine::{Engine, Place};
 use crate::failure::{Failure, OrFail, both};
+use crate::tables::{tables, touch};
 
 /// A pool whose databases and template are dropped by [`Self::close`].
 pub(super) struct House {
@@ -35,7 +36,8 @@ impl House {
         };
         let server = Server::existing(url);
         let checkout = format!("freshdb-bench {}", std::process::id());
-        let builder = Pool::builder(server.clone(), tables(engine, tables_count, seed_rows)).checkout(&checkout);
+        let schema = sql(tables(engine, tables_count, seed_rows));
+        let builder = Pool::builder(server.clone(), schema).checkout(&checkout);
         let pool = builder.limit(8).open().await.or_fail(|| "cannot open a pool of databases".into())?;
         Ok(Self { server, checkout, pool, tables: tables_count })
     }

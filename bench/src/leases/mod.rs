@@ -3,6 +3,5 @@
 mod command;
 mod measure;
 mod report;
-mod schema;
 
 pub(crate) use command::{Args, run};

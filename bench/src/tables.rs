@@ -1,12 +1,10 @@
 //! The tables that are measured with.
 
-use freshdb_databases::schema::{self, SqlText};
-
 use crate::engine::Engine;
 
 /// So many tables, each with a key that counts, a unique key, and a foreign key to the one before; and a table `seed` with so
-/// many rows, if any.
-pub(super) fn tables(engine: Engine, count: usize, seed_rows: usize) -> SqlText {
+/// many rows, if any. Statements are separated by semicolons.
+pub(crate) fn tables(engine: Engine, count: usize, seed_rows: usize) -> String {
     let key = match engine {
         Engine::Sqlite => "INTEGER PRIMARY KEY AUTOINCREMENT",
         Engine::Mysql | Engine::Mariadb => "BIGINT AUTO_INCREMENT PRIMARY KEY",
@@ -35,11 +33,11 @@ pub(super) fn tables(engine: Engine, count: usize, seed_rows: usize) -> SqlText 
             rows += more;
         }
     }
-    schema::sql(statements.join(";\n"))
+    statements.join(";\n")
 }
 
 /// What a test does: a row in each of so many tables, the last ones.
-pub(super) fn touch(tables: usize, touched: usize) -> String {
+pub(crate) fn touch(tables: usize, touched: usize) -> String {
     let touch = |table: usize| format!("INSERT INTO t{table} (name) VALUES ('a')");
     let statements: Vec<String> = (tables.saturating_sub(touched)..tables).map(touch).collect();
     statements.join(";")
