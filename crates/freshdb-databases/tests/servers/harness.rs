@@ -151,7 +151,9 @@ pub(crate) struct Other {
 
 impl Other {
     pub(crate) fn start(kind: Kind, config: &Config, place: &Place) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        // A shell has what it runs in the background ignore SIGINT, and the test that sends one may be run so.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(std::env::current_exe().expect("this program"));
         command.args(["--ignored", "--exact", "--nocapture", "harness::other_process"]);
         command.env(KIND, kind.name()).env(RUN, place.run()).env(CACHE, config.cache_dir());
         // A group of its own, as a shell would give it.
