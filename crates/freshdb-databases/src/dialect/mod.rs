@@ -216,10 +216,13 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// dead is never.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) async fn say_goodbye<C: sqlx::Connection>(connection: C) -> Result<(), sqlx::Error> {
-    tokio::time::timeout(GOODBYE, connection.close()).await.unwrap_or_else(|_| {
-        tracing::debug!(limit = ?GOODBYE, "a connection did not close in time");
-        Ok(())
-    })
+    match tokio::time::timeout(GOODBYE, connection.close()).await {
+        // Over TLS there are two parts to it, and the server may hang up after the first.
+        Ok(Err(sqlx::Error::Io(error))) => tracing::debug!(%error, "a connection had ended before it was closed"),
+        Ok(answer) => return answer,
+        Err(_) => tracing::debug!(limit = ?GOODBYE, "a connection did not close in time"),
+    }
+    Ok(())
 }
 
 /// Times the steps of a reset.

@@ -156,18 +156,22 @@ pub(crate) struct Other {
 
 impl Other {
     pub(crate) fn start(kind: Kind, config: &Config, place: &Place) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(Self::ARGUMENTS);
         // Whatever runs this test is no run of the other's.
-        Self::run(command.env(variables::RUN, "0"), kind, config, place)
+        Self::run(Self::itself().env(variables::RUN, "0"), kind, config, place)
     }
 
     pub(crate) const ARGUMENTS: [&str; 4] = ["--ignored", "--exact", "--nocapture", "harness::other_process"];
 
     /// The same, of a run.
     pub(crate) fn of_run(run: &str, kind: Kind, config: &Config, place: &Place) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        Self::run(command.args(Self::ARGUMENTS).env(variables::RUN, run), kind, config, place)
+        Self::run(Self::itself().env(variables::RUN, run), kind, config, place)
+    }
+
+    fn itself() -> Command {
+        // A shell has what it runs in the background ignore SIGINT, and the test that sends one may be run so.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(std::env::current_exe().expect("this program")).args(Self::ARGUMENTS);
+        command
     }
 
     /// Some program which becomes, or starts, [`other_process`].
