@@ -100,9 +100,12 @@ impl<'a> House<'a> {
             match self.place {
                 Place::Files => {}
                 Place::MySql(server) => {
-                    let host = server.host_str().unwrap_or("localhost");
-                    let drop = format!("DROP DATABASE IF EXISTS `{name}`; DROP USER IF EXISTS `{name}`@`{host}`");
-                    execute(server.as_str(), &drop).await?;
+                    execute(server.as_str(), &format!("DROP DATABASE IF EXISTS `{name}`")).await?;
+                    // MySQL takes no user of so long a name, not even to say that there is none.
+                    if self.engine == Engine::Mariadb {
+                        let host = server.host_str().unwrap_or("localhost");
+                        execute(server.as_str(), &format!("DROP USER IF EXISTS `{name}`@`{host}`")).await?;
+                    }
                 }
                 Place::Postgres(server) => {
                     // PostgreSQL drops no database among other statements.
