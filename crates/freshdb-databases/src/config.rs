@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::{DatabaseUrl, Error, ErrorKind, Kind};
@@ -18,6 +18,7 @@ use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 /// | [`FRESHDB_CACHE_DIR`](variables::CACHE_DIR) | where what the first start of a server made is kept | `$XDG_CACHE_HOME/freshdb`, else `~/.cache/freshdb`; of root, `/var/cache/freshdb` |
 /// | [`FRESHDB_RUN_DIR`](variables::RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
 /// | [`FRESHDB_RUN`](variables::RUN) | the process with which throwaway servers end, and whose descendants share them: its number, or that and its start time, `4711:8150327`; `0`: each process has its own | under `cargo nextest run`, its process; else each process has its own |
+/// | [`FRESHDB_PROGRAM_DIRS`](variables::PROGRAM_DIRS) | the directories in which the servers' programs are looked for, separated as those of `PATH` are | `PATH`, the usual directories, and the cache |
 /// | [`FRESHDB_REBUILD`](variables::REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
 pub mod variables {
     /// The URL of a MySQL server to use instead of one that freshdb starts.
@@ -38,6 +39,8 @@ pub mod variables {
     /// behind it, as field 22 of `/proc/<number>/stat` has it, it may be any. What names no such process counts as unset,
     /// and is warned of. Linux only.
     pub const RUN: &str = "FRESHDB_RUN";
+    /// The directories in which the servers' programs are looked for, and nowhere else.
+    pub const PROGRAM_DIRS: &str = "FRESHDB_PROGRAM_DIRS";
     /// Whether templates are made anew, whatever is cached.
     pub const REBUILD: &str = "FRESHDB_REBUILD";
     /// What cargo-nextest tells its tests of itself: that they are its tests, and of which run.
@@ -133,6 +136,9 @@ impl Config {
         config.usual_run_dirs.extend(xdg("XDG_RUNTIME_DIR"));
         config.usual_run_dirs.push(temporary);
         config.run_dir = directory(variables::RUN_DIR)?;
+        if let Some(directories) = variable(variables::PROGRAM_DIRS) {
+            config.program_dirs = Some(program_dirs(&directories)?);
+        }
         for name in PASSED_ON {
             if let Some(value) = variable(name) {
                 config.environment.retain(|(other, _)| *other != name);
@@ -331,6 +337,17 @@ fn usual_cache_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBu
     }
 }
 
+fn program_dirs(directories: &OsStr) -> Result<Vec<PathBuf>, Error> {
+    let directories: Vec<PathBuf> = env::split_paths(directories).collect();
+    match directories.iter().find(|directory| !directory.is_absolute()) {
+        Some(relative) => {
+            let fact = format!("names `{}`, which is no absolute path", relative.display());
+            Err(invalid(variables::PROGRAM_DIRS, &fact))
+        }
+        None => Ok(directories),
+    }
+}
+
 fn parse_url(name: &str, kind: Kind, text: &str) -> Result<DatabaseUrl, Error> {
     let url = DatabaseUrl::parse(text).map_err(|error| {
         let advice = error.advice().map(str::to_owned);
@@ -401,6 +418,7 @@ mod tests {
             (variables::SKIP, "mysql, sqlite"),
             (variables::CACHE_DIR, "/cache"),
             (variables::RUN_DIR, "/run/here"),
+            (variables::PROGRAM_DIRS, "/opt/mysql/bin:/opt/postgres/bin"),
             (variables::REBUILD, "1"),
             ("PATH", "/a:/b"),
             ("XDG_RUNTIME_DIR", "/run/user/1"),
@@ -411,6 +429,7 @@ mod tests {
         assert!(config.url(Kind::Postgres).is_some());
         assert!(config.skips(Kind::Mysql) && config.skips(Kind::Sqlite) && !config.skips(Kind::Postgres));
         assert_eq!((config.cache_dir(), config.run_dir()), (Path::new("/cache"), Some(Path::new("/run/here"))));
+        assert_eq!(config.program_dirs(), Some(&["/opt/mysql/bin".into(), "/opt/postgres/bin".into()][..]));
         assert!(config.rebuild());
         assert_eq!(config.path(), [Path::new("/a"), Path::new("/b")]);
         assert_eq!(config.usual_run_dirs(), ["/dev/shm", "/run/user/1", "/tmp"].map(Path::new));
@@ -444,6 +463,7 @@ mod tests {
             (variables::POSTGRES_URL, "secret"),
             (variables::SKIP, "mysql,oracle"),
             (variables::CACHE_DIR, "cache"),
+            (variables::PROGRAM_DIRS, "/opt/mysql/bin:postgres/bin"),
             (variables::REBUILD, "perhaps"),
             (variables::RUN, "nextest"),
             (variables::RUN, "0:4"),
@@ -464,6 +484,8 @@ mod tests {
         hint: the engines are sqlite, mysql, mariadb, postgres
 
         the variable FRESHDB_CACHE_DIR is `cache`, which is no absolute path
+
+        the variable FRESHDB_PROGRAM_DIRS names `postgres/bin`, which is no absolute path
 
         the variable FRESHDB_REBUILD is `perhaps`
         hint: set it to 1 or 0

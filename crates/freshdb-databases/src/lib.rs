@@ -2,7 +2,8 @@
 
 #[cfg(not(any(feature = "sqlite", feature = "mysql", feature = "postgres")))]
 compile_error!(
-    "freshdb-databases needs an engine: enable one of its features `sqlite`, `mysql`, `mariadb` and `postgres`"
+    "freshdb needs to know your database: enable at least one of the features `sqlite`, `mysql`, `mariadb` and `postgres`, \
+     as in `freshdb = { version = \"0.1\", features = [\"postgres\", \"test\"] }`"
 );
 
 mod config;

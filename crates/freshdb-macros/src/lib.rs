@@ -8,5 +8,5 @@ use proc_macro::TokenStream;
 #[doc = include_str!("test.md")]
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, function: TokenStream) -> TokenStream {
-    expand::test(arguments.into(), function.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    expand::test(arguments.into(), function.into()).into()
 }

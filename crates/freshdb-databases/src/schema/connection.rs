@@ -51,7 +51,8 @@ impl Connection {
         expect(unused_variables, reason = "PostgreSQL's has no settings")
     )]
     pub(super) async fn open(target: &Target, session: Session) -> Result<Self, Error> {
-        let connected = match target.kind() {
+        // Its type is written out for a build without any engine, where nothing tells it: the crate's own message is to stand alone.
+        let connected: sqlx::Result<Self> = match target.kind() {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => sqlite(target, session).await.map(Self::Sqlite),
             #[cfg(feature = "mysql")]
@@ -75,7 +76,7 @@ impl Connection {
             succeeded += 1;
             std::future::ready(Ok(()))
         };
-        let result = match self {
+        let result: sqlx::Result<()> = match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => query.execute_many(connection).map_ok(drop).try_for_each(counted).await,
             #[cfg(feature = "mysql")]
@@ -88,7 +89,7 @@ impl Connection {
 
     /// Closes the connection after what was done with it. A failure of that comes first.
     pub(super) async fn close_after(self, done: Result<(), Error>) -> Result<(), Error> {
-        let closed = match self {
+        let closed: sqlx::Result<()> = match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => connection.close().await,
             #[cfg(feature = "mysql")]

@@ -80,6 +80,13 @@ pub type SchemaError = Box<dyn StdError + Send + Sync + 'static>;
 /// assert_ne!(few, many);
 /// # Ok::<(), SchemaError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a schema",
+    label = "this does not say what a database starts from",
+    note = "schemas are `SqlDirectory::new(\"migrations\")`, `schema::sql(\"CREATE TABLE …\")`, `schema::from_fn(…)`, the adapters of migration \
+            tools that freshdb's features `sqlx-migrations`, `sea-orm`, `sea-orm-migrations` and `diesel-migrations` bring, and types of \
+            yours that implement `Schema`"
+)]
 pub trait Schema: Send + Sync + fmt::Debug {
     /// Adds to `fingerprint` all that decides what [`apply`](Self::apply) leaves in a database, whichever engine that is on.
     ///

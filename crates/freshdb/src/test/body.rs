@@ -6,6 +6,11 @@ use std::future::Future;
 use super::context::{BuildError, Context, FromContext};
 
 /// What a test may return: nothing, or a `Result` whose error says why it failed.
+#[diagnostic::on_unimplemented(
+    message = "a test cannot return `{Self}`",
+    label = "this does not say whether the test has passed",
+    note = "a test returns nothing, or a `Result` of nothing whose error is `Debug`; what it finds out is checked by `assert!` and its like"
+)]
 pub trait Outcome {
     /// Why it failed, if it did: what `{:?}` shows of the error.
     ///

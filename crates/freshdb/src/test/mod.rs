@@ -27,8 +27,10 @@ pub use runner::run;
 /// What the attribute's expansion names. Not for anybody else.
 #[doc(hidden)]
 pub mod expanded {
-    /// A type that can be an argument: an error about one that cannot points at it.
-    pub fn argument<Argument: super::FromContext>() {}
+    /// A schema as such: an error about what is none points at it, and is said once.
+    pub fn schema(schema: impl super::Schema + 'static) -> Box<dyn super::Schema> {
+        Box::new(schema)
+    }
 
     /// The name of a test out of the path of the module that it was expanded in, which begins with the crate's.
     pub fn name(module: &str, kind: super::Kind) -> String {

@@ -5,13 +5,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use freshdb_databases::{Error, Kind, ServerSession, variables};
+use freshdb_databases::{Error, ErrorKind, Kind, ServerSession, variables};
 
-use super::arguments::Held;
+use super::arguments::{Held, OfAnotherEngine};
 use super::case::{Case, Leaking};
 use super::context::{BuildError, EndingFailed};
 use super::guard::{self, Database, Refusal};
 use super::leftovers::{KeptPool, Left, OpenTransaction};
+use super::pools;
 use super::runtime::StillRunning;
 use crate::registry::{OpenSession, Use, seconds};
 
@@ -381,6 +382,9 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
         if let Some(hint) = cause.downcast_ref::<crate::Error>().and_then(crate::Error::hint) {
             return Some(hint.to_owned());
         }
+        if let Some(error) = cause.downcast_ref::<OfAnotherEngine>() {
+            return Some(error.hint());
+        }
         next = cause.source();
     }
     None
@@ -399,6 +403,15 @@ pub(super) fn no_database(case: &Case, error: &Error) -> String {
     if let Some(hint) = hint_of(error) {
         report.push_str(&format!("\nhint: {hint}"));
     }
-    report.push_str(&format!("\nhint: to leave out the tests of {kind}, set {}={}", variables::SKIP, kind.name()));
+    // Of a server only: a variable or a schema that is wrong is wrong for the other engines too.
+    if matches!(error.kind(), ErrorKind::NoServer | ErrorKind::Unreachable) {
+        if error.kind() == ErrorKind::Unreachable
+            && let Some(variable) = variable_of(*kind)
+            && pools::config().is_ok_and(|config| config.url(*kind).is_some())
+        {
+            report.push_str(&format!("\nhint: start that server, or unset {variable} to have a private one started"));
+        }
+        report.push_str(&format!("\nhint: to leave out the tests of {kind}, set {}={}", variables::SKIP, kind.name()));
+    }
     report
 }

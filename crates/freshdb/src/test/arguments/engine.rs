@@ -1,5 +1,6 @@
 //! Engines. They are closed when the test has ended: see `leftovers.rs`.
 
+use super::another_engine;
 use crate::dialect::Dialect;
 use crate::engine::Engine;
 use crate::options::EngineOptions;
@@ -11,6 +12,7 @@ fn options(context: &Context) -> EngineOptions {
 
 impl<DB: Dialect> FromContext for Engine<DB> {
     async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        another_engine::check::<DB>(context)?;
         context.shared(|context| Ok(options(context).lazy(&context.lease().url().reveal())?))
     }
 }

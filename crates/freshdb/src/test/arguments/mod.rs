@@ -1,5 +1,6 @@
 //! The arguments that freshdb makes.
 
+mod another_engine;
 mod engine;
 mod lease;
 mod ledger;
@@ -7,5 +8,6 @@ mod ledger;
 mod sea_orm;
 mod sqlx_pool;
 
+pub(super) use another_engine::OfAnotherEngine;
 pub use lease::Lease;
 pub(super) use ledger::{Held, Ledger, LeftOpen};

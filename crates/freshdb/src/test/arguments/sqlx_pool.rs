@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolOptions;
 
+use super::another_engine;
 use super::ledger::{Ledger, Page, Watched};
 use crate::dialect::Backend;
 use crate::test::context::{ArgumentError, Context, FromContext};
@@ -33,6 +34,7 @@ impl<DB: Backend> Watched for Plain<DB> {
 
 /// `Pool<DB>` of an engine, for the test that it is made for.
 fn pool<DB: Backend>(context: &mut Context) -> Result<sqlx::Pool<DB>, ArgumentError> {
+    another_engine::check::<DB>(context)?;
     let options = DB::options(&context.lease().url().reveal())?;
     let page = Arc::new(Page::default());
     let life = Arc::new(());

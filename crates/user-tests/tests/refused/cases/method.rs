@@ -1,0 +1,10 @@
+struct Tags;
+
+impl Tags {
+    #[freshdb::test]
+    async fn are_stored(&self, engine: freshdb::PgEngine) {
+        drop(engine);
+    }
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[freshdb::test]
+struct ATagIsStored;
+
+fn main() {}

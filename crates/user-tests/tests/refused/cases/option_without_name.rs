@@ -1,0 +1,6 @@
+#[freshdb::test("migrations")]
+async fn a_tag_is_stored(engine: freshdb::PgEngine) {
+    drop(engine);
+}
+
+fn main() {}
