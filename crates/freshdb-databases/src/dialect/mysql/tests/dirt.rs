@@ -92,7 +92,7 @@ async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
     let mut small = Fixture::new(kind, "small", SCHEMA).await;
     let name = large.slot.name.clone();
     let mut watcher = admin(kind).await;
-    let watched = async {
+    let looking = async {
         for _ in 0..300 {
             let ended = end_sessions(&mut watcher, &on_database(&name)).await.expect("the server answers");
             assert!(ended.is_empty(), "{kind}: {ended:?}");
@@ -106,7 +106,7 @@ async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
         }
     };
     tokio::select! {
-        () = watched => {}
+        () = looking => {}
         () = busy => {}
     }
     small.drop().await;
