@@ -73,7 +73,7 @@ impl Engine {
     }
 }
 
-/// A database of one test's own.
+/// A database of one test's own, as others see it: past whatever is tested.
 #[derive(Debug)]
 pub struct TestDatabase {
     /// The engine it is on.
@@ -84,8 +84,15 @@ pub struct TestDatabase {
 
 #[derive(Debug)]
 enum Kind {
-    File { _directory: TempDir },
-    OnServer { server: Url, name: String },
+    /// In a directory that goes with it, if it was made here.
+    File {
+        _directory: Option<TempDir>,
+    },
+    OnServer {
+        server: Url,
+        name: String,
+        is_made_here: bool,
+    },
 }
 
 impl TestDatabase {
@@ -101,14 +108,30 @@ impl TestDatabase {
             let directory = tempfile::tempdir().expect("a temporary directory");
             let url = format!("sqlite://{}/test.db", directory.path().display());
             execute(engine, &Url::parse(&url).expect("a URL"), "PRAGMA user_version").await;
-            return Self { engine, url, kind: Kind::File { _directory: directory } };
+            return Self { engine, url, kind: Kind::File { _directory: Some(directory) } };
         }
         let name = format!("freshdb_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = engine.server_url();
         execute(engine, &server, &format!("CREATE DATABASE {name}")).await;
         let mut url = server.clone();
         url.set_path(&name);
-        Self { engine, url: url.into(), kind: Kind::OnServer { server, name } }
+        Self { engine, url: url.into(), kind: Kind::OnServer { server, name, is_made_here: true } }
+    }
+
+    /// One that somebody else has made, and will drop or put back.
+    ///
+    /// # Panics
+    ///
+    /// If that is no URL.
+    pub fn at(engine: Engine, url: &str) -> Self {
+        if engine == Engine::Sqlite {
+            return Self { engine, url: url.to_owned(), kind: Kind::File { _directory: None } };
+        }
+        let mut server = Url::parse(url).expect("a URL");
+        let name = server.path().trim_start_matches('/').to_owned();
+        // Whoever asks about a database is not connected to it; PostgreSQL has one for that.
+        server.set_path(if engine == Engine::Postgres { "postgres" } else { "" });
+        Self { engine, url: url.to_owned(), kind: Kind::OnServer { server, name, is_made_here: false } }
     }
 
     /// Its URL, password and all.
@@ -137,7 +160,7 @@ impl TestDatabase {
 
     /// How many transactions are open in it, as the server sees it.
     pub async fn open_transactions(&self) -> i64 {
-        let Kind::OnServer { server, name } = &self.kind else { return self.writer_holds_the_file().await };
+        let Kind::OnServer { server, name, .. } = &self.kind else { return self.writer_holds_the_file().await };
         if self.engine == Engine::Postgres {
             let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL";
             let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
@@ -183,7 +206,7 @@ impl TestDatabase {
 
     /// What its server counts.
     async fn count(&self, on_postgres: &'static str, on_mysql: &'static str) -> i64 {
-        let Kind::OnServer { server, name } = &self.kind else { panic!("a file has no server to ask") };
+        let Kind::OnServer { server, name, .. } = &self.kind else { panic!("a file has no server to ask") };
         if self.engine == Engine::Postgres {
             let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
             return sqlx::query_scalar(on_postgres).bind(name).fetch_one(&mut connection).await.expect("an answer");
@@ -294,13 +317,13 @@ impl TestDatabase {
         }
     }
 
-    /// Drops it, whoever is still connected.
+    /// Drops it if it was made here, whoever is still connected.
     ///
     /// # Panics
     ///
     /// If the server refuses.
     pub async fn drop(self) {
-        if let Kind::OnServer { server, name } = &self.kind {
+        if let Kind::OnServer { server, name, is_made_here: true } = &self.kind {
             // A connection that a failed test has left open must not stop the clean-up.
             let force = if self.engine == Engine::Postgres { " WITH (FORCE)" } else { "" };
             execute(self.engine, server, &format!("DROP DATABASE {name}{force}")).await;
@@ -333,22 +356,26 @@ impl Lock {
 
 async fn execute(engine: Engine, url: &Url, sql: &str) {
     let sql = AssertSqlSafe(sql.to_owned());
-    let result = match engine {
+    let (result, closed) = match engine {
         Engine::Sqlite => {
             let url = format!("{url}?mode=rwc");
             let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("a connection");
-            sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ())
+            let result = sqlx::raw_sql(sql).execute(&mut connection).await;
+            (result.map(drop), connection.close().await)
         }
         Engine::Postgres => {
             let mut connection = PgConnection::connect(url.as_str()).await.expect("a connection");
-            sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ())
+            let result = sqlx::raw_sql(sql).execute(&mut connection).await;
+            (result.map(drop), connection.close().await)
         }
         Engine::Mysql | Engine::Mariadb => {
             let mut connection = mysql_connection(url).await;
-            sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ())
+            let result = sqlx::raw_sql(sql).execute(&mut connection).await;
+            (result.map(drop), connection.close().await)
         }
     };
     result.expect("the statement is executed");
+    closed.expect("the connection closes");
 }
 
 /// The threads of MySQL or MariaDB that have a transaction open, out of InnoDB's report. The table `innodb_trx` would not do:

@@ -13,7 +13,7 @@ mod tools;
 
 pub use client::Client;
 pub use engines::{Engine, Lock, TestDatabase};
-pub use log::{say, warned};
+pub use log::{begin_log, say, warned};
 pub use observer::Observer;
 pub use proxy::{FAIR, Proxy, Weather};
 pub use run::{DEADLINE, eventually, run};

@@ -7,6 +7,15 @@ use tracing_subscriber::fmt::TestWriter;
 
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// From now on the log stands beside the failure of the test that it explains. Another test may have begun it already.
+pub fn begin_log() {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter("info,freshdb=debug,tags_api=debug")
+        .with_ansi(false)
+        .with_writer(Log::default);
+    drop(log.try_init());
+}
+
 /// Whether any test of this process has caused a warning that holds all of these words.
 pub fn warned(words: &[&str]) -> bool {
     let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -28,12 +27,12 @@ pub enum Weather {
 /// All is passed on at once.
 pub const FAIR: Weather = Weather::Delay(Duration::ZERO);
 
-/// A listener that leads to a server, until the runtime ends in which it was made.
+/// A listener that leads to a server. Dropped, it closes every connection and listens no more.
 #[derive(Debug)]
 pub struct Proxy {
     /// Where it listens, on the loopback interface.
     pub port: u16,
-    conditions: Arc<watch::Sender<Conditions>>,
+    conditions: watch::Sender<Conditions>,
 }
 
 /// The network at one moment. Weather and cuts change together, so that no connection is taken in fair weather and then
@@ -54,16 +53,8 @@ impl Proxy {
     pub async fn before(target: String) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let conditions = Arc::new(watch::Sender::new(Conditions { weather: FAIR, cuts: 0 }));
-        let accepting = conditions.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Conditions { weather, cuts } = *accepting.borrow();
-                if !matches!(weather, Weather::Cut | Weather::Refuse) {
-                    tokio::spawn(connect(client, target.clone(), accepting.subscribe(), cuts));
-                }
-            }
-        });
+        let (conditions, met) = watch::channel(Conditions { weather: FAIR, cuts: 0 });
+        tokio::spawn(accept(listener, target, met));
         Self { port, conditions }
     }
 
@@ -102,6 +93,24 @@ impl Conditions {
             Weather::Trickle(bytes) => bytes.max(1),
             Weather::Delay(_) | Weather::Refuse | Weather::Cut | Weather::Stall => usize::MAX,
         }
+    }
+}
+
+/// Until the proxy is dropped, which ends the connections too: nobody can change the conditions any more.
+async fn accept(listener: TcpListener, target: String, conditions: watch::Receiver<Conditions>) {
+    let mut until_dropped = conditions.clone();
+    let dropped = async move { while until_dropped.changed().await.is_ok() {} };
+    let accepting = async {
+        while let Ok((client, _)) = listener.accept().await {
+            let Conditions { weather, cuts } = *conditions.borrow();
+            if !matches!(weather, Weather::Cut | Weather::Refuse) {
+                tokio::spawn(connect(client, target.clone(), conditions.clone(), cuts));
+            }
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = dropped => {}
     }
 }
 

@@ -48,12 +48,7 @@ where
     Case: Future<Output = ()>,
 {
     let engine = Engine::named(engine);
-    // The log stands beside the failure of the test that it explains; another test may have begun it already.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter("info,freshdb=debug,tags_api=debug")
-        .with_ansi(false)
-        .with_writer(crate::log::Log::default);
-    drop(log.try_init());
+    crate::begin_log();
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).enable_all().build().expect("a runtime")

@@ -21,6 +21,6 @@ pub mod cli;
 pub mod database;
 pub mod http;
 mod logging;
-mod migration;
+pub mod migration;
 pub mod server;
 pub mod tags;

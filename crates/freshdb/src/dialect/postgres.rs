@@ -107,12 +107,13 @@ impl Backend for Postgres {
     /// Serialization failure and deadlock:
     /// <https://www.postgresql.org/docs/15/mvcc-serialization-failure-handling.html>. Cancelled by `statement_timeout`, and
     /// a lock that was not to be had in time. Class 57P: the server is going down or coming up. Class 08: the connection
-    /// broke. 53300: too many connections.
+    /// broke. 53300: too many connections. 25P03: nothing happened in the transaction for longer than
+    /// `idle_in_transaction_session_timeout`, and the server has closed the connection.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.code().as_deref() {
             Some("40001" | "40P01") => Verdict::Conflict,
             Some("57014" | "55P03") => Verdict::Overtime,
-            Some("53300") => Verdict::Lost,
+            Some("53300" | "25P03") => Verdict::Lost,
             Some(state) if state.starts_with("57P") || state.starts_with("08") => Verdict::Lost,
             _ => Verdict::Refused,
         }

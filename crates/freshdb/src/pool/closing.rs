@@ -38,6 +38,7 @@ impl<DB: Backend> Pool<DB> {
             std::mem::take(&mut idle.connections)
         };
         self.slots.close();
+        self.ended.notify_one();
         if let Some(writers) = &self.writers {
             writers.close();
         }
@@ -160,6 +161,7 @@ pub(super) async fn close_connection<DB: Backend>(connection: DB::Connection) {
 
 impl<DB: Backend> Drop for Pool<DB> {
     fn drop(&mut self) {
+        self.ended.notify_one();
         let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
         let connections = std::mem::take(&mut idle.connections);
         let control = self.control.get_mut().take().map(|(connection, _)| connection);

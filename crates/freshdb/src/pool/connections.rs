@@ -16,7 +16,7 @@ use crate::error::{Error, Wanted};
 use crate::lease::{Lease, Live, bounded, prove, timed_out};
 use crate::options::Settings;
 use crate::registry::{OpenSession, Place, Registry, Use};
-use crate::runtime::{Home, sleep, within};
+use crate::runtime::{Home, within};
 use crate::vigilance::Vigilance;
 
 pub(crate) struct Pool<DB: Backend> {
@@ -36,6 +36,9 @@ pub(crate) struct Pool<DB: Backend> {
     pub(super) freed: Notify,
     /// Held by the engine's regular work, and dropped with it when the runtime ends.
     pub(super) reaper: OnceLock<Weak<()>>,
+    /// Tells that work that there is none any more: the engine is closed, or dropped. It may run on a runtime of the user's, who is
+    /// told of tasks that outlive a test.
+    pub(super) ended: Arc<Notify>,
     pub(crate) sessions: Registry,
     pub(crate) vigilance: Vigilance,
     pub(crate) counters: Counters,
@@ -92,6 +95,7 @@ impl<DB: Backend> Pool<DB> {
             control: tokio::sync::Mutex::new(None),
             freed: Notify::new(),
             reaper: OnceLock::new(),
+            ended: Arc::new(Notify::new()),
             sessions: Registry::default(),
             vigilance: Vigilance::new(),
             counters: Counters::default(),
@@ -126,7 +130,9 @@ impl<DB: Backend> Pool<DB> {
         let slot = self.slot(started).await?;
         // What is idle is dead then, and may have been in use too short a while ago to be asked.
         if self.reaper.get().is_some_and(|reaper| reaper.strong_count() == 0) {
-            return Err(Error::runtime_gone(&self.settings.target));
+            // Unless it was closed since the slot was taken.
+            let gone = if self.slots.is_closed() { Error::closed } else { Error::runtime_gone };
+            return Err(gone(&self.settings.target));
         }
         while let Some(mut live) = self.next_idle() {
             if live.born.elapsed() > self.settings.max_lifetime {
@@ -235,7 +241,7 @@ impl<DB: Backend> Pool<DB> {
             let period = (self.settings.idle_timeout / 2).clamp(Duration::from_secs(1), Duration::from_secs(30));
             let alive = Arc::new(());
             let reaper = Arc::downgrade(&alive);
-            self.spawn(reap_regularly(Arc::downgrade(self), period, alive));
+            self.spawn(reap_regularly(Arc::downgrade(self), self.ended.clone(), period, alive));
             reaper
         });
         let now = Instant::now();
@@ -285,9 +291,8 @@ impl<DB: Backend> Pool<DB> {
     }
 }
 
-async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, period: Duration, _alive: Arc<()>) {
-    loop {
-        sleep(period).await;
+async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, ended: Arc<Notify>, period: Duration, _alive: Arc<()>) {
+    while within(period, ended.notified()).await.is_none() {
         let Some(pool) = pool.upgrade() else { return };
         join_all(pool.take_expired().into_iter().map(close)).await;
         let mut control = pool.control.lock().await;

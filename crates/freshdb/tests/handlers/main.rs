@@ -1,8 +1,5 @@
 //! Sessions as arguments of axum's handlers, over a real socket.
 
-#[macro_use(on_every_engine)]
-extern crate test_support;
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -11,11 +8,13 @@ use axum::extract::FromRef;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use freshdb::axum::{SessionRejection, Then};
+use freshdb::test::{Lease, Schema, schema};
 use freshdb::{EngineOptions, OrmEngine, OrmSession, OrmTx};
 use sea_orm::ConnectionTrait;
-use test_support::{DEADLINE, TestDatabase, eventually};
+use test_support::{DEADLINE, Engine, TestDatabase, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 #[derive(Clone)]
 struct App {
@@ -62,10 +61,25 @@ async fn refuse(session: Result<OrmSession, SessionRejection>) -> String {
     session.map_or_else(|rejection| rejection.error().to_string(), |_| "a session".into())
 }
 
-async fn serve(database: &TestDatabase, options: EngineOptions) -> (App, SocketAddr) {
-    database.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(20))").await;
-    database.execute("INSERT INTO items VALUES (1, 'first')").await;
-    let app = App { engine: options.lazy_orm(database.url()).expect("an engine"), sleep: database.sleep(30) };
+fn items() -> impl Schema {
+    schema::sql("CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(20)); INSERT INTO items VALUES (1, 'first');")
+}
+
+/// The database of a lease, as others see it.
+fn elsewhere(lease: &Lease) -> TestDatabase {
+    TestDatabase::at(Engine::named(lease.kind().name()), &lease.url().reveal())
+}
+
+/// A service that listens, until it is dropped.
+struct Server {
+    app: App,
+    address: SocketAddr,
+    _stop: oneshot::Sender<()>,
+}
+
+async fn serve(lease: &Lease, options: EngineOptions) -> Server {
+    let engine = options.lazy_orm(&lease.url().reveal()).expect("an engine");
+    let app = App { engine, sleep: elsewhere(lease).sleep(30) };
     let router = Router::new()
         .route("/name", get(name).post(rename))
         .route("/linger", post(linger))
@@ -73,8 +87,10 @@ async fn serve(database: &TestDatabase, options: EngineOptions) -> (App, SocketA
         .with_state(app.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (app, address)
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
+    tokio::spawn(async move { serving.await.expect("it serves") });
+    Server { app, address, _stop: stop }
 }
 
 async fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
@@ -94,75 +110,71 @@ fn patient() -> EngineOptions {
     EngineOptions::new().acquire_timeout(DEADLINE / 2)
 }
 
-on_every_engine! {
-    async fn a_handler_has_its_session_and_commits_explicitly(database: &TestDatabase) {
-        let (app, address) = serve(database, patient()).await;
-        assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nfirst"));
-        assert!(send(address, "POST", "/name", "second").await.starts_with("HTTP/1.1 204"));
-        assert!(send(address, "POST", "/name", "no").await.starts_with("HTTP/1.1 409"));
-        assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nsecond"));
-        app.engine.close(DEADLINE).await.expect("nothing leaks");
-        let refused = send(address, "GET", "/name", "").await;
-        assert!(refused.starts_with("HTTP/1.1 500"), "{refused}");
-        assert!(send(address, "GET", "/refuse", "").await.contains("is closed"));
-    }
+#[freshdb::test(schema = items())]
+async fn a_handler_has_its_session_and_commits_explicitly(lease: Lease) {
+    let Server { app, address, _stop } = serve(&lease, patient()).await;
+    assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nfirst"));
+    assert!(send(address, "POST", "/name", "second").await.starts_with("HTTP/1.1 204"));
+    assert!(send(address, "POST", "/name", "no").await.starts_with("HTTP/1.1 409"));
+    assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nsecond"));
+    app.engine.close(DEADLINE).await.expect("nothing leaks");
+    let refused = send(address, "GET", "/name", "").await;
+    assert!(refused.starts_with("HTTP/1.1 500"), "{refused}");
+    assert!(send(address, "GET", "/refuse", "").await.contains("is closed"));
 }
 
-on_every_engine! {
-    /// A client that goes away while its statement runs leaves no open transaction, and nobody waits for its locks.
-    async fn a_client_that_goes_away_takes_its_transaction_with_it(database: &TestDatabase) {
-        let (app, address) = serve(database, patient()).await;
-        let mut socket = TcpStream::connect(address).await.expect("a connection");
-        socket.write_all(request("POST", "/linger", "").as_bytes()).await.expect("sent");
-        eventually("the handler is in its statement", async || {
-            app.engine.open_sessions().iter().any(|session| {
-                session.last_statement().is_some_and(|statement| statement == app.sleep)
-            })
-        })
-        .await;
-        let open = app.engine.open_sessions();
-        assert_eq!(open[0].label(), Some("POST /linger"));
-        drop(socket);
-        let gone = Instant::now();
-        assert!(send(address, "POST", "/name", "others").await.starts_with("HTTP/1.1 204"));
-        assert!(gone.elapsed() < Duration::from_secs(20), "it waited for the statement: {:?}", gone.elapsed());
-        assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nothers"));
-        eventually("no transaction is open", async || database.open_transactions().await == 0).await;
-        app.engine.close(DEADLINE).await.expect("nothing leaks");
-    }
+/// A client that goes away while its statement runs leaves no open transaction, and nobody waits for its locks.
+#[freshdb::test(schema = items())]
+async fn a_client_that_goes_away_takes_its_transaction_with_it(lease: Lease) {
+    let Server { app, address, _stop } = serve(&lease, patient()).await;
+    let mut socket = TcpStream::connect(address).await.expect("a connection");
+    socket.write_all(request("POST", "/linger", "").as_bytes()).await.expect("sent");
+    eventually("the handler is in its statement", async || {
+        app.engine
+            .open_sessions()
+            .iter()
+            .any(|session| session.last_statement().is_some_and(|statement| statement == app.sleep))
+    })
+    .await;
+    let open = app.engine.open_sessions();
+    assert_eq!(open[0].label(), Some("POST /linger"));
+    drop(socket);
+    let gone = Instant::now();
+    assert!(send(address, "POST", "/name", "others").await.starts_with("HTTP/1.1 204"));
+    assert!(gone.elapsed() < Duration::from_secs(20), "it waited for the statement: {:?}", gone.elapsed());
+    assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nothers"));
+    eventually("no transaction is open", async || elsewhere(&lease).open_transactions().await == 0).await;
 }
 
-on_every_engine! {
-    /// A body that comes slowly holds no connection, where the handler asks for the body first.
-    async fn a_slow_body_holds_no_session(database: &TestDatabase) {
-        let (app, address) = serve(database, patient().max_connections(1)).await;
-        let mut slow = TcpStream::connect(address).await.expect("a connection");
-        slow.write_all(b"POST /name HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsl").await.expect("sent");
-        assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nfirst"));
-        slow.write_all(b"ow").await.expect("sent");
-        let mut answer = String::new();
-        slow.read_to_string(&mut answer).await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
-        assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nslow"));
-        app.engine.close(DEADLINE).await.expect("nothing leaks");
-    }
+/// A body that comes slowly holds no connection, where the handler asks for the body first.
+#[freshdb::test(schema = items())]
+async fn a_slow_body_holds_no_session(lease: Lease) {
+    let Server { app, address, _stop } = serve(&lease, patient().max_connections(1)).await;
+    let mut slow = TcpStream::connect(address).await.expect("a connection");
+    slow.write_all(b"POST /name HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsl")
+        .await
+        .expect("sent");
+    assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nfirst"));
+    slow.write_all(b"ow").await.expect("sent");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nslow"));
 }
 
-on_every_engine! {
-    /// Exhausted, the answer is to come back later.
-    async fn without_a_session_the_answer_is_to_come_back(database: &TestDatabase) {
-        let options = EngineOptions::new().max_connections(1).acquire_timeout(Duration::from_millis(300));
-        let (app, address) = serve(database, options).await;
-        let mut held = app.engine.session().await;
-        while held.is_err() {
-            // Unoptimised, a first connection can take longer than that.
-            held = app.engine.session().await;
-        }
-        let answer = send(address, "GET", "/name", "").await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
-        drop(held);
-        assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nfirst"));
-        app.engine.close(DEADLINE).await.expect("nothing leaks");
+/// Exhausted, the answer is to come back later.
+#[freshdb::test(schema = items())]
+async fn without_a_session_the_answer_is_to_come_back(lease: Lease) {
+    let options = EngineOptions::new().max_connections(1).acquire_timeout(Duration::from_millis(300));
+    let Server { app, address, _stop } = serve(&lease, options).await;
+    let mut held = app.engine.session().await;
+    while held.is_err() {
+        // Unoptimised, a first connection can take longer than that.
+        held = app.engine.session().await;
     }
+    let answer = send(address, "GET", "/name", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    drop(held);
+    assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nfirst"));
 }

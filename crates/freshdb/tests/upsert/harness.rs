@@ -1,35 +1,42 @@
 //! The table that the tests upsert into.
 
+use freshdb::test::schema::SeaOrmEntities;
+use freshdb::test::{Lease, Schema};
 use freshdb::upsert::{Outcome, RowOutcome, Upsert};
-use freshdb::{EngineOptions, OrmEngine};
 use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{Alias, ColumnDef, Order, Query, Table, TableCreateStatement};
-use test_support::{DEADLINE, TestDatabase};
+use sea_orm::sea_query::{Alias, Order, Query};
+use test_support::{Engine, TestDatabase};
 
-/// An engine on the database, with eight connections.
-pub async fn connect(database: &TestDatabase) -> OrmEngine {
-    let options = EngineOptions::new().max_connections(8).acquire_timeout(DEADLINE).echo(false);
-    options.lazy_orm(database.url()).expect("an engine")
+/// `items`, whose texts are in the server's default character set (of MariaDB, latin1).
+mod item {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "items")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        #[sea_orm(unique, column_type = "String(StringLen::N(64))")]
+        pub name: String,
+        #[sea_orm(unique)]
+        pub code: Option<i32>,
+        #[sea_orm(column_type = "String(StringLen::N(64))")]
+        pub note: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// `items`, whose texts are in the server's default character set (of MariaDB, latin1): a number of its own, a name that
-/// is unique, a code that is unique too, and a note.
-pub fn items() -> TableCreateStatement {
-    let column = |name: &str| ColumnDef::new(Alias::new(name));
-    Table::create()
-        .table(Alias::new("items"))
-        .col(column("id").big_integer().not_null().auto_increment().primary_key())
-        .col(column("name").string_len(64).not_null().unique_key())
-        .col(column("code").integer().unique_key())
-        .col(column("note").string_len(64))
-        .take()
+pub fn items() -> impl Schema {
+    SeaOrmEntities::new().with(item::Entity)
 }
 
-/// A database that has `items`.
-pub async fn connect_with_items(database: &TestDatabase) -> OrmEngine {
-    let connection = connect(database).await;
-    connection.execute(&items()).await.expect("the table is made");
-    connection
+/// The database of a lease, as others see it.
+pub fn elsewhere(lease: &Lease) -> TestDatabase {
+    TestDatabase::at(Engine::named(lease.kind().name()), &lease.url().reveal())
 }
 
 pub fn notes<'text>(rows: impl IntoIterator<Item = (&'text str, Option<&'text str>)>) -> Upsert {

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Alias, Query};
 use tokio::runtime::Handle;
 
-use crate::harness::{connect_with_items, outcomes, stored_notes};
+use crate::harness::{items, outcomes, stored_notes};
 
 type Batch = Vec<(String, Option<String>)>;
 type Model = BTreeMap<String, Option<String>>;
@@ -49,13 +49,11 @@ async fn check(connection: &OrmEngine, batches: Vec<Batch>) -> Result<(), TestCa
     Ok(())
 }
 
-on_every_engine! {
-    async fn any_batches_have_the_models_outcome(database: &TestDatabase) {
-        let connection = connect_with_items(database).await;
-        let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
-        let verdict = tokio::task::block_in_place(|| {
-            runner.run(&batches(), |batches| Handle::current().block_on(check(&connection, batches)))
-        });
-        verdict.unwrap_or_else(|failure| panic!("{failure}"));
-    }
+#[freshdb::test(schema = items(), flavor = "multi_thread")]
+async fn any_batches_have_the_models_outcome(connection: OrmEngine) {
+    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let verdict = tokio::task::block_in_place(|| {
+        runner.run(&batches(), |batches| Handle::current().block_on(check(&connection, batches)))
+    });
+    verdict.unwrap_or_else(|failure| panic!("{failure}"));
 }

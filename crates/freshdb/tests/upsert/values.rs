@@ -1,25 +1,23 @@
 //! What is a change.
 
 use freshdb::OrmEngine;
+use freshdb::test::Lease;
 use freshdb::upsert::RowOutcome::{Inserted, Unchanged, Updated};
 use freshdb::upsert::Upsert;
 use sea_orm::sea_query::{Alias, ColumnDef, Table};
 use sea_orm::{ConnectionTrait, Value};
 use serde_json::json;
-use test_support::TestDatabase;
 
-use crate::harness::{connect, outcomes};
+use crate::harness::{elsewhere, outcomes};
 
-/// A table `valued` with a key and one column of this definition.
-async fn valued(database: &TestDatabase, column: &mut ColumnDef) -> OrmEngine {
-    let connection = connect(database).await;
+/// Makes a table `valued` with a key and one column of this definition.
+async fn valued(connection: &OrmEngine, column: &mut ColumnDef) {
     let create = Table::create()
         .table(Alias::new("valued"))
         .col(ColumnDef::new("key").integer().not_null().primary_key())
         .col(column.take())
         .take();
     connection.execute(&create).await.expect("the table is made");
-    connection
 }
 
 /// Upserts one value after another into one row, and each once more.
@@ -35,72 +33,72 @@ async fn each_is_a_change(connection: &OrmEngine, values: &[Value]) {
     }
 }
 
-on_every_engine! {
-    async fn texts_change_in_case_accents_and_spaces_under_any_collation(database: &TestDatabase) {
-        let ignoring_case = database.ignoring_case().await;
-        let connection = valued(database, ColumnDef::new("value").string_len(64).extra(ignoring_case)).await;
-        let texts = ["a", "A", "\u{e1}", "a ", "", " ", "ss", "\u{df}", "e\u{301}", "\u{e9}", "\u{1f980}", "NULL"];
-        let mut values: Vec<Value> = texts.map(Value::from).to_vec();
-        values.extend([Value::String(None), "".into(), Value::String(None), "NULL".into()]);
+#[freshdb::test]
+async fn texts_change_in_case_accents_and_spaces_under_any_collation(connection: OrmEngine, lease: Lease) {
+    let ignoring_case = elsewhere(&lease).ignoring_case().await;
+    valued(&connection, ColumnDef::new("value").string_len(64).extra(ignoring_case)).await;
+    let texts = ["a", "A", "\u{e1}", "a ", "", " ", "ss", "\u{df}", "e\u{301}", "\u{e9}", "\u{1f980}", "NULL"];
+    let mut values: Vec<Value> = texts.map(Value::from).to_vec();
+    values.extend([Value::String(None), "".into(), Value::String(None), "NULL".into()]);
+    each_is_a_change(&connection, &values).await;
+}
+
+#[freshdb::test]
+async fn numbers_change_to_null_and_back(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").big_integer()).await;
+    let null = || Value::BigInt(None);
+    each_is_a_change(&connection, &[null(), 0_i64.into(), null(), i64::MIN.into(), i64::MAX.into(), (-1_i64).into()])
+        .await;
+}
+
+#[freshdb::test]
+async fn bytes_change(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").blob()).await;
+    let bytes: [&[u8]; 6] = [b"", b"\0", b"a", b"A", b"\xff\xfe'\\\"", b"\xc3\x28"];
+    let mut values: Vec<Value> = bytes.map(|bytes| bytes.to_vec().into()).to_vec();
+    values.push(Value::Bytes(None));
+    each_is_a_change(&connection, &values).await;
+}
+
+#[freshdb::test]
+async fn fractions_and_booleans_change(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").double()).await;
+    let next = f64::from_bits(0.1_f64.to_bits() + 1);
+    each_is_a_change(&connection, &[0.1.into(), next.into(), 0.0.into(), 1e300.into(), Value::Double(None)]).await;
+    connection.execute(&Table::drop().table(Alias::new("valued")).take()).await.expect("it is dropped");
+    valued(&connection, ColumnDef::new("value").boolean()).await;
+    each_is_a_change(&connection, &[true.into(), false.into(), Value::Bool(None), true.into()]).await;
+}
+
+/// SQLite stores what it is given. The others round, and it is what they store that counts.
+#[freshdb::test(on = [mysql, mariadb, postgres])]
+async fn what_is_stored_alike_is_no_change(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").decimal_len(10, 2)).await;
+    let upsert = async |value: f64| {
+        let upsert = Upsert::into("valued").key(["key"]).columns(["key", "value"]).rows([(1, value)]);
+        outcomes(&upsert.execute(&connection).await.expect("an outcome"))
+    };
+    assert_eq!(upsert(1.5).await, [Inserted]);
+    assert_eq!(upsert(1.5).await, [Unchanged]);
+    assert_eq!(upsert(1.501).await, [Unchanged]);
+    assert_eq!(upsert(1.51).await, [Updated]);
+}
+
+/// A type without equality on PostgreSQL, a text on MariaDB, and one that the server writes in its own way on MySQL.
+#[freshdb::test]
+async fn json_changes(connection: OrmEngine) {
+    for mut column in [ColumnDef::new("value").json().take(), ColumnDef::new("value").json_binary().take()] {
+        valued(&connection, &mut column).await;
+        let json = [
+            json!({ "b": 1, "a": [1, 2, "\u{1f980}"] }),
+            json!({ "b": 1, "a": [2, 1] }),
+            json!("x"),
+            json!(null),
+            json!({}),
+        ];
+        let mut values: Vec<Value> = json.map(Value::from).to_vec();
+        values.push(Value::Json(None));
         each_is_a_change(&connection, &values).await;
-    }
-}
-
-on_every_engine! {
-    async fn numbers_change_to_null_and_back(database: &TestDatabase) {
-        let connection = valued(database, ColumnDef::new("value").big_integer()).await;
-        let null = || Value::BigInt(None);
-        each_is_a_change(&connection, &[null(), 0_i64.into(), null(), i64::MIN.into(), i64::MAX.into(), (-1_i64).into()]).await;
-    }
-}
-
-on_every_engine! {
-    async fn bytes_change(database: &TestDatabase) {
-        let connection = valued(database, ColumnDef::new("value").blob()).await;
-        let bytes: [&[u8]; 6] = [b"", b"\0", b"a", b"A", b"\xff\xfe'\\\"", b"\xc3\x28"];
-        let mut values: Vec<Value> = bytes.map(|bytes| bytes.to_vec().into()).to_vec();
-        values.push(Value::Bytes(None));
-        each_is_a_change(&connection, &values).await;
-    }
-}
-
-on_every_engine! {
-    async fn fractions_and_booleans_change(database: &TestDatabase) {
-        let connection = valued(database, ColumnDef::new("value").double()).await;
-        let next = f64::from_bits(0.1_f64.to_bits() + 1);
-        each_is_a_change(&connection, &[0.1.into(), next.into(), 0.0.into(), 1e300.into(), Value::Double(None)]).await;
         connection.execute(&Table::drop().table(Alias::new("valued")).take()).await.expect("it is dropped");
-        let connection = valued(database, ColumnDef::new("value").boolean()).await;
-        each_is_a_change(&connection, &[true.into(), false.into(), Value::Bool(None), true.into()]).await;
-    }
-}
-
-on_every_engine! {
-    [mysql, mariadb, postgres]
-    /// SQLite stores what it is given. The others round, and it is what they store that counts.
-    async fn what_is_stored_alike_is_no_change(database: &TestDatabase) {
-        let connection = valued(database, ColumnDef::new("value").decimal_len(10, 2)).await;
-        let upsert = async |value: f64| {
-            let upsert = Upsert::into("valued").key(["key"]).columns(["key", "value"]).rows([(1, value)]);
-            outcomes(&upsert.execute(&connection).await.expect("an outcome"))
-        };
-        assert_eq!(upsert(1.5).await, [Inserted]);
-        assert_eq!(upsert(1.5).await, [Unchanged]);
-        assert_eq!(upsert(1.501).await, [Unchanged]);
-        assert_eq!(upsert(1.51).await, [Updated]);
-    }
-}
-
-on_every_engine! {
-    /// A type without equality on PostgreSQL, a text on MariaDB, and one that the server writes in its own way on MySQL.
-    async fn json_changes(database: &TestDatabase) {
-        for mut column in [ColumnDef::new("value").json().take(), ColumnDef::new("value").json_binary().take()] {
-            let connection = valued(database, &mut column).await;
-            let json = [json!({ "b": 1, "a": [1, 2, "\u{1f980}"] }), json!({ "b": 1, "a": [2, 1] }), json!("x"), json!(null), json!({})];
-            let mut values: Vec<Value> = json.map(Value::from).to_vec();
-            values.push(Value::Json(None));
-            each_is_a_change(&connection, &values).await;
-            connection.execute(&Table::drop().table(Alias::new("valued")).take()).await.expect("it is dropped");
-        }
     }
 }

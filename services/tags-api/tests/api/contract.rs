@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName};
-use reqwest::{Method, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{self, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Serve, TestApp, send};
+use crate::harness::{Answer, Client, LONG, TestServer, schema};
 
 #[derive(Deserialize)]
 struct Contract {
@@ -74,31 +74,29 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<S
     Deserialize::deserialize(value).map(Some)
 }
 
-on_every_engine! {
-    /// Every case, on an empty table each; all that fail are named.
-    async fn every_case_is_answered_as_recorded_or_better(database: &TestDatabase) {
-        let contract: Contract = serde_json::from_str(include_str!("../data/contract.json")).expect("the contract");
-        let mut quirks: BTreeMap<String, Vec<Expected>> =
-            serde_json::from_str(include_str!("../data/quirks.json")).expect("the quirks");
-        let app = database.app().await;
-        let mut failures = Vec::new();
-        let count = contract.cases.len();
-        for case in contract.cases {
-            database.execute("DELETE FROM tags").await;
-            let better = case.quirk.as_ref().map(|quirk| {
-                quirks.remove(&case.name).unwrap_or_else(|| panic!("no better answer to {}: {quirk}", case.name))
-            });
-            if let Err(failure) = play(&app, case.steps, better).await {
-                failures.push(format!("{}: {failure}", case.name));
-            }
+/// Every case, on an empty table each; all that fail are named.
+#[freshdb::test(schema = schema(), timeout = LONG)]
+async fn every_case_is_answered_as_recorded_or_better(server: TestServer) {
+    let contract: Contract = serde_json::from_str(include_str!("../data/contract.json")).expect("the contract");
+    let mut quirks: BTreeMap<String, Vec<Expected>> =
+        serde_json::from_str(include_str!("../data/quirks.json")).expect("the quirks");
+    let mut failures = Vec::new();
+    let count = contract.cases.len();
+    for case in contract.cases {
+        server.app.elsewhere.execute("DELETE FROM tags").await;
+        let better = case.quirk.as_ref().map(|quirk| {
+            quirks.remove(&case.name).unwrap_or_else(|| panic!("no better answer to {}: {quirk}", case.name))
+        });
+        if let Err(failure) = play(&server, case.steps, better).await {
+            failures.push(format!("{}: {failure}", case.name));
         }
-        assert_eq!(count, 60);
-        assert_eq!(quirks.into_keys().collect::<Vec<_>>(), Vec::<String>::new(), "answers to no case");
-        assert!(failures.is_empty(), "{} of {count} cases fail:\n{}", failures.len(), failures.join("\n"));
     }
+    assert_eq!(count, 60);
+    assert_eq!(quirks.into_keys().collect::<Vec<_>>(), Vec::<String>::new(), "answers to no case");
+    assert!(failures.is_empty(), "{} of {count} cases fail:\n{}", failures.len(), failures.join("\n"));
 }
 
-async fn play(app: &TestApp, steps: Vec<Step>, better: Option<Vec<Expected>>) -> Result<(), String> {
+async fn play(server: &TestServer, steps: Vec<Step>, better: Option<Vec<Expected>>) -> Result<(), String> {
     let expected: Vec<Expected> = match better {
         Some(better) if better.len() != steps.len() => return Err("not one better answer for each step".into()),
         Some(better) => better,
@@ -107,34 +105,30 @@ async fn play(app: &TestApp, steps: Vec<Step>, better: Option<Vec<Expected>>) ->
     let mut better = expected.into_iter();
     for step in steps {
         let status_only = step.request.status_only;
-        let answer = ask(app, step.request).await;
+        let answer = ask(server, step.request).await;
         let expected = better.next().unwrap_or(step.response);
-        compare(&expected, &answer, status_only, &app.base())?;
+        compare(&expected, &answer, status_only, &server.base())?;
     }
     Ok(())
 }
 
-async fn ask(app: &TestApp, request: Request) -> Answer {
-    let method: Method = request.method.parse().expect("a method");
-    let mut builder = app.request(method, &request.path);
+async fn ask(server: &TestServer, request: Request) -> Answer {
+    let mut builder = http::Request::builder().method(&*request.method).uri(&request.path);
     for (name, value) in &request.headers {
-        builder = builder.header(name.parse::<HeaderName>().expect("a name"), value);
+        builder = builder.header(name, value);
     }
     let default_type = request.json.is_some().then(|| "application/json".to_owned());
     if let Some(content_type) = request.content_type.unwrap_or(default_type) {
         builder = builder.header(CONTENT_TYPE, content_type);
     }
     let body = match (request.json, request.text, request.b64, request.r#gen.as_deref()) {
-        (Some(json), ..) => Some(json.to_string().into_bytes()),
-        (_, Some(text), ..) => Some(text.into_bytes()),
-        (_, _, Some(text), _) => Some(from_base64(&text)),
-        (.., Some(what)) => Some(generate(what)),
-        _ => None,
+        (Some(json), ..) => json.to_string().into_bytes(),
+        (_, Some(text), ..) => text.into_bytes(),
+        (_, _, Some(text), _) => from_base64(&text),
+        (.., Some(what)) => generate(what),
+        _ => Vec::new(),
     };
-    if let Some(body) = body {
-        builder = builder.body(body);
-    }
-    send(builder).await
+    server.send(builder.body(body)).await
 }
 
 fn generate(what: &str) -> Vec<u8> {
@@ -199,36 +193,33 @@ fn in_order(body: &Value) -> Value {
     body
 }
 
-on_every_engine! {
-    [sqlite]
-    /// `Allow` and the redirections hold for whatever method or query asks.
-    async fn what_the_contract_says_once_holds_everywhere(database: &TestDatabase) {
-        let app = database.app().await;
-        for (method, path, allow) in [
-            (Method::HEAD, "/api/tag", "GET"),
-            (Method::PUT, "/api/tags", "POST"),
-            (Method::HEAD, "/api/tags", "POST"),
-            (Method::PATCH, "/api/tag/x", "GET, DELETE"),
-            (Method::POST, "/healthz", "GET, HEAD"),
-        ] {
-            let answer = send(app.request(method.clone(), path)).await;
-            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
-            assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
-        }
-        for (method, path, location) in [
-            (Method::GET, "/api/tag/?limit=1&x=%2F", "/api/tag?limit=1&x=%2F"),
-            (Method::POST, "/api/tag/", "/api/tag"),
-            (Method::POST, "/api/tags/", "/api/tags"),
-            (Method::GET, "/docs/", "/docs"),
-            (Method::GET, "/openapi.json/", "/openapi.json"),
-        ] {
-            let answer = send(app.request(method.clone(), path)).await;
-            assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT, "{method} {path}");
-            assert_eq!(answer.header("location"), Some(format!("{}{location}", app.base()).as_str()), "{method} {path}");
-            assert_eq!(answer.header("allow"), None, "{method} {path}");
-        }
-        for path in ["//", "/api/tag//", "/nope/", "/api/tag/x/", "//evil.example/"] {
-            assert_eq!(app.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
-        }
+/// `Allow` and the redirections hold for whatever method or query asks.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn what_the_contract_says_once_holds_everywhere(server: TestServer) {
+    for (method, path, allow) in [
+        (Method::HEAD, "/api/tag", "GET"),
+        (Method::PUT, "/api/tags", "POST"),
+        (Method::HEAD, "/api/tags", "POST"),
+        (Method::PATCH, "/api/tag/x", "GET, DELETE"),
+        (Method::POST, "/healthz", "GET, HEAD"),
+    ] {
+        let answer = server.send(http::Request::builder().method(&method).uri(path).body("")).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+    }
+    for (method, path, location) in [
+        (Method::GET, "/api/tag/?limit=1&x=%2F", "/api/tag?limit=1&x=%2F"),
+        (Method::POST, "/api/tag/", "/api/tag"),
+        (Method::POST, "/api/tags/", "/api/tags"),
+        (Method::GET, "/docs/", "/docs"),
+        (Method::GET, "/openapi.json/", "/openapi.json"),
+    ] {
+        let answer = server.send(http::Request::builder().method(&method).uri(path).body("")).await;
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT, "{method} {path}");
+        assert_eq!(answer.header("location"), Some(format!("{}{location}", server.base()).as_str()), "{method} {path}");
+        assert_eq!(answer.header("allow"), None, "{method} {path}");
+    }
+    for path in ["//", "/api/tag//", "/nope/", "/api/tag/x/", "//evil.example/"] {
+        assert_eq!(server.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }

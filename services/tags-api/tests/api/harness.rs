@@ -1,97 +1,195 @@
-//! How a test runs: on its own database, against a service of its own that listens on a socket.
+//! How a test reaches the service: as an argument that is made from the database that is leased to it.
+//!
+//! [`TestApp`] is the service in this process, for most tests; [`TestServer`] listens, for those about sockets; [`Setup`] makes
+//! either with settings of the test's own.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderMap};
+use axum::http::{Request, Response, StatusCode};
+use freshdb::test::schema::SeaOrmMigrations;
+use freshdb::test::{ArgumentError, Context, FromContext, Lease, Schema};
+use futures_util::future::LocalBoxFuture;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tags_api::database::{Database, DatabaseUrl, Options};
 use tags_api::http::{App, Limits, router};
+use tags_api::migration::Migrator;
 use tags_api::server;
-use test_support::{DEADLINE, TestDatabase, eventually};
+use test_support::{DEADLINE, Engine, TestDatabase};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 use crate::openapi;
 
-/// Settings of a service whose requests wait for a connection as long as it takes: on a busy machine, unoptimised, a dozen
-/// new connections to a server take their seconds.
-pub fn patient() -> Options {
-    Options { pool_wait: DEADLINE / 2, ..Options::default() }
+/// How long a test may take that has a lot to do: on a busy machine, unoptimised, longer than the minute that the others have.
+pub const LONG: Duration = Duration::from_mins(10);
+
+/// What each test's database starts from.
+pub fn schema() -> impl Schema {
+    SeaOrmMigrations::<Migrator>::new()
 }
 
-/// A service that listens on a socket.
+/// The database of a lease, as others see it: past the service.
+pub fn elsewhere(lease: &Lease) -> TestDatabase {
+    TestDatabase::at(Engine::named(lease.kind().name()), &lease.url().reveal())
+}
+
+/// The service in this process: a request is a call.
 pub struct TestApp {
     pub database: Database,
+    pub elsewhere: TestDatabase,
+    router: Router,
+}
+
+impl FromContext for TestApp {
+    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        let setup: Setup = context.get().await?;
+        Ok(setup.app(&setup.options(), Limits::default()).await)
+    }
+}
+
+/// The service on a socket.
+pub struct TestServer {
+    /// The same service, past the socket.
+    pub app: TestApp,
     pub address: SocketAddr,
-    client: Client,
+    client: reqwest::Client,
 }
 
-/// A service of its own for a test's database.
-pub trait Serve {
-    /// A service with default settings.
-    async fn app(&self) -> TestApp;
-
-    /// A service with these settings, that reaches the database by this URL.
-    async fn app_with(&self, url: &str, options: &Options, limits: Limits) -> TestApp;
+impl FromContext for TestServer {
+    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        let setup: Setup = context.get().await?;
+        Ok(setup.server(&setup.options(), Limits::default()).await)
+    }
 }
 
-impl Serve for TestDatabase {
-    async fn app(&self) -> TestApp {
-        self.app_with(self.url(), &patient(), Limits::default()).await
+/// A socket on which a service can be reached, until it is told to stop, or `stop` is dropped.
+pub struct Listening {
+    pub address: SocketAddr,
+    pub stop: oneshot::Sender<()>,
+    /// Whether anything had to be cut off.
+    pub served: JoinHandle<bool>,
+}
+
+/// Makes services with settings of a test's own, and ends them when the test has ended.
+pub struct Setup {
+    pub elsewhere: TestDatabase,
+    lease: Lease,
+    started: Started,
+}
+
+/// What ends each of the things that were started, in their order.
+type Started = Rc<RefCell<Vec<LocalBoxFuture<'static, Result<(), ArgumentError>>>>>;
+
+impl FromContext for Setup {
+    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        test_support::begin_log();
+        let lease = context.lease().clone();
+        let started = Started::default();
+        context.on_end("the service", end(started.clone()));
+        Ok(Self { elsewhere: elsewhere(&lease), lease, started })
+    }
+}
+
+/// The last first, and each of them whatever became of the others.
+async fn end(started: Started) -> Result<(), ArgumentError> {
+    let mut ended = Ok(());
+    for ending in started.take().into_iter().rev() {
+        ended = ended.and(ending.await);
+    }
+    ended
+}
+
+impl Setup {
+    /// Requests wait for a connection as long as it takes: on a busy machine, unoptimised, a dozen new connections to a server
+    /// take their seconds.
+    pub fn options(&self) -> Options {
+        Options { pool_size: self.lease.connections(), pool_wait: DEADLINE / 2, ..Options::default() }
     }
 
-    async fn app_with(&self, url: &str, options: &Options, limits: Limits) -> TestApp {
+    pub async fn app(&self, options: &Options, limits: Limits) -> TestApp {
+        self.app_at(&self.lease.url().reveal(), options, limits).await
+    }
+
+    /// A service that reaches the database by this URL.
+    pub async fn app_at(&self, url: &str, options: &Options, limits: Limits) -> TestApp {
         let url = DatabaseUrl::parse(url).expect("a URL");
         let database = Database::open(url, options).await.expect("the database opens");
-        self.engine.confirm(database.server());
-        database.migrate().await.expect("the schema is made");
-        // What migrated is back in the pool: whoever waits for a connection to be in use means a request's.
-        eventually("the pool is at rest", async || database.stats().in_use == 0).await;
-        let listener = server::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-        let address = listener.local_addr().expect("an address");
+        self.elsewhere.engine.confirm(database.server());
+        let closed = database.clone();
+        self.at_the_end(async move { Ok(closed.close(DEADLINE).await?) });
         let router = router(App::new(database.clone(), limits));
-        tokio::spawn(server::serve(listener, router, std::future::pending(), DEADLINE));
-        let client = Client::builder()
+        TestApp { database, elsewhere: elsewhere(&self.lease), router }
+    }
+
+    pub async fn server(&self, options: &Options, limits: Limits) -> TestServer {
+        self.server_at(&self.lease.url().reveal(), options, limits).await
+    }
+
+    /// A service that reaches the database by this URL.
+    pub async fn server_at(&self, url: &str, options: &Options, limits: Limits) -> TestServer {
+        let app = self.app_at(url, options, limits).await;
+        let Listening { address, stop, served } = app.listen(DEADLINE);
+        self.at_the_end(async {
+            drop(stop);
+            if served.await? { Err("it cut requests off".into()) } else { Ok(()) }
+        });
+        let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(DEADLINE)
             .build()
             .expect("a client");
-        TestApp { database, address, client }
+        TestServer { app, address, client }
+    }
+
+    fn at_the_end(&self, ending: impl Future<Output = Result<(), ArgumentError>> + 'static) {
+        self.started.borrow_mut().push(Box::pin(ending));
     }
 }
 
-impl TestApp {
-    pub fn base(&self) -> String {
-        format!("http://{}", self.address)
+/// What can be asked: the service in this process, or on a socket.
+pub trait Client {
+    async fn answer(&self, request: Request<Bytes>) -> Answer;
+
+    /// Sends a request, and holds the answer to the API's own description.
+    async fn send<B: Into<Bytes>>(&self, request: axum::http::Result<Request<B>>) -> Answer {
+        let request = request.expect("a request").map(Into::into);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answer = self.answer(request).await;
+        openapi::check_answer(&method, &path, &answer);
+        answer
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base()))
-    }
-
-    pub async fn post_tags(&self, body: &Value) -> Answer {
-        self.post_text(body.to_string()).await
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body("")).await
     }
 
     /// Posts a text, or bytes, as JSON.
-    pub async fn post_text(&self, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.request(Method::POST, "/api/tags").header(CONTENT_TYPE, "application/json").body(body);
-        send(request).await
+    async fn post_text(&self, body: impl Into<Bytes>) -> Answer {
+        self.send(Request::post("/api/tags").header(CONTENT_TYPE, "application/json").body(body)).await
+    }
+
+    async fn post_tags(&self, body: &Value) -> Answer {
+        self.post_text(body.to_string()).await
     }
 
     /// Stores tags of which nothing else is said.
-    pub async fn store(&self, tag_ids: &[&str]) {
+    async fn store(&self, tag_ids: &[&str]) {
         let tags: Vec<Value> = tag_ids.iter().map(|tag_id| json!({ "tag_id": tag_id })).collect();
         let answer = self.post_tags(&json!({ "tags": tags })).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
-        send(self.request(Method::GET, path)).await
-    }
-
     /// The tags of a list, by their identity.
-    pub async fn tag_ids(&self, query: &str) -> Vec<String> {
+    async fn tag_ids(&self, query: &str) -> Vec<String> {
         let answer = self.get(&format!("/api/tag{query}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         let tags = answer.json["tags"].as_array().expect("a list").iter();
@@ -99,17 +197,58 @@ impl TestApp {
     }
 
     /// One tag, whatever is in its name.
-    pub async fn find(&self, tag_id: &str) -> Answer {
+    async fn find(&self, tag_id: &str) -> Answer {
         self.get(&tag_path(tag_id)).await
     }
 
-    pub async fn delete(&self, tag_id: &str) -> Answer {
-        send(self.request(Method::DELETE, &tag_path(tag_id))).await
+    async fn delete(&self, tag_id: &str) -> Answer {
+        self.send(Request::delete(tag_path(tag_id)).body("")).await
     }
 }
 
 fn tag_path(tag_id: &str) -> String {
     format!("/api/tag/{}", percent_encoding::utf8_percent_encode(tag_id, percent_encoding::NON_ALPHANUMERIC))
+}
+
+impl TestApp {
+    /// An answer whose body has yet to be read.
+    pub async fn call(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+
+    /// Serves on a socket, too. Told to stop, it finishes what is under way, for `grace` at the most.
+    pub fn listen(&self, grace: Duration) -> Listening {
+        let listener = server::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = server::serve(listener, self.router.clone(), async { drop(stopped.await) }, grace);
+        Listening { address, stop, served: tokio::spawn(served) }
+    }
+}
+
+impl Client for TestApp {
+    async fn answer(&self, mut request: Request<Bytes>) -> Answer {
+        request.headers_mut().entry(HOST).or_insert_with(|| "tags.test".parse().expect("a host"));
+        let (head, body) = self.call(request.map(Body::from)).await.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        Answer::new(head.status, head.headers, String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+impl TestServer {
+    pub fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Client for TestServer {
+    async fn answer(&self, request: Request<Bytes>) -> Answer {
+        let (head, body) = request.into_parts();
+        let request = self.client.request(head.method, format!("{}{}", self.base(), head.uri)).headers(head.headers);
+        let response = request.body(body).send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer::new(status, headers, response.text().await.expect("a body"))
+    }
 }
 
 /// An answer, read to its end.
@@ -123,6 +262,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Self { status, headers, text, json }
+    }
+
     /// The media type without its parameters.
     pub fn media_type(&self) -> Option<&str> {
         let value = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
@@ -138,22 +282,4 @@ impl Answer {
         let detail = self.json["detail"].as_array().unwrap_or_else(|| panic!("no list of faults: {self:?}"));
         detail.iter().map(|one| (one["type"].as_str().expect("a type").to_owned(), one["loc"].clone())).collect()
     }
-}
-
-/// Sends a request, and holds the answer to the API's own description.
-pub async fn send(request: RequestBuilder) -> Answer {
-    let (client, request) = request.build_split();
-    let request = request.expect("a request");
-    let (method, path) = (request.method().clone(), request.url().path().to_owned());
-    let response = client.execute(request).await.expect("an answer");
-    let answer = read(response).await;
-    openapi::check_answer(&method, &path, &answer);
-    answer
-}
-
-async fn read(response: Response) -> Answer {
-    let (status, headers) = (response.status(), response.headers().clone());
-    let text = response.text().await.expect("a body");
-    let json = serde_json::from_str(&text).unwrap_or_default();
-    Answer { status, headers, text, json }
 }

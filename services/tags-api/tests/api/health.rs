@@ -1,69 +1,64 @@
 //! Health, metrics and request ids.
 
-use reqwest::{Method, StatusCode};
+use axum::http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Serve, send};
 use test_support::eventually;
 
-on_every_engine! {
-    async fn a_service_whose_database_answers_is_ready(database: &TestDatabase) {
-        let app = database.app().await;
-        assert_eq!(app.get("/healthz").await.json, json!({ "status": "alive" }));
-        let answer = app.get("/readyz").await;
-        assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(answer.json, json!({ "status": "ready", "database": app.database.server() }));
-    }
+use crate::harness::{Client, TestApp, schema};
+
+#[freshdb::test(schema = schema())]
+async fn a_service_whose_database_answers_is_ready(app: TestApp) {
+    assert_eq!(app.get("/healthz").await.json, json!({ "status": "alive" }));
+    let answer = app.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json, json!({ "status": "ready", "database": app.database.server() }));
 }
 
-on_every_engine! {
-    async fn requests_are_counted_by_route(database: &TestDatabase) {
-        let app = database.app().await;
-        app.store(&["a", "b"]).await;
-        app.find("a").await;
-        app.find("b").await;
-        app.find("none").await;
-        app.get("/nowhere").await;
-        send(app.request("BREW".parse().expect("a method"), "/api/tag")).await;
-        eventually("every connection is back", async || app.database.stats().in_use == 0).await;
-        let answer = app.get("/metrics").await;
-        assert_eq!(answer.media_type(), Some("application/openmetrics-text"));
-        for line in [
-            "# TYPE http_requests counter",
-            "http_requests_total{method=\"POST\",route=\"/api/tags\",status=\"201\"} 1",
-            "http_requests_total{method=\"GET\",route=\"/api/tag/{tag_id}\",status=\"200\"} 2",
-            "http_requests_total{method=\"GET\",route=\"/api/tag/{tag_id}\",status=\"404\"} 1",
-            "http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
-            "http_requests_total{method=\"other\",route=\"/api/tag\",status=\"405\"} 1",
-            "http_request_duration_seconds_count{method=\"GET\",route=\"/api/tag/{tag_id}\"} 3",
-            "http_requests_in_flight 1",
-            "db_pool_connections{state=\"in_use\"} 0",
-            "db_pool_connections{state=\"limit\"} 10",
-            "db_conflicts_total 0",
-            "# EOF",
-        ] {
-            assert!(answer.text.lines().any(|found| found == line), "no line {line:?} in:\n{}", answer.text);
-        }
-        assert!(!answer.text.contains("none\" ,") && !answer.text.contains("/nowhere"), "{}", answer.text);
+#[freshdb::test(schema = schema())]
+async fn requests_are_counted_by_route(app: TestApp) {
+    app.store(&["a", "b"]).await;
+    app.find("a").await;
+    app.find("b").await;
+    app.find("none").await;
+    app.get("/nowhere").await;
+    app.send(Request::builder().method("BREW").uri("/api/tag").body("")).await;
+    eventually("every connection is back", async || app.database.stats().in_use == 0).await;
+    let limit = format!("db_pool_connections{{state=\"limit\"}} {}", app.database.stats().limit);
+    let answer = app.get("/metrics").await;
+    assert_eq!(answer.media_type(), Some("application/openmetrics-text"));
+    for line in [
+        "# TYPE http_requests counter",
+        "http_requests_total{method=\"POST\",route=\"/api/tags\",status=\"201\"} 1",
+        "http_requests_total{method=\"GET\",route=\"/api/tag/{tag_id}\",status=\"200\"} 2",
+        "http_requests_total{method=\"GET\",route=\"/api/tag/{tag_id}\",status=\"404\"} 1",
+        "http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+        "http_requests_total{method=\"other\",route=\"/api/tag\",status=\"405\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",route=\"/api/tag/{tag_id}\"} 3",
+        "http_requests_in_flight 1",
+        "db_pool_connections{state=\"in_use\"} 0",
+        &limit,
+        "db_conflicts_total 0",
+        "# EOF",
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "no line {line:?} in:\n{}", answer.text);
     }
+    assert!(!answer.text.contains("none\" ,") && !answer.text.contains("/nowhere"), "{}", answer.text);
 }
 
-on_every_engine! {
-    [sqlite]
-    async fn each_answer_has_its_requests_id(database: &TestDatabase) {
-        let app = database.app().await;
-        let first = app.get("/healthz").await;
-        let second = app.get("/nowhere").await;
-        assert_ne!(first.header("x-request-id").expect("an id"), second.header("x-request-id").expect("an id"));
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn each_answer_has_its_requests_id(app: TestApp) {
+    let first = app.get("/healthz").await;
+    let second = app.get("/nowhere").await;
+    assert_ne!(first.header("x-request-id").expect("an id"), second.header("x-request-id").expect("an id"));
 
-        let with_id = async |id: &str| {
-            let answer = send(app.request(Method::GET, "/healthz").header("x-request-id", id)).await;
-            answer.header("x-request-id").expect("an id").to_owned()
-        };
-        assert_eq!(with_id("from-a-proxy_1").await, "from-a-proxy_1");
-        // What is no id does not get into the log.
-        for id in ["", "a b", "x\"y", &"x".repeat(129)] {
-            assert_ne!(with_id(id).await, id);
-        }
+    let with_id = async |id: &str| {
+        let answer = app.send(Request::get("/healthz").header("x-request-id", id).body("")).await;
+        answer.header("x-request-id").expect("an id").to_owned()
+    };
+    assert_eq!(with_id("from-a-proxy_1").await, "from-a-proxy_1");
+    // What is no id does not get into the log.
+    for id in ["", "a b", "x\"y", &"x".repeat(129)] {
+        assert_ne!(with_id(id).await, id);
     }
 }

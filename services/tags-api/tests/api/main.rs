@@ -1,9 +1,6 @@
-//! The service's tests: each fact on each engine, over a real socket.
+//! The service's tests: each fact on each engine, on a pristine database of its own. `harness.rs` says how they reach the service.
 
 #![expect(unreachable_pub, reason = "a test crate has no public interface")]
-
-#[macro_use(on_every_engine)]
-extern crate test_support;
 
 mod harness;
 mod openapi;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use axum::http::{Method, Request, StatusCode};
 use jsonschema::Validator;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Serve};
+use crate::harness::{Answer, Client, TestApp, schema};
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(&tags_api::http::openapi()).expect("the document is JSON"));
@@ -61,52 +61,38 @@ fn the_document_is_valid_openapi() {
     }
 }
 
-on_every_engine! {
-    [sqlite]
-    /// What `/openapi.json` serves is what `tags-api openapi` prints.
-    async fn the_document_is_served(database: &TestDatabase) {
-        let app = database.app().await;
-        let answer = app.get("/openapi.json").await;
-        assert_eq!((answer.status, answer.media_type()), (StatusCode::OK, Some("application/json")));
-        assert_eq!(answer.json, *DOCUMENT);
-    }
+/// What `/openapi.json` serves is what `tags-api openapi` prints.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn the_document_is_served(app: TestApp) {
+    let answer = app.get("/openapi.json").await;
+    assert_eq!((answer.status, answer.media_type()), (StatusCode::OK, Some("application/json")));
+    assert_eq!(answer.json, *DOCUMENT);
 }
 
-on_every_engine! {
-    [sqlite]
-    /// Every path and method of the description is there, and says 422 or better to an empty request.
-    async fn what_is_described_exists(database: &TestDatabase) {
-        let app = database.app().await;
-        for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
-            for method in operations.as_object().expect("methods").keys() {
-                app.store(&["x"]).await;
-                let method: Method = method.to_uppercase().parse().expect("a method");
-                let answer = crate::harness::send(app.request(method.clone(), &path.replace("{tag_id}", "x"))).await;
-                assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
-                assert_ne!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
-            }
+/// Every path and method of the description is there, and says 422 or better to an empty request.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn what_is_described_exists(app: TestApp) {
+    for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
+        for method in operations.as_object().expect("methods").keys() {
+            app.store(&["x"]).await;
+            let request = Request::builder().method(&*method.to_uppercase()).uri(path.replace("{tag_id}", "x"));
+            let answer = app.send(request.body("")).await;
+            assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert_ne!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
         }
     }
 }
 
-on_every_engine! {
-    [sqlite]
-    /// The page and everything that it refers to come from the service itself.
-    async fn the_page_needs_nothing_from_elsewhere(database: &TestDatabase) {
-        let app = database.app().await;
-        let page = app.get("/docs").await;
-        assert_eq!((page.status, page.media_type()), (StatusCode::OK, Some("text/html")));
-        assert!(!page.text.contains("://"), "{}", page.text);
-        let references: Vec<&str> = page
-            .text
-            .split(['"'])
-            .filter(|part| part.starts_with("docs/"))
-            .collect();
-        assert_eq!(references.len(), 5, "{references:?}");
-        for reference in references {
-            let answer = app.request(Method::GET, &format!("/{reference}")).send().await.expect("an answer");
-            assert_eq!(answer.status(), StatusCode::OK, "{reference}");
-        }
-        assert_eq!(app.get("/docs/nothing.js").await.json, json!({ "detail": "Not Found" }));
+/// The page and everything that it refers to come from the service itself.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn the_page_needs_nothing_from_elsewhere(app: TestApp) {
+    let page = app.get("/docs").await;
+    assert_eq!((page.status, page.media_type()), (StatusCode::OK, Some("text/html")));
+    assert!(!page.text.contains("://"), "{}", page.text);
+    let references: Vec<&str> = page.text.split(['"']).filter(|part| part.starts_with("docs/")).collect();
+    assert_eq!(references.len(), 5, "{references:?}");
+    for reference in references {
+        assert_eq!(app.get(&format!("/{reference}")).await.status, StatusCode::OK, "{reference}");
     }
+    assert_eq!(app.get("/docs/nothing.js").await.json, json!({ "detail": "Not Found" }));
 }

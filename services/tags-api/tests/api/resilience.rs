@@ -2,340 +2,300 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use futures_util::future::join_all;
-use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tags_api::database::{Database, DatabaseUrl, Options};
-use tags_api::http::{App, Limits, router};
-use tags_api::server;
-use tags_api::tags::store::{self, Listing};
+use tags_api::database::Options;
+use tags_api::http::Limits;
+use test_support::{DEADLINE, FAIR, Proxy, Weather, eventually};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
-use crate::harness::{Serve, TestApp, patient};
-use test_support::TestDatabase;
-use test_support::{DEADLINE, eventually};
-use test_support::{FAIR, Proxy, Weather};
+use crate::harness::{Client, LONG, Setup, TestApp, TestServer, schema};
 
 /// Holds that no transaction is open on the server, that every connection of the pool is back, and that what is stored
 /// through each of them is stored for others to see: none is inside a transaction that nobody will commit.
-async fn check_pool_is_whole(database: &TestDatabase, app: &TestApp, label: &str) {
+async fn check_pool_is_whole(app: &TestApp) {
     eventually("every connection is back in the pool", async || app.database.stats().in_use == 0).await;
-    eventually("no transaction is open", async || database.open_transactions().await == 0).await;
-    let limit = app.database.stats().limit;
-    let tags: Vec<String> = (0..limit * 4).map(|number| format!("{label}-{number}")).collect();
-    let posts: Vec<_> = tags.iter().map(|tag| json!({ "tags": [{ "tag_id": tag }] })).collect();
-    let answers = join_all(posts.iter().map(|body| app.post_tags(body))).await;
-    for answer in answers {
-        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    eventually("no transaction is open", async || app.elsewhere.open_transactions().await == 0).await;
+    let (rounds, limit) = (4, app.database.stats().limit);
+    for round in 0..rounds {
+        let bodies: Vec<_> =
+            (0..limit).map(|number| json!({ "tags": [{ "tag_id": format!("after-{round}-{number}") }] })).collect();
+        for answer in join_all(bodies.iter().map(|body| app.post_tags(body))).await {
+            assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        }
     }
-    let elsewhere = Database::open(DatabaseUrl::parse(database.url()).expect("a URL"), &Options::default()).await;
-    let listing = Listing { prefix: format!("{label}-"), ..Listing::default() };
-    let elsewhere = elsewhere.expect("the database opens");
-    let session = elsewhere.session().await.expect("a session");
-    let seen = store::list(session, &listing).await.expect("a list");
-    assert_eq!(seen.len(), tags.len(), "what was answered with 201 is stored");
-    assert_eq!(database.open_transactions().await, 0);
+    let seen = app.elsewhere.observer().await.number("SELECT COUNT(*) FROM tags WHERE tag_id LIKE 'after-%'").await;
+    assert_eq!(usize::try_from(seen), Ok(rounds * limit), "what was answered with 201 is stored");
+    assert_eq!(app.elsewhere.open_transactions().await, 0);
 }
 
-on_every_engine! {
-    [mysql, mariadb, postgres]
-    /// For half a minute, four clients post sets that overlap, two in one order and two in the other, with tags that are
-    /// new each time among them.
-    async fn overlapping_upserts_in_opposite_order_all_succeed(database: &TestDatabase) {
-        const DURATION: Duration = Duration::from_secs(30);
+/// For half a minute, four clients post sets that overlap, two in one order and two in the other, with tags that are
+/// new each time among them.
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread", timeout = LONG)]
+async fn overlapping_upserts_in_opposite_order_all_succeed(app: TestApp) {
+    const DURATION: Duration = Duration::from_secs(30);
 
-        async fn post_until(app: &TestApp, end: Instant, client: usize) -> u64 {
-            let mut rounds = 0;
-            while Instant::now() < end {
-                let mut tags: Vec<Value> = (client * 15..client * 15 + 60)
-                    .map(|number| json!({ "tag_id": format!("shared-{number:03}"), "description": format!("{client}/{rounds}") }))
-                    .collect();
-                tags.insert(30, json!({ "tag_id": format!("new-{rounds:06}-{client}") }));
-                if client % 2 == 1 {
-                    tags.reverse();
-                }
-                let answer = app.post_tags(&json!({ "tags": tags })).await;
-                assert_eq!(answer.status, StatusCode::CREATED, "client {client}, round {rounds}: {answer:?}");
-                rounds += 1;
-            }
-            rounds
-        }
-
-        let app = database.app().await;
-        let end = Instant::now() + DURATION;
-        let rounds = join_all((0..4).map(|client| post_until(&app, end, client))).await;
-
-        let new = app.tag_ids("?prefix=new-").await;
-        assert_eq!(new.len() as u64, rounds.iter().sum::<u64>(), "nothing is lost");
-        let shared = app.get("/api/tag?prefix=shared-").await.json;
-        let shared = shared["tags"].as_array().expect("a list");
-        assert_eq!(shared.len(), 105);
-        for tag in shared {
-            let (client, round) = tag["description"].as_str().and_then(|text| text.split_once('/')).expect("a description");
-            let last = rounds[client.parse::<usize>().expect("a client")] - 1;
-            assert_eq!(round.parse::<u64>().expect("a round"), last, "a client's last word on a tag is that of its last post: {tag}");
-        }
-        assert!(rounds.iter().all(|rounds| *rounds > 10), "every client gets its turn: {rounds:?}");
-    }
-}
-
-on_every_engine! {
-    /// A thousand clients close their socket somewhere in their request: in its head, in its body, or after it.
-    async fn clients_that_go_away_leave_nothing_behind(database: &TestDatabase) {
-        let app = database.app().await;
-        let mut random = fastrand::Rng::with_seed(7);
-        for number in 0..1000_u32 {
-            let tags: Vec<Value> = (0..random.u32(1..50))
-                .map(|tag| json!({ "tag_id": format!("gone-{}", (number * 31 + tag) % 200), "description": format!("{number}") }))
+    async fn post_until(app: &TestApp, end: Instant, client: usize) -> u64 {
+        let mut rounds = 0;
+        while Instant::now() < end {
+            let mut tags: Vec<Value> = (client * 15..client * 15 + 60)
+                .map(|number| json!({ "tag_id": format!("shared-{number:03}"), "description": format!("{client}/{rounds}") }))
                 .collect();
-            let body = json!({ "tags": tags }).to_string();
-            let request = format!(
-                "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            let sent = if random.bool() { request.len() } else { random.usize(1..request.len()) };
-            let mut socket = TcpStream::connect(app.address).await.expect("a connection");
-            socket.write_all(&request.as_bytes()[..sent]).await.expect("sent");
-            if sent == request.len() {
-                // Somewhere between at once and after the answer.
-                tokio::time::sleep(Duration::from_micros(random.u64(0..4000))).await;
+            tags.insert(30, json!({ "tag_id": format!("new-{rounds:06}-{client}") }));
+            if client % 2 == 1 {
+                tags.reverse();
             }
+            let answer = app.post_tags(&json!({ "tags": tags })).await;
+            assert_eq!(answer.status, StatusCode::CREATED, "client {client}, round {rounds}: {answer:?}");
+            rounds += 1;
         }
-        check_pool_is_whole(database, &app, "after").await;
+        rounds
     }
+
+    let end = Instant::now() + DURATION;
+    let rounds = join_all((0..4).map(|client| post_until(&app, end, client))).await;
+
+    let new = app.tag_ids("?prefix=new-").await;
+    assert_eq!(new.len() as u64, rounds.iter().sum::<u64>(), "nothing is lost");
+    let shared = app.get("/api/tag?prefix=shared-").await.json;
+    let shared = shared["tags"].as_array().expect("a list");
+    assert_eq!(shared.len(), 105);
+    for tag in shared {
+        let (client, round) = tag["description"].as_str().and_then(|text| text.split_once('/')).expect("a description");
+        let last = rounds[client.parse::<usize>().expect("a client")] - 1;
+        assert_eq!(
+            round.parse::<u64>().expect("a round"),
+            last,
+            "a client's last word on a tag is that of its last post: {tag}"
+        );
+    }
+    assert!(rounds.iter().all(|rounds| *rounds > 10), "every client gets its turn: {rounds:?}");
 }
 
-on_every_engine! {
-    [mysql, mariadb, postgres]
-    /// On a slow network, requests are dropped at every stage: while a connection is made, between BEGIN and its answer,
-    /// in the statement, in COMMIT.
-    async fn a_request_dropped_at_any_moment_leaves_no_transaction(database: &TestDatabase) {
-        let proxy = Proxy::before(database.server_address()).await;
-        let options = Options { pool_size: 3, ..patient() };
-        let app = database.app_with(&database.url_through(proxy.port), &options, Limits::default()).await;
-        proxy.set(Weather::Delay(Duration::from_millis(10)));
-        for moment in 0..120 {
-            let body = json!({ "tags": [{ "tag_id": format!("dropped-{moment}") }] });
-            let dropped = tokio::time::timeout(Duration::from_millis(moment), app.post_tags(&body)).await;
-            drop(dropped);
+/// A thousand clients close their socket somewhere in their request: in its head, in its body, or after it.
+#[freshdb::test(schema = schema(), flavor = "multi_thread", timeout = LONG)]
+async fn clients_that_go_away_leave_nothing_behind(server: TestServer) {
+    let mut random = fastrand::Rng::with_seed(7);
+    for number in 0..1000_u32 {
+        let tags: Vec<Value> = (0..random.u32(1..50))
+            .map(|tag| json!({ "tag_id": format!("gone-{}", (number * 31 + tag) % 200), "description": format!("{number}") }))
+            .collect();
+        let body = json!({ "tags": tags }).to_string();
+        let request = format!(
+            "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let sent = if random.bool() { request.len() } else { random.usize(1..request.len()) };
+        let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+        socket.write_all(&request.as_bytes()[..sent]).await.expect("sent");
+        if sent == request.len() {
+            // Somewhere between at once and after the answer.
+            tokio::time::sleep(Duration::from_micros(random.u64(0..4000))).await;
         }
-        proxy.set(FAIR);
-        check_pool_is_whole(database, &app, "after").await;
     }
+    check_pool_is_whole(&server.app).await;
 }
 
-on_every_engine! {
-    [mysql, mariadb, postgres]
-    /// Gone, the service says so and lives; back, it works, and nobody had to restart it.
-    async fn a_database_that_goes_away_and_comes_back_needs_no_restart(database: &TestDatabase) {
-        let proxy = Proxy::before(database.server_address()).await;
-        let app = database.app_with(&database.url_through(proxy.port), &patient(), Limits::default()).await;
-        app.store(&["before"]).await;
-
-        proxy.set(Weather::Cut);
-        for _ in 0..3 {
-            let answer = app.get("/api/tag").await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(answer.header("retry-after"), Some("1"));
-            assert_eq!(answer.json, json!({ "detail": "The database is not available" }));
-        }
-        let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "during" }] })).await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(app.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(app.get("/healthz").await.status, StatusCode::OK);
-
-        proxy.set(FAIR);
-        assert_eq!(app.tag_ids("").await, ["before"], "the very next request is answered");
-        assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
-        check_pool_is_whole(database, &app, "after").await;
+/// On a slow network, requests are dropped at every stage: while a connection is made, between BEGIN and its answer,
+/// in the statement, in COMMIT.
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn a_request_dropped_at_any_moment_leaves_no_transaction(setup: Setup) {
+    let proxy = Proxy::before(setup.elsewhere.server_address()).await;
+    let options = Options { pool_size: 3, ..setup.options() };
+    let server = setup.server_at(&setup.elsewhere.url_through(proxy.port), &options, Limits::default()).await;
+    proxy.set(Weather::Delay(Duration::from_millis(10)));
+    for moment in 0..120 {
+        let body = json!({ "tags": [{ "tag_id": format!("dropped-{moment}") }] });
+        let dropped = tokio::time::timeout(Duration::from_millis(moment), server.post_tags(&body)).await;
+        drop(dropped);
     }
+    proxy.set(FAIR);
+    check_pool_is_whole(&server.app).await;
 }
 
-on_every_engine! {
-    [mysql, mariadb, postgres]
-    /// A server that restarts closes every connection: requests afterwards do not see it.
-    async fn a_restart_between_two_requests_is_not_seen(database: &TestDatabase) {
-        let proxy = Proxy::before(database.server_address()).await;
-        let app = database.app_with(&database.url_through(proxy.port), &patient(), Limits::default()).await;
-        for round in 0..10 {
-            let tags: Vec<String> = (0..10).map(|number| format!("{round}-{number}")).collect();
-            let bodies: Vec<Value> = tags.iter().map(|tag| json!({ "tags": [{ "tag_id": tag }] })).collect();
-            for answer in join_all(bodies.iter().map(|body| app.post_tags(body))).await {
-                assert_eq!(answer.status, StatusCode::CREATED, "round {round}: {answer:?}");
-            }
-            proxy.drop_connections();
-        }
-        assert_eq!(app.tag_ids("").await.len(), 100);
-    }
-}
+/// Gone, the service says so and lives; back, it works, and nobody had to restart it.
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn a_database_that_goes_away_and_comes_back_needs_no_restart(setup: Setup) {
+    let proxy = Proxy::before(setup.elsewhere.server_address()).await;
+    let app = setup.app_at(&setup.elsewhere.url_through(proxy.port), &setup.options(), Limits::default()).await;
+    app.store(&["before"]).await;
 
-on_every_engine! {
-    [mysql, mariadb, postgres]
-    /// A network that swallows everything: the request ends at its limit, and the service recovers.
-    async fn a_database_that_falls_silent_holds_no_request_beyond_its_limit(database: &TestDatabase) {
-        let proxy = Proxy::before(database.server_address()).await;
-        let limits = Limits::new(1 << 20, Duration::from_millis(400), 100);
-        let app = database.app_with(&database.url_through(proxy.port), &Options::default(), limits).await;
-        app.store(&["before"]).await;
-        proxy.set(Weather::Stall);
-        let started = Instant::now();
-        let answers = join_all((0..20).map(|_| app.get("/api/tag"))).await;
-        assert!(answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE));
-        assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
-        assert_eq!(app.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
-        // The connections that were caught in it are dead: the network forgets them.
-        proxy.set(Weather::Cut);
-        proxy.set(FAIR);
-        eventually("the service answers again", async || app.get("/api/tag").await.status == StatusCode::OK).await;
-    }
-}
-
-on_every_engine! {
-    /// One connection, held by a request that waits for a lock: the next request is told to come back.
-    async fn an_exhausted_pool_turns_requests_away(database: &TestDatabase) {
-        let options = Options { pool_size: 1, pool_wait: Duration::from_millis(200), ..Options::default() };
-        let app = database.app_with(database.url(), &options, Limits::default()).await;
-        let lock = database.lock_tags().await;
-        let body = json!({ "tags": [{ "tag_id": "waits" }] });
-        let waiting = app.post_tags(&body);
-        let turned_away = async {
-            eventually("the connection is in use", async || app.database.stats().in_use == 1).await;
-            let answer = app.get("/api/tag").await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(answer.header("retry-after"), Some("1"));
-            assert_eq!(answer.json, json!({ "detail": "Every database connection is in use" }));
-            let metrics = app.get("/metrics").await.text;
-            assert!(metrics.contains("\ndb_pool_connections{state=\"in_use\"} 1\n"), "{metrics}");
-            assert!(metrics.contains("\ndb_pool_exhaustions_total 1\n"), "{metrics}");
-            lock.release().await;
-        };
-        let (answer, ()) = tokio::join!(waiting, turned_away);
-        assert_eq!(answer.status, StatusCode::CREATED, "who waited is served");
-        assert_eq!(app.tag_ids("").await, ["waits"]);
-    }
-}
-
-on_every_engine! {
-    [sqlite]
-    /// Writers queue up for SQLite's one place, and not for ever.
-    async fn sqlites_writers_are_turned_away_too(database: &TestDatabase) {
-        let options = Options { pool_wait: Duration::from_millis(200), ..Options::default() };
-        let app = database.app_with(database.url(), &options, Limits::default()).await;
-        let lock = database.lock_tags().await;
-        let body = json!({ "tags": [{ "tag_id": "waits" }] });
-        let turned_away = async {
-            eventually("the first writes", async || app.database.stats().in_use == 1).await;
-            let answer = app.post_tags(&body).await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(app.get("/api/tag").await.status, StatusCode::OK, "readers do not wait");
-            lock.release().await;
-        };
-        let (answer, ()) = tokio::join!(app.post_tags(&body), turned_away);
-        assert_eq!(answer.status, StatusCode::CREATED);
-    }
-}
-
-on_every_engine! {
-    /// At its limit of requests the service says so at once, and its health can still be asked for.
-    async fn one_request_too_many_is_turned_away(database: &TestDatabase) {
-        let limits = Limits::new(1 << 20, DEADLINE, 1);
-        let app = database.app_with(database.url(), &patient(), limits).await;
-        let lock = database.lock_tags().await;
-        let body = json!({ "tags": [{ "tag_id": "waits" }] });
-        let turned_away = async {
-            eventually("the first request is in", async || app.database.stats().in_use == 1).await;
-            let answer = app.get("/api/tag").await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(answer.header("retry-after"), Some("1"));
-            assert_eq!(answer.json, json!({ "detail": "The service is at its limit of requests" }));
-            assert_eq!(app.get("/healthz").await.status, StatusCode::OK);
-            assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
-            lock.release().await;
-        };
-        let (answer, ()) = tokio::join!(app.post_tags(&body), turned_away);
-        assert_eq!(answer.status, StatusCode::CREATED);
-    }
-}
-
-on_every_engine! {
-    /// A lock that someone else does not let go of ends the statement, and the request with it.
-    async fn a_statement_over_its_time_is_ended_by_the_server(database: &TestDatabase) {
-        let options = Options { statement_timeout: Duration::from_secs(1), ..patient() };
-        let app = database.app_with(database.url(), &options, Limits::default()).await;
-        let lock = database.lock_tags().await;
-        let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "late" }] })).await;
+    proxy.set(Weather::Cut);
+    for _ in 0..3 {
+        let answer = app.get("/api/tag").await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.header("retry-after"), Some("1"));
-        assert_eq!(answer.json, json!({ "detail": "The database took too long" }));
-        lock.release().await;
-        check_pool_is_whole(database, &app, "after").await;
-        assert_eq!(app.tag_ids("?prefix=late").await, Vec::<String>::new());
+        assert_eq!(answer.json, json!({ "detail": "The database is not available" }));
     }
+    let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "during" }] })).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(app.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(app.get("/healthz").await.status, StatusCode::OK);
+
+    proxy.set(FAIR);
+    assert_eq!(app.tag_ids("").await, ["before"], "the very next request is answered");
+    assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
+    check_pool_is_whole(&app).await;
 }
 
-on_every_engine! {
-    /// A request over its time is told so; what it did is undone, and its connection comes back.
-    async fn a_request_over_its_time_is_undone(database: &TestDatabase) {
-        let limits = Limits::new(1 << 20, Duration::from_secs(3), 100);
-        let app = database.app_with(database.url(), &patient(), limits).await;
-        let lock = database.lock_tags().await;
-        let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "late" }] })).await;
+/// A server that restarts closes every connection: requests afterwards do not see it.
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn a_restart_between_two_requests_is_not_seen(setup: Setup) {
+    let proxy = Proxy::before(setup.elsewhere.server_address()).await;
+    let app = setup.app_at(&setup.elsewhere.url_through(proxy.port), &setup.options(), Limits::default()).await;
+    for round in 0..10 {
+        let tags: Vec<String> = (0..10).map(|number| format!("{round}-{number}")).collect();
+        let bodies: Vec<Value> = tags.iter().map(|tag| json!({ "tags": [{ "tag_id": tag }] })).collect();
+        for answer in join_all(bodies.iter().map(|body| app.post_tags(body))).await {
+            assert_eq!(answer.status, StatusCode::CREATED, "round {round}: {answer:?}");
+        }
+        proxy.drop_connections();
+    }
+    assert_eq!(app.tag_ids("").await.len(), 100);
+}
+
+/// A network that swallows everything: the request ends at its limit, and the service recovers.
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn a_database_that_falls_silent_holds_no_request_beyond_its_limit(setup: Setup) {
+    let proxy = Proxy::before(setup.elsewhere.server_address()).await;
+    let limits = Limits::new(1 << 20, Duration::from_millis(400), 100);
+    let app = setup.app_at(&setup.elsewhere.url_through(proxy.port), &setup.options(), limits).await;
+    app.store(&["before"]).await;
+    proxy.set(Weather::Stall);
+    let started = Instant::now();
+    let answers = join_all((0..20).map(|_| app.get("/api/tag"))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE));
+    assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
+    assert_eq!(app.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    // The connections that were caught in it are dead: the network forgets them.
+    proxy.set(Weather::Cut);
+    proxy.set(FAIR);
+    eventually("the service answers again", async || app.get("/api/tag").await.status == StatusCode::OK).await;
+}
+
+/// One connection, held by a request that waits for a lock: the next request is told to come back.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn an_exhausted_pool_turns_requests_away(setup: Setup) {
+    let options = Options { pool_size: 1, pool_wait: Duration::from_secs(1), ..setup.options() };
+    let app = setup.app(&options, Limits::default()).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let body = json!({ "tags": [{ "tag_id": "waits" }] });
+    let waiting = app.post_tags(&body);
+    let turned_away = async {
+        eventually("the connection is in use", async || app.database.stats().in_use == 1).await;
+        let answer = app.get("/api/tag").await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.json, json!({ "detail": "The request was not done within 3s" }));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.json, json!({ "detail": "Every database connection is in use" }));
+        let metrics = app.get("/metrics").await.text;
+        assert!(metrics.contains("\ndb_pool_connections{state=\"in_use\"} 1\n"), "{metrics}");
+        assert!(metrics.contains("\ndb_pool_exhaustions_total 1\n"), "{metrics}");
         lock.release().await;
-        check_pool_is_whole(database, &app, "after").await;
-        assert_eq!(app.tag_ids("?prefix=late").await, Vec::<String>::new(), "it was rolled back");
-    }
+    };
+    let (answer, ()) = tokio::join!(waiting, turned_away);
+    assert_eq!(answer.status, StatusCode::CREATED, "who waited is served");
+    assert_eq!(app.tag_ids("").await, ["waits"]);
 }
 
-on_every_engine! {
-    /// Asked to stop, the service takes no new connection and finishes what is under way.
-    async fn what_is_under_way_is_finished(database: &TestDatabase) {
-        let app = database.app().await;
-        let (stop, address, served) = stoppable(&app, DEADLINE);
-        let lock = database.lock_tags().await;
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request = client.post(format!("http://{address}/api/tags")).header("content-type", "application/json");
-        let request = tokio::spawn(request.body(r#"{"tags":[{"tag_id":"in time"}]}"#).send());
-        eventually("the request is in", async || app.database.stats().in_use == 1).await;
-        stop.send(()).expect("the service runs");
-        eventually("nobody listens", async || TcpStream::connect(address).await.is_err()).await;
-        assert!(!request.is_finished());
+/// Writers queue up for SQLite's one place, and not for ever.
+#[freshdb::test(schema = schema(), on = [sqlite], flavor = "multi_thread")]
+async fn sqlites_writers_are_turned_away_too(setup: Setup) {
+    let options = Options { pool_wait: Duration::from_millis(200), ..setup.options() };
+    let app = setup.app(&options, Limits::default()).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let body = json!({ "tags": [{ "tag_id": "waits" }] });
+    let turned_away = async {
+        eventually("the first writes", async || app.database.stats().in_use == 1).await;
+        let answer = app.post_tags(&body).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(app.get("/api/tag").await.status, StatusCode::OK, "readers do not wait");
         lock.release().await;
-        let answer = request.await.expect("the request ends").expect("an answer");
-        assert_eq!(answer.status(), StatusCode::CREATED);
-        assert!(!served.await.expect("the service ends"), "nothing was cut off");
-    }
+    };
+    let (answer, ()) = tokio::join!(app.post_tags(&body), turned_away);
+    assert_eq!(answer.status, StatusCode::CREATED);
 }
 
-on_every_engine! {
-    /// And not for ever.
-    async fn what_does_not_end_is_cut_off(database: &TestDatabase) {
-        let app = database.app().await;
-        let (stop, address, served) = stoppable(&app, Duration::from_millis(300));
-        let lock = database.lock_tags().await;
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request = client.post(format!("http://{address}/api/tags")).header("content-type", "application/json");
-        let request = tokio::spawn(request.body(r#"{"tags":[{"tag_id":"late"}]}"#).send());
-        eventually("the request is in", async || app.database.stats().in_use == 1).await;
-        stop.send(()).expect("the service runs");
-        assert!(served.await.expect("the service ends"), "it says so");
+/// At its limit of requests the service says so at once, and its health can still be asked for.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn one_request_too_many_is_turned_away(setup: Setup) {
+    let limits = Limits::new(1 << 20, DEADLINE, 1);
+    let app = setup.app(&setup.options(), limits).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let body = json!({ "tags": [{ "tag_id": "waits" }] });
+    let turned_away = async {
+        eventually("the first request is in", async || app.database.stats().in_use == 1).await;
+        let answer = app.get("/api/tag").await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.json, json!({ "detail": "The service is at its limit of requests" }));
+        assert_eq!(app.get("/healthz").await.status, StatusCode::OK);
+        assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
         lock.release().await;
-        request.abort();
-    }
+    };
+    let (answer, ()) = tokio::join!(app.post_tags(&body), turned_away);
+    assert_eq!(answer.status, StatusCode::CREATED);
 }
 
-/// The same service once more, on a listener of its own, that stops when it is told to.
-fn stoppable(
-    app: &TestApp,
-    grace: Duration,
-) -> (oneshot::Sender<()>, std::net::SocketAddr, tokio::task::JoinHandle<bool>) {
-    let listener = server::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let router = router(App::new(app.database.clone(), Limits::default()));
-    let stopped = async move { stopped.await.expect("the test says when") };
-    (stop, address, tokio::spawn(server::serve(listener, router, stopped, grace)))
+/// A lock that someone else does not let go of ends the statement, and the request with it.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn a_statement_over_its_time_is_ended_by_the_server(setup: Setup) {
+    let options = Options { statement_timeout: Duration::from_secs(1), ..setup.options() };
+    let app = setup.app(&options, Limits::default()).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "late" }] })).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.json, json!({ "detail": "The database took too long" }));
+    lock.release().await;
+    check_pool_is_whole(&app).await;
+    assert_eq!(app.tag_ids("?prefix=late").await, Vec::<String>::new());
+}
+
+/// A request over its time is told so; what it did is undone, and its connection comes back.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn a_request_over_its_time_is_undone(setup: Setup) {
+    let limits = Limits::new(1 << 20, Duration::from_secs(3), 100);
+    let app = setup.app(&setup.options(), limits).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "late" }] })).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json, json!({ "detail": "The request was not done within 3s" }));
+    lock.release().await;
+    check_pool_is_whole(&app).await;
+    assert_eq!(app.tag_ids("?prefix=late").await, Vec::<String>::new(), "it was rolled back");
+}
+
+/// Asked to stop, the service takes no new connection and finishes what is under way.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn what_is_under_way_is_finished(app: TestApp) {
+    let server = app.listen(DEADLINE);
+    let lock = app.elsewhere.lock_tags().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let request = client.post(format!("http://{}/api/tags", server.address)).header("content-type", "application/json");
+    let request = tokio::spawn(request.body(r#"{"tags":[{"tag_id":"in time"}]}"#).send());
+    eventually("the request is in", async || app.database.stats().in_use == 1).await;
+    server.stop.send(()).expect("the service runs");
+    eventually("nobody listens", async || TcpStream::connect(server.address).await.is_err()).await;
+    assert!(!request.is_finished());
+    lock.release().await;
+    let answer = request.await.expect("the request ends").expect("an answer");
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
+}
+
+/// And not for ever.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn what_does_not_end_is_cut_off(app: TestApp) {
+    let server = app.listen(Duration::from_millis(300));
+    let lock = app.elsewhere.lock_tags().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let request = client.post(format!("http://{}/api/tags", server.address)).header("content-type", "application/json");
+    let request = tokio::spawn(request.body(r#"{"tags":[{"tag_id":"late"}]}"#).send());
+    eventually("the request is in", async || app.database.stats().in_use == 1).await;
+    server.stop.send(()).expect("the service runs");
+    assert!(server.served.await.expect("the service ends"), "it says so");
+    lock.release().await;
+    request.abort();
 }

@@ -351,3 +351,24 @@ with_every_driver! {
         });
     }
 }
+
+with_every_driver! {
+    /// Closed or dropped, it leaves nothing there that would be taken for somebody's task.
+    async fn an_engine_leaves_no_task_on_its_runtime(database: &TestDatabase, open: Open) {
+        on_a_thread(|| {
+            let (bound_to, test) = (driven_runtime(), runtime_of_a_test());
+            for is_closed in [true, false] {
+                let engine = open(database.url(), patient().runtime(bound_to.handle().clone()));
+                test.block_on(async {
+                    drop(engine.session().await.expect("a session"));
+                    if is_closed {
+                        engine.close(CLOSE).await.expect("nothing is open");
+                    }
+                });
+                let kept = is_closed.then_some(engine);
+                eventually_here("it has no task", || bound_to.handle().metrics().num_alive_tasks() == 0);
+                drop(kept);
+            }
+        });
+    }
+}
