@@ -28,7 +28,7 @@ pub(super) struct House<'a> {
     books: Option<Url>,
     /// In which `rollback` does all its work.
     floor: Option<Url>,
-    /// What db-pool, which drops nothing at its end, had left before we came.
+    /// Databases by the contenders' names that were there before we came.
     not_ours: BTreeSet<String>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> House<'a> {
         let text = tables(self.engine, self.tables, 0);
         let file = self.schema.join("1_schema.sql");
         std::fs::write(&file, format!("{text};\n")).or_fail(|| format!("cannot write `{}`", file.display()))?;
-        self.not_ours = left_by_db_pool(self.place).await?;
+        self.not_ours = left_behind(self.place).await?;
         if let Place::Files = self.place {
             let floor = self.directory.join("rollback.db");
             if floor.exists() {
@@ -91,12 +91,14 @@ impl<'a> House<'a> {
         }
     }
 
-    /// Drops what a contender has left behind, so that the next one finds the server as this one did.
+    /// Drops what a contender has left behind, so that the next one finds the server as this one did. Only db-pool leaves
+    /// anything when nothing goes wrong.
     pub(super) async fn tidy(&self, contender: Contender) -> Result<(), Failure> {
-        if contender != Contender::DbPool {
-            return Ok(());
-        }
-        for name in left_by_db_pool(self.place).await?.difference(&self.not_ours) {
+        if contender == Contender::DbPool { self.sweep().await } else { Ok(()) }
+    }
+
+    async fn sweep(&self) -> Result<(), Failure> {
+        for name in left_behind(self.place).await?.difference(&self.not_ours) {
             match self.place {
                 Place::Files => {}
                 Place::MySql(server) => {
@@ -119,7 +121,8 @@ impl<'a> House<'a> {
 
     /// Drops everything, freshdb's databases too.
     pub(super) async fn close(self) -> Result<(), Failure> {
-        let left = self.tidy(Contender::DbPool).await;
+        // A run that was broken off, or a test that failed, leaves databases of the others too.
+        let left = self.sweep().await;
         let collected = self.collect().await;
         both(both(left, collected), self.databases.close().await)
     }
@@ -134,28 +137,29 @@ impl<'a> House<'a> {
     }
 }
 
-/// The databases of db-pool's on a server.
-async fn left_by_db_pool(place: &Place) -> Result<BTreeSet<String>, Failure> {
+/// The databases on a server whose names are those that db-pool, `#[sqlx::test]` and `create-and-drop` give theirs.
+async fn left_behind(place: &Place) -> Result<BTreeSet<String>, Failure> {
+    const PATTERN: &str = "^(db_pool_|_sqlx_test_|bench_created_)";
     let names = async {
         Ok::<_, sqlx::Error>(match place {
             Place::Files => BTreeSet::new(),
             Place::MySql(url) => {
                 // MySQL's catalog has names as bytes, which sqlx takes for no text.
-                let query = "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata \
-                             WHERE schema_name LIKE 'db\\_pool\\_%'";
+                let query =
+                    "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata WHERE schema_name REGEXP ?";
                 let mut connection = MySqlConnection::connect(url.as_str()).await?;
-                let rows = sqlx::query(query).fetch_all(&mut connection).await?;
+                let rows = sqlx::query(query).bind(PATTERN).fetch_all(&mut connection).await?;
                 connection.close().await?;
                 rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
             }
             Place::Postgres(url) => {
-                let query = "SELECT datname::text FROM pg_database WHERE datname LIKE 'db\\_pool\\_%'";
+                let query = "SELECT datname::text FROM pg_database WHERE datname::text ~ $1";
                 let mut connection = PgConnection::connect(url.as_str()).await?;
-                let rows = sqlx::query(query).fetch_all(&mut connection).await?;
+                let rows = sqlx::query(query).bind(PATTERN).fetch_all(&mut connection).await?;
                 connection.close().await?;
                 rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
             }
         })
     };
-    names.await.or_fail(|| "cannot tell what db-pool has left behind".into())
+    names.await.or_fail(|| "cannot tell what the contenders have left behind".into())
 }

@@ -123,7 +123,7 @@ impl<W: Write> Printer<W> {
 }
 
 fn header(contenders: &[Contender]) -> String {
-    let names: String = contenders.iter().map(|contender| format!(" {:>15} |", contender.name())).collect();
+    let names = cells(contenders.iter().map(|contender| contender.name().to_owned()));
     let rules = "----------------:|".repeat(contenders.len());
     format!(
         "| engine   | tables | threads |{names} × best peer | × rollback |\n\
@@ -133,7 +133,7 @@ fn header(contenders: &[Contender]) -> String {
 
 fn line(records: &[Record]) -> String {
     let Some(first) = records.first() else { return String::new() };
-    let cells: String = records.iter().map(|record| format!(" {:>15} |", cell(record.ms_per_test))).collect();
+    let cells = cells(records.iter().map(|record| cell(record.ms_per_test)));
     let of = |contender| records.iter().find(|record| record.contender == contender)?.ms_per_test;
     let ours = of(Contender::Freshdb);
     let best_peer = Contender::PEERS.into_iter().filter_map(of).reduce(f64::min);
@@ -151,13 +151,21 @@ fn line(records: &[Record]) -> String {
     )
 }
 
+/// Beside each other, one for each contender.
+fn cells(texts: impl Iterator<Item = String>) -> String {
+    texts.fold(String::new(), |mut cells, text| {
+        write!(cells, " {text:>15} |").expect("a text takes all");
+        cells
+    })
+}
+
 fn cell(value: Option<f64>) -> String {
     value.map_or_else(|| "fails".into(), |value| format!("{value:.2}"))
 }
 
 /// A second table: what a program with a single test takes.
 fn single_tests(contenders: &[Contender], records: &[Record]) -> String {
-    let names: String = contenders.iter().map(|contender| format!(" {:>15} |", contender.name())).collect();
+    let names = cells(contenders.iter().map(|contender| contender.name().to_owned()));
     let rules = "----------------:|".repeat(contenders.len());
     let mut text = format!(
         "\nA program that runs one test, from its start to its end, ms:\n\n\
@@ -175,7 +183,7 @@ fn single_tests(contenders: &[Contender], records: &[Record]) -> String {
             };
             records.iter().find(same).and_then(|record| record.one_test_ms)
         };
-        let cells: String = contenders.iter().map(|contender| format!(" {:>15} |", cell(of(contender)))).collect();
+        let cells = cells(contenders.iter().map(|contender| cell(of(contender))));
         writeln!(text, "| {:<8} | {:>6} |{cells}", first.engine, first.tables).expect("a text takes all");
     }
     text

@@ -124,7 +124,7 @@ fn passed_in(output: &str) -> Option<usize> {
 
 /// The first panic's message, or what an error says; no more than fits a line.
 fn reason_in(output: &str) -> Option<&str> {
-    const LENGTH: usize = 200;
+    const LENGTH: usize = 300;
     let mut lines = output.lines().map(str::trim);
     let panic = lines.by_ref().find(|line| line.contains("panicked at ")).and(lines.next());
     let reason = panic.or_else(|| output.lines().find(|line| line.starts_with("error:")))?;
