@@ -1,7 +1,7 @@
 //! How MySQL and MariaDB do it. Where they differ, the server is asked what it has; see `server.rs`.
 //!
 //! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
-//! slot, and `find.rs` and `undo.rs` the two halves of a reset.
+//! slot, and `look.rs`, `find.rs` and `undo.rs` the parts of a reset.
 
 mod blockers;
 mod catalog;
@@ -9,7 +9,9 @@ mod connection;
 mod copy;
 mod fault;
 mod find;
+mod look;
 mod marks;
+mod own;
 mod reset;
 mod server;
 mod sessions;

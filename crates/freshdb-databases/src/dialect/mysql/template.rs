@@ -1,6 +1,7 @@
 //! What a template holds, read once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use sqlx::{Connection as _, MySqlConnection};
 
@@ -8,7 +9,9 @@ use super::super::{REGISTRY, explain};
 use super::Mysql;
 use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
+use super::look::PROBES;
 use super::marks::Features;
+use super::own::Own;
 use crate::{DatabaseUrl, Error};
 
 /// What a template holds.
@@ -19,9 +22,8 @@ pub(crate) struct Template {
     pub(super) sequences: Vec<Sequence>,
     /// Which tables a foreign key carries a change of a table's rows to, by index.
     pub(super) cascades: HashMap<usize, Vec<usize>>,
-    /// Whether any table has partitions.
-    pub(super) partitioned: bool,
     pub(super) features: Features,
+    pub(super) own: Arc<Own>,
 }
 
 /// A table of a template's.
@@ -35,6 +37,10 @@ pub(super) struct Table {
     pub(super) transactional: bool,
     /// The next value of its AUTO_INCREMENT: 1 if it was never used, or has none.
     pub(super) counter: u64,
+    /// Whether it has an AUTO_INCREMENT.
+    pub(super) counts: bool,
+    /// Whether it has partitions.
+    pub(super) partitioned: bool,
     /// Whether it has rows.
     pub(super) seeded: bool,
     /// Whether a trigger fires when a row of it is written.
@@ -63,12 +69,12 @@ pub(super) struct Sequence {
 pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to read the template `{name}`"), error);
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
-    let template = read_with(&mut connection, name).await.map_err(failed)?;
+    let template = read_with(&mut connection, Own::on(server), name).await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
     Ok(template)
 }
 
-async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Template, sqlx::Error> {
+async fn read_with(connection: &mut MySqlConnection, own: Arc<Own>, name: &str) -> Result<Template, sqlx::Error> {
     let catalog = catalog::read(connection, name).await?;
     let schema = literal(name);
     let mut lists = results(
@@ -81,11 +87,13 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
              SELECT referenced_table_name, table_name FROM information_schema.referential_constraints
               WHERE constraint_schema = {schema} AND unique_constraint_schema = {schema}
                 AND NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'));
-             SELECT 1 FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL LIMIT 1"
+             SELECT table_name FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL;
+             SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%'"
         ),
     )
     .await?;
-    let partitioned = lists.pop().is_some_and(|rows| !rows.is_empty());
+    let mut named = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
+    let (counting, partitioned) = (named(), named());
     let keyed = lists.pop().unwrap_or_default();
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
@@ -101,7 +109,7 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
             keys.entry(table).or_default().push(name);
         }
     }
-    let mut tables: Vec<Table> = catalog
+    let tables: Vec<Table> = catalog
         .objects
         .iter()
         .filter(|object| object.kind.is_table())
@@ -110,16 +118,14 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
             versioned: object.kind == Kind::Versioned,
             transactional: catalog.engines.get(&object.name).is_some_and(|engine| engine == "InnoDB"),
             counter: catalog.counter(&object.name),
+            counts: counting.contains(&object.name),
+            partitioned: partitioned.contains(&object.name),
             seeded: false,
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
             columns: columns.remove(&object.name).unwrap_or_default(),
             key: keys.remove(&object.name).unwrap_or_default(),
         })
         .collect();
-    let all: Vec<usize> = (0..tables.len()).collect();
-    for index in with_rows(connection, name, &tables, &all).await? {
-        tables[index].seeded = true;
-    }
     let names = catalog.objects.iter().filter(|object| object.kind == Kind::Sequence).map(|object| object.name.clone());
     let sequences = sequences(connection, name, names.collect()).await?;
     let index: HashMap<&str, usize> =
@@ -132,29 +138,24 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
         }
     }
     let features = Features::probe(connection).await?;
-    Ok(Template { name: name.to_owned(), catalog, tables, sequences, cascades, partitioned, features })
+    let mut template = Template { name: name.to_owned(), catalog, tables, sequences, cascades, features, own };
+    let all: Vec<usize> = (0..template.tables.len()).collect();
+    for index in with_rows(connection, &template, name, &all).await? {
+        template.tables[index].seeded = true;
+    }
+    Ok(template)
 }
 
 /// Which of `some` tables have a row, in history too.
 pub(super) async fn with_rows(
     connection: &mut MySqlConnection,
+    template: &Template,
     database: &str,
-    tables: &[Table],
     some: &[usize],
 ) -> Result<Vec<usize>, sqlx::Error> {
     let mut found = Vec::new();
-    // A UNION may have no more than some number of parts, which is not the same on all servers; and each opens a table.
-    for some in some.chunks(200) {
-        let probes: Vec<String> = some
-            .iter()
-            .map(|index| {
-                let table = &tables[*index];
-                let history = if table.versioned { " FOR SYSTEM_TIME ALL" } else { "" };
-                let name = qualified(database, &table.name);
-                format!("SELECT {index} FROM DUAL WHERE EXISTS (SELECT 1 FROM {name}{history})")
-            })
-            .collect();
-        let rows = rows(connection, &probes.join(" UNION ALL ")).await?;
+    for some in some.chunks(PROBES) {
+        let rows = rows(connection, &template.probe(database, some)).await?;
         found.extend(rows.into_iter().flatten().flatten().filter_map(|index| index.parse::<usize>().ok()));
     }
     Ok(found)
