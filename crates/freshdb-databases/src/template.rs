@@ -64,7 +64,7 @@ pub(crate) async fn content<D: Dialect>(
     if let Some(stored) = Registry::content::<D>(connection, name).await
         && let Some((other, stored)) = stored.split_once('\n')
         && other == reader
-        && let Some(template) = D::restore(connection, stored).await.map_err(failed)?
+        && let Some(template) = D::restore(connection, server, stored).await.map_err(failed)?
     {
         return Ok(template);
     }

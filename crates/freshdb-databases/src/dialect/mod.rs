@@ -91,6 +91,7 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// The template that was stored, with what this process has to ask for itself; nothing if it was stored in another way.
     fn restore(
         connection: &mut Self::Connection,
+        server: &DatabaseUrl,
         stored: &str,
     ) -> impl Future<Output = Result<Option<Self::Template>, sqlx::Error>> + Send;
 

@@ -32,7 +32,9 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
 
 /// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the
 /// database is locked: which of them it is that locks it, no server says. Where nothing of the database is locked, nothing is done.
-pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &[Xid]) -> Result<(), sqlx::Error> {
+/// Says whether any was rolled back.
+pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &[Xid]) -> Result<bool, sqlx::Error> {
+    let mut any = false;
     let mut suspects = prepared(connection).await?;
     suspects.retain(|xid| !known.contains(xid));
     for xid in suspects {
@@ -42,10 +44,13 @@ pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &[X
         match execute(connection, &format!("XA ROLLBACK {xid}")).await {
             // A session still has it, or has just ended it.
             Err(error) if matches!(number(&error), Some(XAER_NOTA | XAER_RMFAIL)) => {}
-            answer => answer?,
+            answer => {
+                answer?;
+                any = true;
+            }
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// Whether anything holds a lock on a table: of the server's definitions, or of InnoDB's. One prepared transaction outlives its session

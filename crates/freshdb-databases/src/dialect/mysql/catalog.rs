@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{TextRow, execute, identifier, literal, results, rows};
+use super::connection::{TextRow, execute, identifier, literal, results};
 use super::table::{without_counter, without_inherited_collations};
-use super::template::qualified;
 
 /// What stands for the database's own name, which views and sequences' defaults hold.
 const ITSELF: &str = "\u{1}.";
@@ -197,28 +196,6 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
         })
         .collect();
     Ok(Catalog { database: database.replace(&identifier(name), ITSELF), objects, counters, engines })
-}
-
-/// Which of some tables is not as in the template, if any is.
-pub(super) async fn altered_table(
-    connection: &mut MySqlConnection,
-    template: &Catalog,
-    name: &str,
-    tables: &[String],
-) -> Result<Option<String>, sqlx::Error> {
-    for table in tables {
-        let Some(known) = template.objects.iter().find(|object| object.kind.is_table() && object.name == *table) else {
-            return Ok(Some(format!("table {} was created", identifier(table))));
-        };
-        let sql = format!("SHOW CREATE TABLE {}", qualified(name, table));
-        let row = rows(connection, &sql).await?.into_iter().next().unwrap_or_default();
-        let now = object(known.kind, table.clone(), row)
-            .map(|object| object.create.replace(&format!("{}.", identifier(name)), ITSELF));
-        if now.as_ref() != Some(&known.create) {
-            return Ok(Some(format!("{} was altered", known.title())));
-        }
-    }
-    Ok(None)
 }
 
 async fn show_all(

@@ -27,11 +27,14 @@ pub(super) const SETTINGS: &str = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO
 /// - `information_schema_stats_expiry`: otherwise MySQL answers with an AUTO_INCREMENT of yesterday's.
 /// - `sql_generate_invisible_primary_key`, `sql_require_primary_key`: a template's table without a primary key is copied as it is.
 /// - `system_versioning_insert_history`: so is MariaDB's history of rows.
-const OPTIONAL: [&str; 4] = [
+/// - `sql_log_bin`: where the server has no number, no replica can follow it
+///   (<https://dev.mysql.com/doc/refman/9.7/en/replication-options.html>), and what is done here need not be logged.
+const OPTIONAL: [&str; 5] = [
     "information_schema_stats_expiry = 0",
     "sql_generate_invisible_primary_key = 0",
     "sql_require_primary_key = 0",
     "system_versioning_insert_history = 1",
+    "sql_log_bin = IF(@@GLOBAL.server_id = 0, 0, @@SESSION.sql_log_bin)",
 ];
 const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 const ACCESS_DENIED: u16 = 1227;
@@ -67,9 +70,28 @@ pub(super) async fn rows(connection: &mut MySqlConnection, sql: &str) -> Result<
 
 /// What each statement of a batch answers, in order; no rows from those that give none.
 pub(super) async fn results(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<Vec<TextRow>>, sqlx::Error> {
+    let (results, error) = results_until(connection, sql).await?;
+    error.map_or(Ok(results), Err)
+}
+
+/// The same, up to the first statement that the server refuses, and why it does.
+pub(super) async fn results_until(
+    connection: &mut MySqlConnection,
+    sql: &str,
+) -> Result<(Vec<Vec<TextRow>>, Option<sqlx::Error>), sqlx::Error> {
     let mut results = vec![Vec::new()];
+    let mut refused = None;
     let mut answers = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(connection);
-    while let Some(answer) = answers.try_next().await? {
+    loop {
+        let answer = match answers.try_next().await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => break,
+            Err(error) if number(&error).is_some() => {
+                refused = Some(error);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         match answer {
             Either::Left(_) => results.push(Vec::new()),
             Either::Right(row) => {
@@ -81,7 +103,7 @@ pub(super) async fn results(connection: &mut MySqlConnection, sql: &str) -> Resu
     }
     // Behind the end of the last there is nothing.
     results.pop();
-    Ok(results)
+    Ok((results, refused))
 }
 
 /// The rows of a query whose values need not be text.

@@ -7,6 +7,7 @@ use super::Mysql;
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
 use super::connection::{connect, execute, identifier, literal, number};
+use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::template::{Table, Template, qualified};
 use crate::{DatabaseUrl, Error, ErrorKind};
@@ -31,7 +32,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     replay(&mut connection, template, name).await.map_err(failed)?;
     // Before it is looked at: what happens later is seen to have happened since.
-    let marks = Marks::read(&mut connection, template, name).await.map_err(failed)?;
+    let look = Look::take(&mut connection, template, name, Patience::Usual).await.map_err(failed)?;
     let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
     let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
         let moved = template.tables.iter().find(|table| copied.counter(&table.name) != table.counter)?;
@@ -41,7 +42,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
         return Err(Error::new(ErrorKind::Schema, format!("{}: the copy is not equal: {difference}", fact())));
     }
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(marks) })
+    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks) })
 }
 
 /// Nothing is known of what was done to it. Its first reset finds out.
@@ -55,11 +56,12 @@ pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str)
 pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let mut slot = open(server, template, name).await?;
-    let marks = Marks::read(&mut slot.connection, template, name).await.map_err(failed)?;
-    if marks.prepared {
+    let look = Look::take(&mut slot.connection, template, name, Patience::Usual).await.map_err(failed)?;
+    if look.prepared {
         slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
     }
-    slot.marks = Some(marks);
+    // What was not answered in full says nothing: then the first reset compares all of it.
+    slot.marks = (!look.is_partial).then_some(look.marks);
     Ok(slot)
 }
 

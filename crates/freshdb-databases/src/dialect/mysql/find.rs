@@ -6,7 +6,8 @@ use sqlx::MySqlConnection;
 
 use super::catalog;
 use super::connection::{literal, rows};
-use super::marks::{Marks, Suspects};
+use super::look::Look;
+use super::marks::Suspects;
 use super::template::{Sequence, Template, sequences, with_rows};
 
 /// What differs from the template, and can be put back: indexes of its tables.
@@ -35,11 +36,11 @@ pub(super) async fn altered(
     name: &str,
     suspects: &Suspects,
 ) -> Result<Option<String>, sqlx::Error> {
-    if suspects.definitions {
-        let catalog = catalog::read(connection, name).await?;
-        return Ok(catalog::difference(&template.catalog, &catalog));
+    if !suspects.definitions {
+        return Ok(None);
     }
-    catalog::altered_table(connection, &template.catalog, name, &suspects.altered).await
+    let catalog = catalog::read(connection, name).await?;
+    Ok(catalog::difference(&template.catalog, &catalog))
 }
 
 /// What of the rows and counters is another one. The catalog is known to be the template's.
@@ -48,7 +49,7 @@ pub(super) async fn touched(
     template: &Template,
     name: &str,
     suspects: &Suspects,
-    marks: &Marks,
+    look: &Look,
 ) -> Result<Touched, sqlx::Error> {
     let (mut suspect, empty): (Vec<usize>, Vec<usize>) =
         suspects.rows.iter().partition(|index| template.tables[**index].seeded);
@@ -56,8 +57,11 @@ pub(super) async fn touched(
         let emptied = template.emptied(connection, name).await?;
         suspect.extend(emptied.into_iter().filter(|index| !suspects.rows.contains(index)));
     }
-    let filled = with_rows(connection, name, &template.tables, &empty).await?;
-    let moved = if let Some(moved) = marks.moved(template) {
+    let mut filled = match &look.filled {
+        Some(filled) => filled.clone(),
+        None => with_rows(connection, template, name, &empty).await?,
+    };
+    let mut moved = if let Some(moved) = look.marks.moved(template) {
         moved
     } else {
         let mut some = suspects.rows.clone();
@@ -65,8 +69,16 @@ pub(super) async fn touched(
             // TRUNCATE sets any counter to 1.
             some.extend((0..template.tables.len()).filter(|index| template.tables[*index].counter != 1));
         }
+        some.retain(|index| template.tables[*index].counts);
         moved(connection, template, name, &some).await?
     };
+    // Whether rows are left, and where the counter stands, costs as much to ask as to put back.
+    filled.extend(&suspects.written);
+    if template.features.truncate_is_cheaper {
+        moved.extend(suspects.written.iter().filter(|index| template.tables[**index].counts));
+        moved.sort_unstable();
+        moved.dedup();
+    }
     Ok(Touched { filled, suspect, moved, sequences: moved_sequences(connection, template, name).await? })
 }
 

@@ -5,8 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::MySqlConnection;
 
-use super::connection::{TextRow, literal, results, rows};
-use super::template::{Template, qualified};
+use super::connection::{TextRow, execute, literal, number, rows};
+use super::look::PROBES;
+use super::own::{Issued, Others, Own};
+use super::template::{Table, Template, qualified};
+
+const PARSE_ERROR: u16 = 1064;
 
 /// Statements that leave every definition as it is. All others count as if they had altered one, those of versions to come too.
 ///
@@ -21,16 +25,13 @@ const HARMLESS: &str = "admin_commands begin binlog call_procedure change_db che
 /// What a server has, found out by asking it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Features {
-    /// Where it counts the writes to each table.
-    writes: Option<Writes>,
+    /// Whether it counts every write to each table: every attempt, the failed and the rolled back too, in a `performance_schema`. A
+    /// table that was ever open has a row. MariaDB's counts some writes and others not: there, all tables are looked at.
+    pub(super) writes: bool,
+    /// Whether a single statement can be told not to wait for locks.
+    pub(super) patience: bool,
     /// Whether a TRUNCATE costs less than an ALTER that sets the counter: where the definitions of tables are in InnoDB.
     pub(super) truncate_is_cheaper: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Writes {
-    /// Every attempt, the failed and the rolled back too. A table that was ever open has a row.
-    PerformanceSchema,
 }
 
 impl Features {
@@ -47,17 +48,37 @@ impl Features {
             .map(|name| name.to_lowercase())
             .collect();
         let on = |rows: Vec<TextRow>| rows.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1");
-        let mut writes = None;
-        // MariaDB's counts some writes and others not: there, all tables are looked at.
+        let mut writes = false;
         if found.contains("table_io_waits_summary_by_table") && found.contains("innodb_tables") {
             let sql = "SELECT @@GLOBAL.performance_schema AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments
                   WHERE name = 'wait/io/table/sql/handler' AND enabled = 'YES')
                 AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers WHERE name = 'global_instrumentation' AND enabled = 'YES')";
-            if on(rows(connection, sql).await?) {
-                writes = Some(Writes::PerformanceSchema);
-            }
+            writes = on(rows(connection, sql).await?);
         }
-        Ok(Self { writes, truncate_is_cheaper: found.contains("innodb_tables") })
+        let patience = match execute(connection, "SET STATEMENT lock_wait_timeout = 0 FOR DO 0").await {
+            Err(error) if number(&error) == Some(PARSE_ERROR) => false,
+            answer => answer.map(|()| true)?,
+        };
+        Ok(Self { writes, patience: patience && !writes, truncate_is_cheaper: found.contains("innodb_tables") })
+    }
+
+    /// The question for what the server counts and knows of each table.
+    pub(super) fn tables(&self, name: &str) -> String {
+        let schema = literal(name);
+        if self.writes {
+            format!(
+                "SELECT object_name, count_write FROM performance_schema.table_io_waits_summary_by_table
+                  WHERE object_type = 'TABLE' AND object_schema = {schema}"
+            )
+        } else if self.truncate_is_cheaper {
+            // There it is no cheap question.
+            "DO 0".to_owned()
+        } else {
+            format!(
+                "SELECT table_name, engine, COALESCE(auto_increment, 1), UNIX_TIMESTAMP(update_time) FROM information_schema.tables
+                  WHERE table_schema = {schema} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+            )
+        }
     }
 }
 
@@ -65,45 +86,54 @@ impl Features {
 #[derive(Clone, Debug)]
 pub(super) struct Marks {
     definitions: Option<u64>,
-    alters: u64,
-    truncates: u64,
+    alters: Others,
+    truncates: Others,
     /// The server's clock, in seconds.
     at: u64,
+    /// Of each table, how often it was written to.
     writes: HashMap<String, String>,
-    /// Of each table, when it was last altered, and the next value of its AUTO_INCREMENT; only where both are cheap to read.
-    tables: HashMap<String, (u64, u64)>,
-    /// Whether there is a prepared transaction on the server.
-    pub(super) prepared: bool,
+    /// What else is known of each table, where that is cheap to read.
+    tables: HashMap<String, Known>,
+    /// Whether nothing is missing because a table was locked.
+    pub(super) are_whole: bool,
+}
+
+/// What a server knows of a table.
+#[derive(Clone, Debug)]
+struct Known {
+    /// The next value of its AUTO_INCREMENT.
+    counter: u64,
+    /// When it was last written to, in seconds, by a transaction that was committed. InnoDB keeps that in memory, and forgets it with
+    /// the table when too many are open.
+    written: Option<u64>,
 }
 
 /// What may have been touched since.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Suspects {
     /// Any definition may be another one.
     pub(super) definitions: bool,
-    /// So may these tables'.
-    pub(super) altered: Vec<String>,
-    /// Rows of these tables: indexes into the template's.
+    /// Rows of these tables may be others: indexes into the template's.
     pub(super) rows: Vec<usize>,
+    /// These, which should be empty, were written to.
+    pub(super) written: Vec<usize>,
     /// Whether a table may have been truncated, which counts as no write.
     pub(super) truncated: bool,
 }
 
 impl Marks {
-    pub(super) async fn read(
-        connection: &mut MySqlConnection,
-        template: &Template,
-        name: &str,
-    ) -> Result<Self, sqlx::Error> {
-        // MySQL's performance_schema.global_status leaves these out.
-        // The clock comes first: what is altered after it was read counts as later.
-        let counters = "XA RECOVER; SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Com\\_%'";
-        let mut lists = results(connection, counters).await?.into_iter();
-        let prepared = lists.next().is_some_and(|transactions| !transactions.is_empty());
-        let at = seconds(lists.next());
-        let marks = Self::of_tables(connection, template, name).await?;
+    /// Out of the answers to `SHOW GLOBAL STATUS`, `SELECT UNIX_TIMESTAMP()` and [`Features::tables`], which were asked for after this
+    /// process had `done` so many ALTERs and TRUNCATEs.
+    pub(super) fn of(
+        features: &Features,
+        own: &Own,
+        done: (i64, i64),
+        counters: Vec<TextRow>,
+        clock: Vec<TextRow>,
+        tables: Vec<TextRow>,
+    ) -> Self {
         let (mut definitions, mut alters, mut truncates) = (None, 0, 0);
-        for row in lists.next().unwrap_or_default() {
+        for row in counters {
             let mut values = row.into_iter().flatten();
             let (Some(variable), Some(Ok(count))) = (values.next(), values.next().map(|count| count.parse::<u64>()))
             else {
@@ -116,84 +146,95 @@ impl Marks {
                 _ => *definitions.get_or_insert(0) += count,
             }
         }
-        Ok(Self { definitions, alters, truncates, at, prepared, ..marks })
+        let others =
+            |issued: &Issued, counted: u64, done| issued.others(i64::try_from(counted).unwrap_or(i64::MAX), done);
+        let mut marks = Self {
+            definitions,
+            alters: others(&own.alters, alters, done.0),
+            truncates: others(&own.truncates, truncates, done.1),
+            at: clock.into_iter().flatten().flatten().find_map(|at| at.parse().ok()).unwrap_or_default(),
+            writes: HashMap::new(),
+            tables: HashMap::new(),
+            are_whole: true,
+        };
+        if features.writes {
+            marks.count_writes(tables);
+        } else {
+            for row in tables {
+                let [Some(table), engine, counter, written] = fixed(row) else { continue };
+                // A locked table has a name only.
+                marks.are_whole &= engine.is_some();
+                let counter = counter.and_then(|counter| counter.parse().ok()).unwrap_or(1);
+                let written = written.and_then(|written| written.parse().ok());
+                marks.tables.insert(table, Known { counter, written });
+            }
+        }
+        marks
     }
 
-    /// Only what the server says of the tables. The other counters are the most expensive part.
-    async fn of_tables(connection: &mut MySqlConnection, template: &Template, name: &str) -> Result<Self, sqlx::Error> {
-        let features = &template.features;
-        let schema = literal(name);
-        let writes = match features.writes {
-            Some(Writes::PerformanceSchema) => format!(
-                "; SELECT object_name, count_write FROM performance_schema.table_io_waits_summary_by_table
-                  WHERE object_type = 'TABLE' AND object_schema = {schema}"
-            ),
-            None => "; DO 0".to_owned(),
+    /// Out of the answer to [`Features::tables`] of a server that counts writes.
+    pub(super) fn count_writes(&mut self, tables: Vec<TextRow>) {
+        let pair = |row: TextRow| match fixed(row) {
+            [Some(table), Some(count)] => Some((table, count)),
+            _ => None,
         };
-        let tables = if features.truncate_is_cheaper {
-            String::new()
-        } else {
-            format!(
-                "; SELECT table_name, COALESCE(UNIX_TIMESTAMP(create_time), 0), COALESCE(auto_increment, 1)
-                  FROM information_schema.tables WHERE table_schema = {schema} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
-            )
-        };
-        let sql = format!("SELECT UNIX_TIMESTAMP(){writes}{tables}");
-        let mut lists = results(connection, &sql).await?.into_iter();
-        let mut next = || lists.next().unwrap_or_default();
-        let at = seconds(Some(next()));
-        let writes = next().into_iter().filter_map(|row| Some((row.first()?.clone()?, row.get(1)?.clone()?))).collect();
-        let tables = next().into_iter().filter_map(|row| {
-            let number = |index: usize| row.get(index)?.as_ref()?.parse().ok();
-            Some((row.first()?.clone()?, (number(1)?, number(2)?)))
-        });
-        let tables = tables.collect();
-        Ok(Self { definitions: None, alters: 0, truncates: 0, at, writes, tables, prepared: false })
+        self.writes = tables.into_iter().filter_map(pair).collect();
+    }
+
+    /// Forgets what is known of a table's rows: they have just been written.
+    pub(super) fn forget_rows(&mut self, table: &str) {
+        if let Some(known) = self.tables.get_mut(table) {
+            known.written = None;
+        }
     }
 
     /// What may have been touched since `then`, when everything was as in the template.
     pub(super) fn since(&self, then: Option<&Self>, template: &Template) -> Suspects {
-        let all: Vec<usize> = (0..template.tables.len()).collect();
-        let everything = Suspects { definitions: true, altered: Vec::new(), rows: all.clone(), truncated: true };
-        let Some(then) = then else { return everything };
-        let altered = self.alters != then.alters;
-        if self.definitions.is_none()
-            || self.definitions != then.definitions
-            // The time of a table's last ALTER would tell which it was, but not every ALTER changes it.
-            || altered
-        {
-            return everything;
-        }
-        let mut suspects = Suspects {
-            definitions: false,
-            altered: Vec::new(),
-            rows: all,
-            truncated: self.truncates != then.truncates,
+        let all = 0..template.tables.len();
+        let unaltered = |then: &&Self| {
+            self.definitions.is_some()
+                && self.definitions == then.definitions
+                // The time of a table's last ALTER would tell which it was, but not every ALTER changes it.
+                && self.alters.most == then.alters.least
         };
-        if altered {
-            if template.partitioned || self.tables.len() != template.tables.len() {
-                // Partitions can be emptied and exchanged by ALTER TABLE; and a table may have been renamed.
-                return everything;
+        let Some(then) = then.filter(unaltered) else {
+            return Suspects { definitions: true, rows: all.collect(), written: Vec::new(), truncated: true };
+        };
+        let mut suspects = Suspects { truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
+        if !template.features.writes {
+            suspects.rows = all.filter(|index| !self.is_unwritten(then, &template.tables[*index])).collect();
+            return suspects;
+        }
+        for index in all {
+            let table = &template.tables[index];
+            match (then.writes.get(&table.name), self.writes.get(&table.name)) {
+                (None, None) => suspects.rows.push(index),
+                (then, now) if then == now => {}
+                _ if table.seeded => suspects.rows.push(index),
+                _ => suspects.written.push(index),
             }
-            // The time of the last ALTER is in whole seconds: what was altered in the second of the last look may have been altered again.
-            suspects.altered = (self.tables.iter())
-                .filter(|(table, (when, _))| {
-                    *when >= then.at || then.tables.get(*table).map(|(when, _)| when) != Some(when)
-                })
-                .map(|(table, _)| table.clone())
-                .collect();
         }
-        if template.features.writes.is_some() {
-            suspects.rows.retain(|index| {
-                let table = &template.tables[*index].name;
-                match (then.writes.get(table), self.writes.get(table)) {
-                    (None, None) => true,
-                    (then, now) => then != now,
-                }
-            });
-            template.with_cascades(&mut suspects.rows);
-        }
+        let cascaded = template.cascaded(suspects.rows.iter().chain(&suspects.written).copied());
+        suspects.rows.extend(cascaded);
+        suspects.rows.sort_unstable();
+        suspects.rows.dedup();
         suspects
+    }
+
+    /// Whether the server knows that no row of a table with rows was written since `then`, but for a TRUNCATE.
+    ///
+    /// The time that InnoDB keeps is that of the statement which wrote, and it is kept for what its undo log has, cascades
+    /// too. If it was earlier than the second of the last look and is still the same, nothing was committed since: that would have
+    /// left a later time, or, when the table was then forgotten, none. Of a table of parts it says the latest of those that
+    /// are not forgotten, which proves nothing.
+    fn is_unwritten(&self, then: &Self, table: &Table) -> bool {
+        let written = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);
+        let time = written(then);
+        table.seeded
+            && table.transactional
+            && !table.partitioned
+            && time.is_some_and(|time| time < then.at)
+            && written(self) == time
     }
 
     /// The tables whose AUTO_INCREMENT is not the template's, of all, where that was cheap to read.
@@ -203,42 +244,34 @@ impl Marks {
         }
         let moved = |index: &usize| {
             let table = &template.tables[*index];
-            self.tables.get(&table.name).map_or(1, |(_, counter)| *counter) != table.counter
+            self.tables.get(&table.name).map_or(1, |known| known.counter) != table.counter
         };
         Some((0..template.tables.len()).filter(moved).collect())
     }
-
-    /// The marks after a reset that began with these: later ones need not look at what it wrote itself.
-    pub(super) async fn after_reset(
-        self,
-        connection: &mut MySqlConnection,
-        template: &Template,
-        name: &str,
-    ) -> Result<Self, sqlx::Error> {
-        let Self { definitions, alters, truncates, prepared, .. } = self;
-        let after = Self::of_tables(connection, template, name).await?;
-        Ok(Self { definitions, alters, truncates, prepared, ..after })
-    }
 }
 
-/// What the server's clock says.
-fn seconds(answer: Option<Vec<TextRow>>) -> u64 {
-    answer.into_iter().flatten().flatten().flatten().find_map(|seconds| seconds.parse().ok()).unwrap_or_default()
+fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
+    let mut values = row.into_iter();
+    std::array::from_fn(|_| values.next().flatten())
 }
 
 impl Template {
-    /// Adds the tables that foreign keys reach when rows of `indexes` change: the server does not count those everywhere.
-    fn with_cascades(&self, indexes: &mut Vec<usize>) {
-        let mut known: HashSet<usize> = indexes.iter().copied().collect();
+    /// The tables with rows that foreign keys reach when rows of others change: the server does not count those everywhere. In a table
+    /// that should be empty they find nothing that was not written.
+    fn cascaded(&self, from: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut reached: Vec<usize> = from.collect();
+        let mut known: HashSet<usize> = reached.iter().copied().collect();
         let mut next = 0;
-        while let Some(parent) = indexes.get(next).copied() {
+        while let Some(parent) = reached.get(next).copied() {
             next += 1;
             for child in self.cascades.get(&parent).into_iter().flatten() {
                 if known.insert(*child) {
-                    indexes.push(*child);
+                    reached.push(*child);
                 }
             }
         }
+        reached.retain(|index| self.tables[*index].seeded);
+        reached
     }
 
     /// Which of the tables with rows have none now: TRUNCATE is not counted as a write.
@@ -249,7 +282,7 @@ impl Template {
     ) -> Result<Vec<usize>, sqlx::Error> {
         let mut emptied = Vec::new();
         let seeded: Vec<usize> = (0..self.tables.len()).filter(|index| self.tables[*index].seeded).collect();
-        for some in seeded.chunks(200) {
+        for some in seeded.chunks(PROBES) {
             let probe = |index: &usize| {
                 format!(
                     "SELECT {index} FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {})",

@@ -1,7 +1,7 @@
 //! How MySQL and MariaDB do it. Where they differ, the server is asked what it has; see `server.rs`.
 //!
 //! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
-//! slot, and `find.rs` and `undo.rs` the two halves of a reset.
+//! slot, and `look.rs`, `find.rs` and `undo.rs` the parts of a reset.
 
 mod blockers;
 mod catalog;
@@ -9,7 +9,9 @@ mod connection;
 mod copy;
 mod fault;
 mod find;
+mod look;
 mod marks;
+mod own;
 mod reset;
 mod server;
 mod sessions;
@@ -98,8 +100,12 @@ impl Dialect for Mysql {
         serde_json::to_string(template).ok()
     }
 
-    async fn restore(connection: &mut MySqlConnection, stored: &str) -> Result<Option<Self::Template>, sqlx::Error> {
-        template::restore(connection, stored).await
+    async fn restore(
+        connection: &mut MySqlConnection,
+        server: &DatabaseUrl,
+        stored: &str,
+    ) -> Result<Option<Self::Template>, sqlx::Error> {
+        template::restore(connection, server, stored).await
     }
 
     async fn adopt(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {

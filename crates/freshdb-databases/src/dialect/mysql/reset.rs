@@ -5,6 +5,7 @@ use sqlx::MySqlConnection;
 use super::super::{Outcome, Reset, ServerSession, Steps, explain};
 use super::copy::Slot;
 use super::find::Touched;
+use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::sessions::{end_sessions, on_database};
 use super::template::Template;
@@ -30,18 +31,16 @@ async fn put_back(
     steps: &mut Steps,
 ) -> Result<Outcome, sqlx::Error> {
     let Slot { name, connection, .. } = slot;
-    *ended = end_sessions(connection, &on_database(name)).await?;
-    steps.done("sessions");
-
-    let marks = Marks::read(connection, template, name).await?;
-    let suspects = marks.since(then.as_ref(), template);
-    steps.done("counters");
+    let mut look = look(connection, template, name, ended, steps).await?;
+    if look.prepared {
+        if blockers::end(connection, name, &slot.prepared).await? {
+            look = Look::take(connection, template, name, Patience::Usual).await?;
+        }
+        steps.done("prepared transactions");
+    }
+    let suspects = look.marks.since(then.as_ref(), template);
     if suspects.definitions && !server::exists(connection, name).await? {
         return Ok(Outcome::Changed("the database was dropped".to_owned()));
-    }
-    if marks.prepared {
-        blockers::end(connection, name, &slot.prepared).await?;
-        steps.done("prepared transactions");
     }
     let altered = find::altered(connection, template, name, &suspects).await?;
     steps.done("catalog");
@@ -49,29 +48,28 @@ async fn put_back(
         return Ok(Outcome::Changed(altered));
     }
 
-    let touched = find::touched(connection, template, name, &suspects, &marks).await?;
+    let touched = find::touched(connection, template, name, &suspects, &look).await?;
     steps.done("find");
     if let Some(reason) = forbids(connection, template, name, &touched).await? {
         return Ok(Outcome::Changed(reason));
     }
+    let mut marks = look.marks;
     if touched.is_empty() {
         slot.marks = Some(marks);
         return Ok(Outcome::Pristine { touched: 0 });
     }
-    let count = undo::undo(connection, template, name, &touched).await?;
+    let count = undo::undo(connection, template, name, &touched, &mut marks).await?;
     steps.done("undo");
 
-    let after = marks.after_reset(connection, template, name).await?;
-    let moved = if let Some(moved) = after.moved(template) {
-        moved
+    // What was set to 1 in an empty table is 1. Rows that are written again can move a counter that had not moved.
+    let set = |index: &&usize| template.tables[**index].counter != 1 || template.tables[**index].seeded;
+    let set: Vec<usize> = touched.moved.iter().chain(&touched.suspect).filter(set).copied().collect();
+    let moved = find::moved(connection, template, name, &set).await?;
+    let sequences = if touched.sequences.is_empty() {
+        Vec::new()
     } else {
-        // What TRUNCATE has set to 1 needs no second look, which costs as much as the first. Rows that are written again can
-        // move a counter that had not moved.
-        let set = |index: &&usize| template.tables[**index].counter != 1 || template.tables[**index].seeded;
-        let set: Vec<usize> = touched.moved.iter().chain(&touched.suspect).filter(set).copied().collect();
-        find::moved(connection, template, name, &set).await?
+        find::moved_sequences(connection, template, name).await?
     };
-    let sequences = find::moved_sequences(connection, template, name).await?;
     steps.done("verify");
     if let Some(index) = moved.first() {
         return Ok(Outcome::Changed(format!(
@@ -82,8 +80,29 @@ async fn put_back(
     if let Some(index) = sequences.first() {
         return Ok(Outcome::Changed(format!("sequence `{}` cannot be put back", template.sequences[*index].name)));
     }
-    slot.marks = Some(after);
+    slot.marks = Some(marks);
     Ok(Outcome::Pristine { touched: count })
+}
+
+/// Ends whoever is on the database, and has the server say what it knows.
+async fn look(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    ended: &mut Vec<ServerSession>,
+    steps: &mut Steps,
+) -> Result<Look, sqlx::Error> {
+    let mut look = Look::take(connection, template, name, Patience::None).await?;
+    steps.done("look");
+    if look.sessions.iter().any(on_database(name)) {
+        *ended = end_sessions(connection, &on_database(name)).await?;
+        steps.done("sessions");
+    } else if !look.is_partial {
+        return Ok(look);
+    }
+    look = Look::take(connection, template, name, Patience::Usual).await?;
+    steps.done("look again");
+    Ok(look)
 }
 
 /// The history that a table keeps of its rows cannot be deleted.

@@ -46,8 +46,8 @@ async fn listed(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, 
         .collect())
 }
 
-/// Id, User, Host, db, Command, Time, State, Info.
-fn session(row: TextRow) -> Option<ServerSession> {
+/// Out of a row of `SHOW FULL PROCESSLIST`: Id, User, Host, db, Command, Time, State, Info.
+pub(super) fn session(row: TextRow) -> Option<ServerSession> {
     let mut values = row.into_iter();
     let mut next = || values.next().flatten();
     let id = next()?.parse().ok()?;

@@ -1,6 +1,7 @@
 //! What a template holds, read once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
@@ -9,7 +10,9 @@ use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
 use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
+use super::look::PROBES;
 use super::marks::Features;
+use super::own::Own;
 use crate::{DatabaseUrl, Error};
 
 /// What a template holds.
@@ -21,11 +24,12 @@ pub(crate) struct Template {
     pub(super) sequences: Vec<Sequence>,
     /// Which tables a foreign key carries a change of a table's rows to, by index.
     pub(super) cascades: HashMap<usize, Vec<usize>>,
-    /// Whether any table has partitions.
-    pub(super) partitioned: bool,
     /// Of the server, and asked for by each process.
     #[serde(skip)]
     pub(super) features: Features,
+    /// What this process does on the server.
+    #[serde(skip)]
+    pub(super) own: Arc<Own>,
 }
 
 /// A table of a template's.
@@ -39,6 +43,10 @@ pub(super) struct Table {
     pub(super) transactional: bool,
     /// The next value of its AUTO_INCREMENT: 1 if it was never used, or has none.
     pub(super) counter: u64,
+    /// Whether it has an AUTO_INCREMENT.
+    pub(super) counts: bool,
+    /// Whether it has partitions.
+    pub(super) partitioned: bool,
     /// Whether it has rows.
     pub(super) seeded: bool,
     /// Whether a trigger fires when a row of it is written.
@@ -67,19 +75,23 @@ pub(super) struct Sequence {
 pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to read the template `{name}`"), error);
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
-    let template = read_with(&mut connection, name).await.map_err(failed)?;
+    let template = read_with(&mut connection, Own::on(server), name).await.map_err(failed)?;
     say_goodbye(connection).await.map_err(failed)?;
     Ok(template)
 }
 
 /// What another process has read.
-pub(super) async fn restore(connection: &mut MySqlConnection, stored: &str) -> Result<Option<Template>, sqlx::Error> {
+pub(super) async fn restore(
+    connection: &mut MySqlConnection,
+    server: &DatabaseUrl,
+    stored: &str,
+) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
     let features = Features::probe(connection).await?;
-    Ok(Some(Template { features, ..template }))
+    Ok(Some(Template { features, own: Own::on(server), ..template }))
 }
 
-async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Template, sqlx::Error> {
+async fn read_with(connection: &mut MySqlConnection, own: Arc<Own>, name: &str) -> Result<Template, sqlx::Error> {
     let catalog = catalog::read(connection, name).await?;
     let schema = literal(name);
     let mut lists = results(
@@ -92,11 +104,13 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
              SELECT referenced_table_name, table_name FROM information_schema.referential_constraints
               WHERE constraint_schema = {schema} AND unique_constraint_schema = {schema}
                 AND NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'));
-             SELECT 1 FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL LIMIT 1"
+             SELECT table_name FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL;
+             SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%'"
         ),
     )
     .await?;
-    let partitioned = lists.pop().is_some_and(|rows| !rows.is_empty());
+    let mut named = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
+    let (counting, partitioned) = (named(), named());
     let keyed = lists.pop().unwrap_or_default();
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
@@ -112,7 +126,7 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
             keys.entry(table).or_default().push(name);
         }
     }
-    let mut tables: Vec<Table> = catalog
+    let tables: Vec<Table> = catalog
         .objects
         .iter()
         .filter(|object| object.kind.is_table())
@@ -121,16 +135,14 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
             versioned: object.kind == Kind::Versioned,
             transactional: catalog.engines.get(&object.name).is_some_and(|engine| engine == "InnoDB"),
             counter: catalog.counter(&object.name),
+            counts: counting.contains(&object.name),
+            partitioned: partitioned.contains(&object.name),
             seeded: false,
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
             columns: columns.remove(&object.name).unwrap_or_default(),
             key: keys.remove(&object.name).unwrap_or_default(),
         })
         .collect();
-    let all: Vec<usize> = (0..tables.len()).collect();
-    for index in with_rows(connection, name, &tables, &all).await? {
-        tables[index].seeded = true;
-    }
     let names = catalog.objects.iter().filter(|object| object.kind == Kind::Sequence).map(|object| object.name.clone());
     let sequences = sequences(connection, name, names.collect()).await?;
     let index: HashMap<&str, usize> =
@@ -143,29 +155,24 @@ async fn read_with(connection: &mut MySqlConnection, name: &str) -> Result<Templ
         }
     }
     let features = Features::probe(connection).await?;
-    Ok(Template { name: name.to_owned(), catalog, tables, sequences, cascades, partitioned, features })
+    let mut template = Template { name: name.to_owned(), catalog, tables, sequences, cascades, features, own };
+    let all: Vec<usize> = (0..template.tables.len()).collect();
+    for index in with_rows(connection, &template, name, &all).await? {
+        template.tables[index].seeded = true;
+    }
+    Ok(template)
 }
 
 /// Which of `some` tables have a row, in history too.
 pub(super) async fn with_rows(
     connection: &mut MySqlConnection,
+    template: &Template,
     database: &str,
-    tables: &[Table],
     some: &[usize],
 ) -> Result<Vec<usize>, sqlx::Error> {
     let mut found = Vec::new();
-    // A UNION may have no more than some number of parts, which is not the same on all servers; and each opens a table.
-    for some in some.chunks(200) {
-        let probes: Vec<String> = some
-            .iter()
-            .map(|index| {
-                let table = &tables[*index];
-                let history = if table.versioned { " FOR SYSTEM_TIME ALL" } else { "" };
-                let name = qualified(database, &table.name);
-                format!("SELECT {index} FROM DUAL WHERE EXISTS (SELECT 1 FROM {name}{history})")
-            })
-            .collect();
-        let rows = rows(connection, &probes.join(" UNION ALL ")).await?;
+    for some in some.chunks(PROBES) {
+        let rows = rows(connection, &template.probe(database, some)).await?;
         found.extend(rows.into_iter().flatten().flatten().filter_map(|index| index.parse::<usize>().ok()));
     }
     Ok(found)

@@ -3,9 +3,11 @@
 use sqlx::MySqlConnection;
 
 use super::catalog::Kind;
-use super::connection::{execute, identifier, rows};
+use super::connection::{execute, identifier, results, rows};
 use super::copy::{create, insert_all};
 use super::find::Touched;
+use super::marks::Marks;
+use super::own::Ticket;
 use super::template::{Column, Sequence, Table, Template, qualified};
 
 /// Puts it back, and says how many tables had been touched.
@@ -14,6 +16,7 @@ pub(super) async fn undo(
     template: &Template,
     name: &str,
     touched: &Touched,
+    marks: &mut Marks,
 ) -> Result<usize, sqlx::Error> {
     let mut indexes: Vec<usize> = touched.filled.iter().chain(&touched.moved).copied().collect();
     let truncate_is_cheaper = template.features.truncate_is_cheaper;
@@ -31,11 +34,10 @@ pub(super) async fn undo(
             deletes.push(format!("DELETE FROM {named}"));
         }
     }
-    if !deletes.is_empty() {
-        execute(connection, &format!("BEGIN;{};COMMIT", deletes.join(";"))).await?;
-    }
     for index in &touched.suspect {
-        if restore(connection, template, name, &template.tables[*index]).await? {
+        let table = &template.tables[*index];
+        if restore(connection, template, name, table).await? {
+            marks.forget_rows(&table.name);
             indexes.push(*index);
         }
     }
@@ -56,8 +58,25 @@ pub(super) async fn undo(
             }
         }
     }
-    if !others.is_empty() {
-        execute(connection, &others.join(";")).await?;
+    let mut batch = Vec::new();
+    if !deletes.is_empty() {
+        batch.push(format!("BEGIN;{};COMMIT", deletes.join(";")));
+    }
+    let count = |verb: &str| others.iter().filter(|sql| sql.starts_with(verb)).count();
+    let (alters, truncates) = (count("ALTER"), count("TRUNCATE"));
+    batch.extend(others.iter().cloned());
+    if template.features.writes {
+        batch.push(template.features.tables(name));
+    }
+    if !batch.is_empty() {
+        let loud = if alters > 0 { Some(template.own.quiet.read().await) } else { None };
+        let tickets = [template.own.alters.begin(alters), template.own.truncates.begin(truncates)];
+        let counted = results(connection, &batch.join(";")).await?.pop();
+        tickets.into_iter().for_each(Ticket::done);
+        drop(loud);
+        if template.features.writes {
+            marks.count_writes(counted.unwrap_or_default());
+        }
     }
     for index in &touched.sequences {
         execute(connection, &template.sequences[*index].restart(name)).await?;
@@ -83,9 +102,11 @@ async fn restore(
     name: &str,
     table: &Table,
 ) -> Result<bool, sqlx::Error> {
-    if !differs(connection, template, name, table).await? {
-        return Ok(false);
-    }
+    let few = match differences(connection, template, name, table).await? {
+        Differences::None => return Ok(false),
+        Differences::Some(keys) => Some(keys),
+        Differences::Unknown => None,
+    };
     let triggers: Vec<_> = template
         .catalog
         .objects
@@ -104,6 +125,12 @@ async fn restore(
     } else if table.key.is_empty() {
         let (named, insert) = (qualified(name, &table.name), insert_all(table, template, name));
         execute(connection, &format!("BEGIN;DELETE FROM {named};{insert};COMMIT")).await?;
+    } else if let Some(keys) = few {
+        let columns: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
+        let wanted = format!("({}) IN ({})", columns.join(","), keys.join(","));
+        let (named, insert) = (qualified(name, &table.name), insert_all(table, template, name));
+        execute(connection, &format!("BEGIN;DELETE FROM {named} WHERE {wanted};{insert} WHERE {wanted};COMMIT"))
+            .await?;
     } else {
         let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
         let by_key = by_key(table);
@@ -139,6 +166,11 @@ fn equal(table: &Table) -> String {
 }
 
 impl Column {
+    /// Whether the text of its values is a literal of just that value.
+    fn is_whole_number(&self) -> bool {
+        matches!(self.data_type.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint")
+    }
+
     /// Whether `s` and `t` hold the same bytes in it, and not only what the collation takes for equal.
     fn equal(&self) -> String {
         let name = identifier(&self.name);
@@ -156,27 +188,72 @@ impl Column {
     }
 }
 
-/// Whether a table with rows holds others than the template's.
-async fn differs(
+/// How many rows that are other ones are put back by their keys.
+const FEW: usize = 1000;
+
+/// What rows of a table are not the template's.
+enum Differences {
+    None,
+    /// Those with these keys, as `IN` takes them.
+    Some(Vec<String>),
+    /// Nothing orders its rows, too many are other ones, or its keys cannot be written down without loss.
+    Unknown,
+}
+
+/// Looks through both tables, once for each direction in which rows can be missing. No locks are taken, unlike by a DELETE that finds
+/// by itself what to delete.
+async fn differences(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     table: &Table,
-) -> Result<bool, sqlx::Error> {
-    let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+) -> Result<Differences, sqlx::Error> {
     if table.key.is_empty() {
-        // Nothing orders its rows, and a dump shows their order. Copying them anew is what is sure.
-        return Ok(true);
+        // A dump shows the order of its rows. Copying them anew is what is sure.
+        return Ok(Differences::Unknown);
     }
+    let whole = |name: &String| table.columns.iter().any(|column| column.name == *name && column.is_whole_number());
+    let exact = table.key.iter().all(whole);
+    let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+    let (by_key, first) = (by_key(table), identifier(&table.key[0]));
+    let keys = |of: &str| {
+        let columns: Vec<String> = table.key.iter().map(|column| format!("{of}.{}", identifier(column))).collect();
+        columns.join(",")
+    };
+    let limit = if exact { FEW + 1 } else { 1 };
     let sql = format!(
-        "SELECT (SELECT COUNT(*) FROM {slot}) <> (SELECT COUNT(*) FROM {original}) OR EXISTS \
-          (SELECT 1 FROM {original} t LEFT JOIN {slot} s ON {} WHERE s.{} IS NULL OR NOT ({}))",
-        by_key(table),
-        identifier(&table.key[0]),
+        "SELECT (SELECT COUNT(*) FROM {slot}), (SELECT COUNT(*) FROM {original});
+         SELECT s.{first} IS NULL, {} FROM {original} t LEFT JOIN {slot} s ON {by_key} WHERE s.{first} IS NULL OR NOT ({}) LIMIT {limit}",
+        keys("t"),
         equal(table)
     );
-    let answer = rows(connection, &sql).await?;
-    Ok(answer.into_iter().flatten().flatten().next().as_deref() != Some("0"))
+    let mut lists = results(connection, &sql).await?.into_iter();
+    let mut next = || lists.next().unwrap_or_default();
+    let counts: Vec<usize> = next().into_iter().flatten().flatten().filter_map(|count| count.parse().ok()).collect();
+    let [now, then] = counts[..] else { return Ok(Differences::Unknown) };
+    let mut found = next();
+    if found.is_empty() && now == then {
+        return Ok(Differences::None);
+    }
+    if !exact || found.len() > FEW {
+        return Ok(Differences::Unknown);
+    }
+    let missing = found.iter().filter(|row| row.first() == Some(&Some("1".to_owned()))).count();
+    if now + missing != then {
+        let sql = format!(
+            "SELECT 0, {} FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE t.{first} IS NULL LIMIT {limit}",
+            keys("s")
+        );
+        found.extend(rows(connection, &sql).await?);
+    }
+    if found.len() > FEW {
+        return Ok(Differences::Unknown);
+    }
+    let key = |row: Vec<Option<String>>| {
+        let values: Vec<String> = row.into_iter().skip(1).flatten().collect();
+        format!("({})", values.join(","))
+    };
+    Ok(Differences::Some(found.into_iter().map(key).collect()))
 }
 
 /// The same of a table that keeps its rows' history. The history that a template has is not copied: a dump does not show it.
@@ -190,5 +267,5 @@ pub(super) async fn history_differs(
     let sql = format!("SELECT (SELECT COUNT(*) FROM {slot} FOR SYSTEM_TIME ALL) <> (SELECT COUNT(*) FROM {original})");
     let answer = rows(connection, &sql).await?;
     let other = answer.into_iter().flatten().flatten().next().as_deref() != Some("0");
-    Ok(other || differs(connection, template, name, table).await?)
+    Ok(other || !matches!(differences(connection, template, name, table).await?, Differences::None))
 }

@@ -49,15 +49,10 @@ pub(super) async fn clear(
     Ok(Ok(ended))
 }
 
-struct Found {
-    sessions: Vec<ServerSession>,
-    transactions: Vec<String>,
-    replication_slots: Vec<String>,
-}
-
-async fn look(connection: &mut Connection) -> Result<Found, sqlx::Error> {
+/// The question for all that others do in this database.
+pub(super) fn question() -> String {
     // The server's own workers come and go, and are in nobody's way.
-    let sql = format!(
+    format!(
         "SELECT 'session', {SESSION} FROM pg_stat_activity a
             WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND a.pid <> pg_backend_pid()
             AND a.backend_type NOT LIKE 'autovacuum%'
@@ -65,9 +60,18 @@ async fn look(connection: &mut Connection) -> Result<Found, sqlx::Error> {
             WHERE database = current_database()
         UNION ALL SELECT 'replication slot', slot_name::text, null, null, null, null, null, null FROM pg_replication_slots
             WHERE database = current_database() AND NOT temporary"
-    );
+    )
+}
+
+struct Found {
+    sessions: Vec<ServerSession>,
+    transactions: Vec<String>,
+    replication_slots: Vec<String>,
+}
+
+async fn look(connection: &mut Connection) -> Result<Found, sqlx::Error> {
     let mut found = Found { sessions: Vec::new(), transactions: Vec::new(), replication_slots: Vec::new() };
-    for mut row in prepared(connection, &sql).await? {
+    for mut row in prepared(connection, &question()).await? {
         match row.remove(0).as_deref() {
             Some("session") => found.sessions.push(session(row)),
             Some("transaction") => found.transactions.extend(row.swap_remove(0)),

@@ -100,7 +100,11 @@ impl Dialect for Postgres {
         serde_json::to_string(template).ok()
     }
 
-    async fn restore(connection: &mut Connection, stored: &str) -> Result<Option<Self::Template>, sqlx::Error> {
+    async fn restore(
+        connection: &mut Connection,
+        _: &DatabaseUrl,
+        stored: &str,
+    ) -> Result<Option<Self::Template>, sqlx::Error> {
         template::restore(connection, stored).await
     }
 

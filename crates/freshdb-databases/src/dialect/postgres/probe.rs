@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, WRITES};
-use super::connection::{Connection, prepared};
+use super::clear;
+use super::connection::{Connection, execute, prepared, rows};
 use super::template::{Relation, Sequence};
 
 /// Up to so many tables and sequences are looked into each time, counters or not.
@@ -86,19 +87,41 @@ impl Probe {
     }
 
     pub(super) async fn look(&self, connection: &mut Connection) -> Result<Seen, sqlx::Error> {
-        let mut values = prepared(connection, &self.sql).await?.into_iter().flatten().map(Option::unwrap_or_default);
+        Ok(Seen::of(prepared(connection, &self.sql).await?.into_iter().next().unwrap_or_default()))
+    }
+
+    /// The same, provided that nobody does anything in this database: both in one round trip, but in two statements, for what
+    /// somebody leaves behind between the two must be seen.
+    ///
+    /// The first time on each connection both are prepared there, and nothing is answered.
+    pub(super) async fn look_if_alone(
+        &self,
+        connection: &mut Connection,
+        prepared: &mut bool,
+    ) -> Result<Option<Seen>, sqlx::Error> {
+        if !*prepared {
+            let sql = format!("PREPARE freshdb_others AS {}; PREPARE freshdb_probe AS {}", clear::question(), self.sql);
+            execute(connection, &sql).await?;
+            *prepared = true;
+            return Ok(None);
+        }
+        let answers = rows(connection, "EXECUTE freshdb_others; EXECUTE freshdb_probe").await?;
+        // Others would stand before it.
+        let mut answers = answers.into_iter();
+        Ok(match (answers.next(), answers.next()) {
+            (Some(answer), None) => Some(Seen::of(answer)),
+            _ => None,
+        })
+    }
+}
+
+impl Seen {
+    fn of(answer: Vec<Option<String>>) -> Self {
+        let mut values = answer.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
         let (epoch, database) = (next(), next());
         let mut list = || elements(&next());
-        Ok(Seen {
-            epoch,
-            database,
-            catalogs: list(),
-            inserted: list(),
-            changed: list(),
-            filled: list(),
-            sequences: list(),
-        })
+        Self { epoch, database, catalogs: list(), inserted: list(), changed: list(), filled: list(), sequences: list() }
     }
 }
 

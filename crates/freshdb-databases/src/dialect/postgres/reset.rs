@@ -6,7 +6,7 @@ use super::clear::clear;
 use super::connection::{execute, rows};
 use super::fault::{failed, fault};
 use super::probe::{self, Seen, elements};
-use super::slot::Slot;
+use super::slot::{Maintenance, Slot};
 use super::template::Template;
 use super::undo::{Touched, undo};
 use crate::Error;
@@ -15,6 +15,12 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset,
     let fact = format!("failed to put the database `{}` back", slot.name);
     let mut steps = Steps::start();
     let mut ended = Vec::new();
+    if let Some(seen) = alone(slot, template).await {
+        steps.done("look");
+        let outcome = put_back(slot, template, Some(seen), &mut steps).await.map_err(failed(fact))?;
+        return Ok(Reset { outcome, ended, steps: steps.into_inner() });
+    }
+    steps.done("look");
     let cleared = match clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection).await {
         // Ended by the test, along with everybody else.
         Err(error) if fault(&error) == Fault::Lost => {
@@ -27,17 +33,33 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset,
         Ok(sessions) => {
             ended = sessions;
             steps.done("end sessions");
-            put_back(slot, template, &mut steps).await.map_err(failed(fact))?
+            put_back(slot, template, None, &mut steps).await.map_err(failed(fact))?
         }
         Err(session) => Outcome::Changed(format!("a session on it does not end: {session}")),
     };
     Ok(Reset { outcome, ended, steps: steps.into_inner() })
 }
 
-async fn put_back(slot: &mut Slot, template: &Template, steps: &mut Steps) -> Result<Outcome, sqlx::Error> {
+/// What the probe says, where nobody is left on the slot: in most resets. Whatever stands in the way of that is dealt with step by
+/// step afterwards, a connection that was ended too.
+async fn alone(slot: &mut Slot, template: &Template) -> Option<Seen> {
+    let Maintenance { connection, prepared, .. } = slot.maintenance().await.ok()?;
+    template.probe.look_if_alone(connection, prepared).await.ok().flatten()
+}
+
+async fn put_back(
+    slot: &mut Slot,
+    template: &Template,
+    seen: Option<Seen>,
+    steps: &mut Steps,
+) -> Result<Outcome, sqlx::Error> {
     // Should this fail half-way, nothing is known of the slot.
     let baseline = slot.baseline.take();
-    let seen = match template.probe.look(&mut slot.maintenance().await?.connection).await {
+    let seen = match seen {
+        Some(seen) => Ok(seen),
+        None => template.probe.look(&mut slot.maintenance().await?.connection).await,
+    };
+    let seen = match seen {
         Ok(seen) => seen,
         // A table that the probe looks into is not there any more, or is another's.
         Err(error) if error.as_database_error().is_some() && fault(&error) != Fault::Lost => {

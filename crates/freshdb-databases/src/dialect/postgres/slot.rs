@@ -34,6 +34,8 @@ pub(super) struct Maintenance {
     pub(super) quiet: bool,
     /// Whether triggers and foreign keys leave it alone.
     pub(super) replica: bool,
+    /// Whether it has been told what it will be asked.
+    pub(super) prepared: bool,
 }
 
 pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
@@ -100,7 +102,7 @@ impl Maintenance {
         let mut connection = connect(server, name).await?;
         let quiet = permitted(&mut connection, "SET track_counts = off").await?;
         let replica = permitted(&mut connection, "SET session_replication_role = replica").await?;
-        Ok(Self { connection, quiet, replica })
+        Ok(Self { connection, quiet, replica, prepared: false })
     }
 }
 

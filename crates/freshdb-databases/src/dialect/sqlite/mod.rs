@@ -118,7 +118,7 @@ impl Dialect for Sqlite {
         None
     }
 
-    async fn restore(_: &mut Connection, _: &str) -> Result<Option<Template>, sqlx::Error> {
+    async fn restore(_: &mut Connection, _: &DatabaseUrl, _: &str) -> Result<Option<Template>, sqlx::Error> {
         Ok(None)
     }
 

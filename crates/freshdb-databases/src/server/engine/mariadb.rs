@@ -66,12 +66,7 @@ impl Engine for Mariadb {
     }
 
     fn serve(&self, program: &Program, door: &Door) -> Invocation {
-        serve(program, door).arguments([
-            // Unlike MySQL's it is off unless it is asked for, and it says which tables were written to.
-            "--performance-schema=ON",
-            // Statistics gathered in the background make one test's plans depend on another's rows.
-            "--innodb-stats-auto-recalc=OFF",
-        ])
+        serve(program, door)
     }
 
     fn url(&self, door: &Door) -> String {
