@@ -1,0 +1,58 @@
+//! What README says of a test with a database is done here as it stands there: in a crate of its own, outside of this workspace, with
+//! nothing set up. Under `cargo test`, under `cargo nextest run`, and under both at once in two checkouts.
+
+mod checkout;
+mod readme;
+
+use std::io::Write as _;
+use std::thread;
+
+use checkout::{Checkout, Run, has_nextest};
+use readme::Section;
+
+const PASSING: &str = "a_tag_is_stored";
+const ENGINES: [&str; 4] = ["mariadb", "mysql", "postgres", "sqlite"];
+
+#[test]
+fn the_first_test_passes_as_it_stands_there_in_two_checkouts_at_once() {
+    let section = Section::read();
+    let passes = ENGINES.map(|engine| format!("test {PASSING}::{engine} ... ok\n"));
+    assert_eq!(section.passes, passes.concat());
+    let checkouts = [Checkout::of(&section), Checkout::of(&section)];
+    for checkout in &checkouts {
+        checkout.build();
+    }
+    let [here, there] = &checkouts;
+
+    if has_nextest() {
+        at_once(|| here.cargo(&["test", PASSING]), || there.cargo(&["nextest", "run", PASSING]));
+        at_once(|| here.cargo(&["nextest", "run", PASSING]), || there.cargo(&["test", PASSING]));
+    } else {
+        at_once(|| here.cargo(&["test", PASSING]), || there.cargo(&["test", PASSING]));
+        // Past the harness, which hides what a test that passes prints.
+        let warning = "warning: README was NOT tried under cargo-nextest, which is not installed (https://nexte.st)";
+        writeln!(std::io::stderr(), "{warning}").expect("standard error");
+    }
+
+    // The second test is there to fail. How that looks is in README too.
+    let failed = here.cargo(&["test", "a_session_is_forgotten::postgres"]);
+    assert!(!failed.passed, "{failed}");
+    assert_eq!(
+        readme::masked(&failed.report()),
+        readme::masked(&section.failure),
+        "README's text and this run's:\n{failed}"
+    );
+}
+
+fn at_once(here: impl FnOnce() -> Run + Send, there: impl FnOnce() -> Run + Send) {
+    let runs = thread::scope(|scope| {
+        let (here, there) = (scope.spawn(here), scope.spawn(there));
+        [here.join().expect("no panic"), there.join().expect("no panic")]
+    });
+    for run in runs {
+        assert!(run.passed, "{run}");
+        for engine in ENGINES {
+            assert!(run.has_passed(&format!("{PASSING}::{engine}")), "on {engine}:\n{run}");
+        }
+    }
+}
