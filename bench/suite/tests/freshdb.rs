@@ -1,34 +1,28 @@
-//! freshdb: a lease of a pristine database.
+//! freshdb: `#[freshdb::test]`, or rather what that expands to, for the engine is known only when the program runs.
 
 #![allow(missing_docs, reason = "tests")]
 
+use freshdb::test::schema::SqlDirectory;
+use freshdb::test::{Case, Kind, run};
 use freshdb_bench_suite::config::config;
 use freshdb_bench_suite::{body, two_hundred};
-use freshdb_databases::{Config, Kind, Lease, Pool, Server, schema::SqlDirectory};
-use sqlx::Connection;
-use tokio::runtime::Builder;
-use tokio::sync::OnceCell;
 
 macro_rules! test {
     ($name:ident) => {
         #[test]
         fn $name() {
-            super::test();
+            super::test(stringify!($name));
         }
     };
 }
 
 macro_rules! tests_with {
-    ($driver:ident, $connection:ty) => {
+    ($driver:ident, $engine:ty) => {
         mod $driver {
-            fn test() {
-                super::run(async {
-                    let lease = super::lease().await;
-                    let mut connection =
-                        <$connection as super::Connection>::connect(&lease.url().reveal()).await.expect("a connection");
-                    super::body!(sqlx, &mut connection);
-                    super::Connection::close(connection).await.expect("the connection closes");
-                    drop(lease);
+            fn test(name: &str) {
+                super::run(super::case(name), super::schema, async |engine: $engine| {
+                    let mut session = engine.session().await.expect("a session");
+                    super::body!(sqlx, &mut session);
                 });
             }
 
@@ -37,24 +31,15 @@ macro_rules! tests_with {
     };
 }
 
-tests_with!(sqlite, sqlx::SqliteConnection);
-tests_with!(mysql, sqlx::MySqlConnection);
-tests_with!(postgres, sqlx::PgConnection);
+tests_with!(sqlite, freshdb::SqliteEngine);
+tests_with!(mysql, freshdb::MySqlEngine);
+tests_with!(postgres, freshdb::PgEngine);
 
-/// Each test has a runtime of its own, as it has with `#[tokio::test]`.
-fn run(test: impl Future<Output = ()>) {
-    Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test);
+fn case(name: &str) -> Case {
+    let engine = &config().engine;
+    Case::new(name, Kind::ALL.into_iter().find(|kind| kind.name() == engine).expect("an engine"))
 }
 
-/// From the pool of this process.
-async fn lease() -> Lease {
-    static POOL: OnceCell<Pool> = OnceCell::const_new();
-    let open = async || {
-        let suite = config();
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == suite.engine).expect("an engine");
-        let config = Config::from_env().expect("the environment is valid");
-        let server = Server::of(kind, &config).await.expect("a server");
-        Pool::builder(server, SqlDirectory::new(&suite.schema)).open().await.expect("a pool")
-    };
-    POOL.get_or_init(open).await.lease().await.expect("a lease")
+fn schema() -> SqlDirectory {
+    SqlDirectory::new(&config().schema)
 }

@@ -173,7 +173,8 @@ impl Config {
             Some(other) => return Err(invalid(variables::REBUILD, &format!("is `{other}`")).hint("set it to 1 or 0")),
         };
         // What cargo-nextest says of itself: <https://nexte.st/docs/configuration/env-vars/>.
-        config.process_per_test = variable(variables::NEXTEST_EXECUTION_MODE).is_some_and(|mode| mode == "process-per-test");
+        config.process_per_test =
+            variable(variables::NEXTEST_EXECUTION_MODE).is_some_and(|mode| mode == "process-per-test");
         Ok(config)
     }
 

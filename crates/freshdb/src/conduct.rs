@@ -58,8 +58,9 @@ fn boundary_of(statement: &str) -> Option<Boundary> {
         ("SET", "AUTOCOMMIT") if statement.trim_end().ends_with(['0', 'f', 'F']) => Some(Boundary::Begin),
         // Not back to a savepoint, which is inside of it.
         ("ROLLBACK", second) if second == "TO" || statement.to_ascii_uppercase().contains(" TO ") => None,
-        ("COMMIT" | "ROLLBACK" | "END" | "ABORT", _) | ("XA", "COMMIT" | "ROLLBACK" | "PREPARE") => Some(Boundary::End),
-        ("SET", "AUTOCOMMIT") => Some(Boundary::End),
+        ("COMMIT" | "ROLLBACK" | "END" | "ABORT", _)
+        | ("XA", "COMMIT" | "ROLLBACK" | "PREPARE")
+        | ("SET", "AUTOCOMMIT") => Some(Boundary::End),
         _ => None,
     }
 }

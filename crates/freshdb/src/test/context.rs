@@ -156,9 +156,9 @@ impl Context {
         if let Some(made) = self.made.get(&TypeId::of::<T>()).and_then(|made| made.downcast_ref::<T>()) {
             return Ok(made.clone());
         }
-        let made = make(self)?;
-        self.made.insert(TypeId::of::<T>(), Box::new(made.clone()));
-        Ok(made)
+        let new = make(self)?;
+        self.made.insert(TypeId::of::<T>(), Box::new(new.clone()));
+        Ok(new)
     }
 
     /// Ends what was made, the last first, each within `limit`. One that panics does not keep the others from ending.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use freshdb_databases::{Error, ErrorKind, Kind, ServerSession, variables};
@@ -15,6 +15,9 @@ use super::leftovers::{KeptPool, Left, OpenTransaction};
 use super::pools;
 use super::runtime::StillRunning;
 use crate::registry::{OpenSession, Use, seconds};
+
+/// Nothing is in the way of writing to a text.
+const WRITTEN: &str = "a text grows";
 
 /// One thing to say.
 pub(super) enum Finding {
@@ -278,7 +281,7 @@ impl Finding {
                     after(*waited)
                 );
                 for source in &running.spawned_at {
-                    said.push_str(&format!("\n  spawned at {source}"));
+                    write!(said, "\n  spawned at {source}").expect(WRITTEN);
                 }
                 said
             }
@@ -316,7 +319,7 @@ impl Finding {
 
 fn line_of_connection(held: &Held) -> String {
     let id = held.id.map(|id| format!(" {id}")).unwrap_or_default();
-    format!("  connection{id}: held for {}\n    acquired at {}", seconds(held.held_for), held.source)
+    format!("  connection{id}: held for {}\n    acquired at {}", seconds(held.since), held.source)
 }
 
 fn line_of_transaction(transaction: &OpenTransaction) -> String {
@@ -366,7 +369,7 @@ pub(super) fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        text.push_str(&format!("\ncaused by: {cause}"));
+        write!(text, "\ncaused by: {cause}").expect(WRITTEN);
         next = cause.source();
     }
     text
@@ -399,9 +402,9 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 pub(super) fn no_database(case: &Case, error: &Error) -> String {
     let Case { name, kind, place, .. } = case;
     let mut report = format!("error: test `{name}` has no {kind} database: {}", indented(&with_causes(error)));
-    report.push_str(&format!("\n  test: {}:{}", place.file(), place.line()));
+    write!(report, "\n  test: {}:{}", place.file(), place.line()).expect(WRITTEN);
     if let Some(hint) = hint_of(error) {
-        report.push_str(&format!("\nhint: {hint}"));
+        write!(report, "\nhint: {hint}").expect(WRITTEN);
     }
     // Of a server only: a variable or a schema that is wrong is wrong for the other engines too.
     if matches!(error.kind(), ErrorKind::NoServer | ErrorKind::Unreachable) {
@@ -409,9 +412,11 @@ pub(super) fn no_database(case: &Case, error: &Error) -> String {
             && let Some(variable) = variable_of(*kind)
             && pools::config().is_ok_and(|config| config.url(*kind).is_some())
         {
-            report.push_str(&format!("\nhint: start that server, or unset {variable} to have a private one started"));
+            write!(report, "\nhint: start that server, or unset {variable} to have a private one started")
+                .expect(WRITTEN);
         }
-        report.push_str(&format!("\nhint: to leave out the tests of {kind}, set {}={}", variables::SKIP, kind.name()));
+        write!(report, "\nhint: to leave out the tests of {kind}, set {}={}", variables::SKIP, kind.name())
+            .expect(WRITTEN);
     }
     report
 }

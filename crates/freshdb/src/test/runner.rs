@@ -67,6 +67,7 @@ pub(super) struct Departure {
 ///
 /// If the test fails: with the body's own panic where it panicked. The report is printed before. It returns at the latest a few seconds
 /// after the case's [timeout](Case::timeout), even if the body blocks its thread for ever; that thread is then left behind.
+#[expect(clippy::needless_pass_by_value, reason = "a case is made for one run")]
 pub fn run<Arguments: 'static, S, B>(case: Case, schema: impl FnOnce() -> S, body: B)
 where
     S: Schema + 'static,
@@ -182,7 +183,8 @@ fn findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut left = match supervised {
-        Supervised::Returned(Departure { ending, failed_endings, left, running, blocking_threads }) => {
+        Supervised::Returned(departure) => {
+            let Departure { ending, failed_endings, left, running, blocking_threads } = *departure;
             match ending {
                 Ending::Passed => {}
                 Ending::Failed(error) => findings.push(Finding::Failed(error)),
@@ -232,7 +234,7 @@ fn hand_back(
     is_process_per_test: bool,
 ) -> Kept {
     let lives_on = !pool.server().is_throwaway();
-    let kept = if failed && lives_on {
+    if failed && lives_on {
         let url = lease.url().to_string();
         match futures_executor::block_on(lease.keep(case.name.clone())) {
             Ok(_) => Kept::At(url),
@@ -248,8 +250,7 @@ fn hand_back(
             }
         }
         if failed { Kept::Not(case.kind) } else { Kept::NotWanted }
-    };
-    kept
+    }
 }
 
 /// Prints the report, and fails the test if it has failed.

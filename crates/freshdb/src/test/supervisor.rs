@@ -18,7 +18,7 @@ use crate::runtime::sleep;
 
 /// How a test's thread ended.
 pub(super) enum Supervised {
-    Returned(Departure),
+    Returned(Box<Departure>),
     /// Not the body, whose panics are caught: what ran after it, such as a destructor.
     Panicked(Box<dyn Any + Send>),
     /// It has not. It is left behind.
@@ -57,7 +57,7 @@ pub(super) fn supervise(
         Err(error) => return Supervised::Panicked(Box::new(format!("the system has no thread to give: {error}"))),
     };
     match receiver.recv_timeout(limit) {
-        Ok(departure) => Supervised::Returned(departure),
+        Ok(departure) => Supervised::Returned(Box::new(departure)),
         Err(RecvTimeoutError::Timeout) => {
             Supervised::Blocked { waited: started.elapsed(), body_has_ended: progress.0.load(Ordering::Acquire) }
         }

@@ -22,7 +22,7 @@ pub(crate) fn run(test: &str, variables: &[(&str, &str)]) -> Printed {
     let started = Instant::now();
     let output = command.output().expect("it runs");
     let took = started.elapsed();
-    let text = |bytes: &[u8]| masked(&String::from_utf8_lossy(bytes));
+    let shown = |bytes: &[u8]| masked(&String::from_utf8_lossy(bytes));
     Printed {
         passed: output.status.success(),
         text: report_in(&text(&output.stdout)),

@@ -72,7 +72,7 @@ async fn task_running(engine: OrmEngine) {
 #[ignore = "run by the test of its report"]
 #[freshdb::test(schema = tags(), grace = GRACE)]
 async fn blocking_thread_running() {
-    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(600)));
+    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_mins(10)));
 }
 
 #[ignore = "run by the test of its report"]
@@ -115,7 +115,7 @@ async fn panicked_and_leaked(engine: OrmEngine) {
 #[freshdb::test(schema = tags(), grace = GRACE, timeout = TIMEOUT)]
 async fn blocked_thread(engine: OrmEngine) {
     let _tx = engine.begin().await.expect("a transaction");
-    std::thread::sleep(Duration::from_secs(600));
+    std::thread::sleep(Duration::from_mins(10));
 }
 
 #[ignore = "run by the test of its report"]

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use crate::child::{self, Printed};
 
 /// Well above what any of them may take, on a machine with other things to do.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// One test of each culprit and engine, out of the culprit's name, or of its module and of its tests' in there.
 macro_rules! reports {

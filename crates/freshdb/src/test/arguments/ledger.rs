@@ -47,7 +47,8 @@ pub(crate) struct Held {
     /// How the server calls it; SQLite has no server.
     pub(crate) id: Option<u64>,
     pub(crate) source: Source,
-    pub(crate) held_for: Duration,
+    /// For how long.
+    pub(crate) since: Duration,
 }
 
 /// A connection came back inside a transaction that nobody ended.
@@ -98,10 +99,10 @@ impl Ledger {
             .map(|(id, (trace, since))| Held {
                 id: named.then_some(*id),
                 source: trace.source(),
-                held_for: since.elapsed(),
+                since: since.elapsed(),
             })
             .collect();
-        held.sort_by_key(|held| std::cmp::Reverse(held.held_for));
+        held.sort_by_key(|held| std::cmp::Reverse(held.since));
         // One that was closed while it was out is in the ledger still, and so is one that was detached.
         held.truncate(self.count());
         held
