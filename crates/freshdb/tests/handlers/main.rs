@@ -149,7 +149,7 @@ async fn a_client_that_goes_away_takes_its_transaction_with_it(lease: Lease) {
 /// A body that comes slowly holds no connection, where the handler asks for the body first.
 #[freshdb::test(schema = items())]
 async fn a_slow_body_holds_no_session(lease: Lease) {
-    let Server { app, address, _stop } = serve(&lease, patient().max_connections(1)).await;
+    let Server { address, _stop, .. } = serve(&lease, patient().max_connections(1)).await;
     let mut slow = TcpStream::connect(address).await.expect("a connection");
     slow.write_all(b"POST /name HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsl")
         .await

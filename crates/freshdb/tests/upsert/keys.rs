@@ -31,7 +31,7 @@ mod membership {
 }
 
 #[freshdb::test(schema = SeaOrmEntities::new().with(membership::Entity))]
-async fn a_key_may_have_several_columns(connection: OrmEngine, lease: Lease) {
+async fn a_key_may_have_several_columns(connection: OrmEngine) {
     use membership::{Column, Entity, Model};
 
     let upsert = |rows: [(i32, &'static str, Option<i64>); 4]| {
