@@ -30,6 +30,7 @@ const OPTIONS: [(&str, &str); 11] = [
 ];
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what one option says")]
 pub(crate) struct Arguments {
     pub(crate) schema: Option<Expr>,
     /// Each with the name as it was written, whose place is shown in errors.

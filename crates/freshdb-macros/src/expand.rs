@@ -7,7 +7,7 @@ use syn::{Attribute, Error, FnArg, Ident, Item, ItemFn, Result, ReturnType, Type
 
 use crate::arguments::{Arguments, ENGINES};
 
-pub(crate) fn test(arguments: TokenStream, function: TokenStream) -> TokenStream {
+pub(crate) fn test(arguments: TokenStream, function: &TokenStream) -> TokenStream {
     let function: ItemFn = match parse2(function.clone()) {
         Ok(function) => function,
         Err(error) => {
@@ -44,13 +44,12 @@ fn expanded(arguments: &Arguments, mut function: ItemFn) -> TokenStream {
     function.attrs = of_function;
 
     let checks = checks(&function, &freshdb);
-    let schema = match &arguments.schema {
-        Some(schema) => {
-            let freshdb = at(schema.span(), &freshdb);
-            let checked = quote_spanned!(schema.span()=> #freshdb::test::expanded::schema(#schema));
-            quote!(|| #checked)
-        }
-        None => quote!(#freshdb::test::expanded::empty),
+    let schema = if let Some(schema) = &arguments.schema {
+        let freshdb = at(schema.span(), &freshdb);
+        let checked = quote_spanned!(schema.span()=> #freshdb::test::expanded::schema(#schema));
+        quote!(|| #checked)
+    } else {
+        quote!(#freshdb::test::expanded::empty)
     };
     let said = said(arguments, &freshdb, of_harness.iter().any(|attribute| attribute.path().is_ident("should_panic")));
     // Names that nothing of the user's can mean.
@@ -235,7 +234,7 @@ fn said(arguments: &Arguments, freshdb: &TokenStream, should_panic: bool) -> Tok
 mod tests {
     use super::*;
 
-    fn expansion(arguments: TokenStream, function: TokenStream) -> String {
+    fn expansion(arguments: TokenStream, function: &TokenStream) -> String {
         test(arguments, function).to_string()
     }
 
@@ -250,12 +249,12 @@ mod tests {
             #[should_panic]
             async fn stored(app: App) -> Result<(), Error> {}
         );
-        assert!(expansion(options.clone(), function.clone()).contains(OURS));
+        assert!(expansion(options.clone(), &function).contains(OURS));
 
-        let renamed = expansion(quote!(#options, crate = db), function.clone());
+        let renamed = expansion(quote!(#options, crate = db), &function);
         assert!(!renamed.contains(OURS), "{renamed}");
         assert!(renamed.contains("db :: test :: run"), "{renamed}");
-        let shared = expansion(quote!(runtime = "shared", crate = db), function);
+        let shared = expansion(quote!(runtime = "shared", crate = db), &function);
         assert!(!shared.contains(OURS), "{shared}");
     }
 
@@ -263,7 +262,7 @@ mod tests {
     fn without_engines_it_runs_on_those_that_freshdb_is_built_with() {
         let all = expansion(
             quote!(),
-            quote!(
+            &quote!(
                 async fn stored() {}
             ),
         );
@@ -279,7 +278,7 @@ mod tests {
             let name = Ident::new(name, Span::call_site());
             let on_it = expansion(
                 quote!(on = [#name]),
-                quote!(
+                &quote!(
                     async fn stored() {}
                 ),
             );
@@ -291,7 +290,7 @@ mod tests {
     fn what_is_refused_leaves_the_function_there() {
         let refused = expansion(
             quote!(engines = [sqlite]),
-            quote!(
+            &quote!(
                 #[tokio::main]
                 async fn stored(app: App) -> usize {
                     helper(app)

@@ -8,5 +8,5 @@ use proc_macro::TokenStream;
 #[doc = include_str!("test.md")]
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, function: TokenStream) -> TokenStream {
-    expand::test(arguments.into(), function.into()).into()
+    expand::test(arguments.into(), &function.into()).into()
 }
