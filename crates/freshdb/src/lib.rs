@@ -1,4 +1,6 @@
 #![doc = include_str!("docs/lib.md")]
+// Without an engine nothing is to be said but that one is missing.
+#![cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(warnings))]
 
 #[cfg(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
 compile_error!(

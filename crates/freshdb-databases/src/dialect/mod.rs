@@ -130,6 +130,10 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
 }
 
 /// What an error of the server's means for freshdb.
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    expect(dead_code, reason = "SQLite has no server that refuses")
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// There is no connection left.
@@ -174,6 +178,10 @@ pub(crate) struct Reset {
 }
 
 /// What became of a slot.
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    expect(dead_code, reason = "a file is put back by a copy")
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It equals its template: so many tables had been touched.

@@ -74,7 +74,7 @@ impl Connection {
         let mut succeeded = 0;
         let counted = |()| {
             succeeded += 1;
-            std::future::ready(Ok(()))
+            std::future::ready(Ok::<_, sqlx::Error>(()))
         };
         let result: sqlx::Result<()> = match self {
             #[cfg(feature = "sqlite")]
@@ -83,6 +83,8 @@ impl Connection {
             Self::Mysql(connection) => query.execute_many(connection).map_ok(drop).try_for_each(counted).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(connection) => query.execute_many(connection).map_ok(drop).try_for_each(counted).await,
+            #[cfg(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
+            _ => unreachable!("there is no such connection"),
         };
         result.map_err(|error| Failed { succeeded, error })
     }
@@ -98,7 +100,7 @@ impl Connection {
             Self::Postgres(connection) => say_goodbye(connection).await,
         };
         match (done, closed) {
-            (Ok(()), closed) => closed.map_err(|error| {
+            (Ok(()), closed) => closed.map_err(|error: sqlx::Error| {
                 Error::new(ErrorKind::Schema, "the connection that applied the schema does not close").because(error)
             }),
             (Err(error), Ok(())) => Err(error),

@@ -25,8 +25,8 @@ pub(crate) fn run(test: &str, variables: &[(&str, &str)]) -> Printed {
     let shown = |bytes: &[u8]| masked(&String::from_utf8_lossy(bytes));
     Printed {
         passed: output.status.success(),
-        text: report_in(&text(&output.stdout)),
-        errors: text(&output.stderr),
+        text: report_in(&shown(&output.stdout)),
+        errors: shown(&output.stderr),
         took,
     }
 }
