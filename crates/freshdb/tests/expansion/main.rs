@@ -73,6 +73,7 @@ async fn arguments_are_patterns(mut lease: Lease, Pair { engine, lease: same }: 
     assert!(lease.url().reveal().starts_with("sqlite://"));
 }
 
+#[expect(clippy::too_many_arguments, reason = "as many as there may be")]
 #[freshdb::test(on = [sqlite])]
 async fn eight_arguments(_: Lease, _: Lease, _: Lease, _: Lease, _: Lease, _: Lease, _: Lease, engine: SqliteEngine) {
     drop(engine);
