@@ -70,7 +70,7 @@ impl Look {
         let sessions = next().into_iter().filter_map(session).collect();
         let prepared = !next().is_empty();
         let (counters, clock, tables) = (next(), next(), next());
-        let marks = Marks::of(&template.features, own, done, counters, clock, tables);
+        let marks = Marks::of(template.features, own, done, counters, clock, tables);
         drop(quiet);
 
         let is_partial = !is_whole || !marks.are_whole;

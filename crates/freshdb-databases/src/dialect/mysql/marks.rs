@@ -61,7 +61,7 @@ impl Features {
     }
 
     /// The question for what the server counts and knows of each table.
-    pub(super) fn tables(&self, name: &str) -> String {
+    pub(super) fn tables(self, name: &str) -> String {
         let schema = literal(name);
         if self.writes {
             format!(
@@ -123,7 +123,7 @@ impl Marks {
     /// Out of the answers to `SHOW GLOBAL STATUS`, `SELECT UNIX_TIMESTAMP()` and [`Features::tables`], which were asked for after this
     /// process had `done` so many ALTERs and TRUNCATEs.
     pub(super) fn of(
-        features: &Features,
+        features: Features,
         own: &Own,
         done: (i64, i64),
         counters: Vec<TextRow>,

@@ -92,8 +92,8 @@ async fn read_with(connection: &mut MySqlConnection, own: Arc<Own>, name: &str) 
         ),
     )
     .await?;
-    let mut named = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
-    let (counting, partitioned) = (named(), named());
+    let mut tables_of = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
+    let (counting, partitioned) = (tables_of(), tables_of());
     let keyed = lists.pop().unwrap_or_default();
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();

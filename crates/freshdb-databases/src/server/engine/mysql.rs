@@ -149,9 +149,6 @@ pub(super) fn serve(program: &Program, door: &Door) -> Invocation {
             // makes one test's plans depend on another's rows.
             "--innodb-stats-persistent=OFF",
             "--innodb-stats-auto-recalc=OFF",
-            // Room for several copies of a schema of a thousand tables. They take memory when they are used.
-            "--table-definition-cache=16384",
-            "--table-open-cache=16384",
         ])
 }
 
