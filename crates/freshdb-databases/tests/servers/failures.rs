@@ -100,7 +100,7 @@ exit 7"#;
     let config = place.cold_config().with_program_dirs([bin]);
     insta::assert_snapshot!(message(Kind::Mysql, &config, &place).await, @r"
     MySQL 9.7.4 did not start: it ended with exit code 7
-      command: /place/bin/mysqld --no-defaults --basedir=/place --datadir=/place/run/freshdb-run.…/data --init-file=/place/run/freshdb-run.…/init.sql --pid-file=/place/run/freshdb-run.…/data/server.pid --socket=/place/run/freshdb-run.…/mysqld.sock --port=… --bind-address=127.0.0.1 --max-connections=300 --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=OFF --loose-innodb-flush-method=nosync --innodb-use-native-aio=OFF --mysqlx=0 --secure-file-priv=NULL --sync-binlog=0
+      command: /place/bin/mysqld --no-defaults --basedir=/place --datadir=/place/run/freshdb-run.…/data --init-file=/place/run/freshdb-run.…/init.sql --pid-file=/place/run/freshdb-run.…/data/server.pid --socket=/place/run/freshdb-run.…/mysqld.sock --port=… --bind-address=127.0.0.1 --max-connections=300 --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=OFF --loose-innodb-flush-method=nosync --innodb-use-native-aio=OFF --innodb-stats-persistent=OFF --innodb-stats-auto-recalc=OFF --mysqlx=0 --secure-file-priv=NULL --sync-binlog=0 --server-id=0
       the last lines of its log:
         line 7
         line 8
