@@ -10,7 +10,6 @@ use crate::dialect::{ConnectOptions, Dialect};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::pool::Pool;
-use crate::registry::Place;
 use crate::runtime::{self, Home};
 
 /// How an engine is made.
@@ -53,7 +52,8 @@ pub(crate) struct Settings {
     /// Where the database is, as people are told.
     pub(crate) target: String,
     /// Where the engine was made.
-    pub(crate) made_at: Place,
+    #[cfg(feature = "test")]
+    pub(crate) made_at: crate::registry::Place,
 }
 
 /// A statement that took longer is logged as slow when statements are echoed or not.
@@ -189,6 +189,7 @@ impl EngineOptions {
             max_lifetime: self.max_lifetime,
             statements: statements.join("; "),
             target: DB::target(&options),
+            #[cfg(feature = "test")]
             made_at: Location::caller(),
         };
         let home = self.runtime.map_or(Home::OfProcess(process), Home::Bound);
