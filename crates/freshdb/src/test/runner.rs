@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use freshdb_databases::{Kind, Schema};
+use freshdb_databases::Schema;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
@@ -298,9 +298,5 @@ fn warn(text: &str) {
 
 fn skip(case: &Case) {
     let variable = freshdb_databases::variables::SKIP;
-    warn(&format!("warning: test `{}` was SKIPPED: {variable} names {}", case.name, name_of(case.kind)));
-}
-
-fn name_of(kind: Kind) -> &'static str {
-    kind.name()
+    warn(&format!("warning: test `{}` was SKIPPED: {variable} names {}", case.name, case.kind.name()));
 }
