@@ -112,7 +112,7 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let findings = findings(case, supervised, strangers, &permit, &database);
     census::strike_off(&database);
     let failed = findings.iter().any(|finding| finding.fails(case.leaks));
-    let kept = hand_back(lease, pool, failed, case, config.is_process_per_test());
+    let kept = hand_back(lease, pool, failed && !is_as_meant(case, &findings), case, config.is_process_per_test());
     judge(case, &database, findings, failed, kept);
 }
 
@@ -225,6 +225,11 @@ fn findings(
     findings
 }
 
+/// Whether a test that is meant to panic did, and nothing more: nobody will want to look at its database.
+fn is_as_meant(case: &Case, findings: &[Finding]) -> bool {
+    case.should_panic && matches!(findings, [Finding::Panicked(_)])
+}
+
 /// Gives the database back. One of a test that failed is kept, where its server outlives this process.
 fn hand_back(
     lease: freshdb_databases::Lease,
@@ -299,4 +304,23 @@ fn warn(text: &str) {
 fn skip(case: &Case) {
     let variable = freshdb_databases::variables::SKIP;
     warn(&format!("warning: test `{}` was SKIPPED: {variable} names {}", case.name, case.kind.name()));
+}
+
+#[cfg(test)]
+mod tests {
+    use freshdb_databases::Kind;
+
+    use super::*;
+
+    /// The server keeps the newest ten: those of tests that do what they are meant to would push out those of failures.
+    #[test]
+    fn only_a_panic_that_was_meant_and_is_all_leaves_nothing_to_look_at() {
+        let panicked = || Finding::Panicked(Box::new("as meant"));
+        let failed = || Finding::Failed("not as meant".to_owned());
+        let meant = Case::new("a_test", Kind::Sqlite).should_panic(true);
+        assert!(is_as_meant(&meant, &[panicked()]));
+        assert!(!is_as_meant(&meant, &[panicked(), failed()]));
+        assert!(!is_as_meant(&meant, &[failed()]));
+        assert!(!is_as_meant(&Case::new("a_test", Kind::Sqlite), &[panicked()]));
+    }
 }
