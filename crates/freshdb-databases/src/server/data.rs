@@ -17,7 +17,7 @@ use crate::config::variables;
 use crate::{Config, Error, ErrorKind};
 
 /// Counts up whenever a data directory is made in another way.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Puts a data directory into the directory of a run.

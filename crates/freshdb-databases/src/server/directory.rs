@@ -53,7 +53,7 @@ impl RunDirectory {
     pub(super) fn create_named(config: &Config, user: &User, name: Option<&str>) -> Result<Self, Error> {
         let bases = bases(config)?;
         for base in &bases {
-            if user.can("-w", base) {
+            if user.can_write(base) {
                 return create_in(base, user, name).map_err(|error| {
                     Error::new(ErrorKind::Files, format!("failed to make a directory in `{}`", base.display()))
                         .because(error)

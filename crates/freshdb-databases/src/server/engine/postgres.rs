@@ -15,12 +15,16 @@ use crate::{DatabaseUrl, Kind};
 pub(super) struct Postgres;
 
 /// By the socket there is no password: whoever gets into its directory is the server's user, or root. By TCP, everybody
-/// on the machine may knock.
+/// on the machine may knock. `md5` takes a password as it was stored, for SCRAM too.
 const ACCESS: &str = "\
 local all all trust
-host all all 127.0.0.1/32 scram-sha-256
-host replication all 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 md5
+host replication all 127.0.0.1/32 md5
 ";
+
+/// With SCRAM, a driver hashes the password four thousand times for each connection, which takes longer than the rest of it. That
+/// protects passwords that can be guessed, which a server's own cannot be. Servers that know no other way refuse this.
+const QUICK_PASSWORDS: &str = "SET password_encryption = 'md5'";
 
 /// Compares by code points and knows upper case from lower. Where that locale does not exist, the one that always does.
 const LOCALE: &str = if cfg!(target_os = "macos") { "--locale=C" } else { "--locale=C.UTF-8" };
@@ -120,6 +124,10 @@ impl Engine for Postgres {
                 .database("postgres")
                 .disable_statement_logging();
             let mut connection = by_socket.connect().await?;
+            match sqlx::raw_sql(QUICK_PASSWORDS).execute(&mut connection).await {
+                Err(sqlx::Error::Database(error)) => tracing::debug!("passwords are stored for SCRAM: {error}"),
+                done => drop(done?),
+            }
             let statement = format!("ALTER ROLE postgres PASSWORD '{}'", door.password);
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
             connection.close().await?;
