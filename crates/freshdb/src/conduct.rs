@@ -42,6 +42,20 @@ fn leaves_more_behind(sql: &[u8]) -> bool {
     })
 }
 
+/// Whether a statement of this text may read or write a variable of the session's. An address in a literal is taken for one too.
+#[cfg(feature = "test")]
+pub(crate) fn names_a_variable(sql: &str) -> bool {
+    const FUNCTION: &[u8] = b"set_config";
+
+    sql.bytes().enumerate().any(|(at, byte)| match byte {
+        b'@' => true,
+        b's' | b'S' => {
+            sql.as_bytes().get(at..at + FUNCTION.len()).is_some_and(|word| word.eq_ignore_ascii_case(FUNCTION))
+        }
+        _ => false,
+    })
+}
+
 /// Whether a statement of this text begins a transaction that another must end, or ends one, by the word with which it begins.
 /// Nothing of what stands between or behind several statements at once but the last of these words counts.
 #[cfg(feature = "test")]
@@ -127,6 +141,9 @@ pub(crate) struct Watch<'c> {
     /// The statement of the session's own that began a transaction, until another has ended it.
     #[cfg(feature = "test")]
     pub(crate) begun: &'c mut Option<SqlStr>,
+    /// Whether a statement named a variable of the session's.
+    #[cfg(feature = "test")]
+    pub(crate) variables: &'c mut bool,
 }
 
 impl Watch<'_> {
@@ -140,6 +157,10 @@ impl Watch<'_> {
 
     pub(crate) fn remember(&mut self, sql: &SqlStr) {
         self.last.set(LastStatement::Seen(sql.clone()));
+        #[cfg(feature = "test")]
+        {
+            *self.variables |= names_a_variable(sql.as_str());
+        }
         #[cfg(feature = "test")]
         match boundary_in(sql.as_str()) {
             Some(Boundary::Begin) => *self.begun = Some(sql.clone()),
@@ -194,6 +215,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(boundary_in(sql), boundary, "{sql}");
+        }
+    }
+
+    #[cfg(feature = "test")]
+    #[test]
+    fn variables_are_known_by_their_sign_and_by_the_function_that_sets_them() {
+        use super::names_a_variable;
+
+        for sql in ["SELECT @mine := 1", "SELECT a INTO @b FROM t", "select Set_Config('a.b', '1', false)"] {
+            assert!(names_a_variable(sql), "{sql}");
+        }
+        for sql in ["SELECT 1", "INSERT INTO sets (config) VALUES (?)", "SELECT set_conf"] {
+            assert!(!names_a_variable(sql), "{sql}");
         }
     }
 

@@ -23,6 +23,12 @@ pub(crate) struct Live<DB: Backend> {
     pub(crate) born: Instant,
     pub(crate) idle_since: Instant,
     pub(crate) last: Last,
+    /// Whether all that was ever executed on it only read and wrote rows, and named no variable.
+    #[cfg(feature = "test")]
+    pub(crate) is_plain: bool,
+    /// Whether it comes from an earlier test.
+    #[cfg(feature = "test")]
+    pub(crate) is_reused: bool,
 }
 
 /// A connection that is checked out. Dropped, it comes back, or is discarded: the engine sees to that.
@@ -38,6 +44,9 @@ pub(crate) struct Lease<DB: Backend> {
     /// The statement of the session's own that began a transaction, until another has ended it.
     #[cfg(feature = "test")]
     begun: Option<SqlStr>,
+    /// Whether a statement named a variable of the session's.
+    #[cfg(feature = "test")]
+    variables: bool,
 }
 
 /// How long a connection may take to prove that it is in order, when nothing can be under way on it.
@@ -66,6 +75,8 @@ impl<DB: Backend> Lease<DB> {
             key,
             #[cfg(feature = "test")]
             begun: None,
+            #[cfg(feature = "test")]
+            variables: false,
         }
     }
 
@@ -126,6 +137,8 @@ impl<DB: Backend> Lease<DB> {
             last: &live.last,
             #[cfg(feature = "test")]
             begun: &mut self.begun,
+            #[cfg(feature = "test")]
+            variables: &mut self.variables,
         };
         Ok((&mut live.connection, watch))
     }
@@ -248,6 +261,8 @@ impl<DB: Backend> Lease<DB> {
 impl<DB: Backend> Drop for Lease<DB> {
     fn drop(&mut self) {
         let (Some(live), Some(slot)) = (self.live.take(), self.slot.take()) else { return };
+        #[cfg(feature = "test")]
+        let live = Live { is_plain: live.is_plain && self.conduct == Conduct::Clean && !self.variables, ..live };
         let pool = slot.pool().clone();
         #[cfg(feature = "test")]
         if let Some(statement) = self.begun.take() {

@@ -38,6 +38,8 @@ pub struct EngineOptions {
     on_connect: Vec<String>,
     echo: Option<bool>,
     runtime: Option<Handle>,
+    #[cfg(feature = "test")]
+    reuse: Option<crate::test::reuse::Reuse>,
 }
 
 /// What the pool needs to know of them.
@@ -54,6 +56,9 @@ pub(crate) struct Settings {
     /// Where the engine was made.
     #[cfg(feature = "test")]
     pub(crate) made_at: crate::registry::Place,
+    /// Where connections come from, and go to when the engine is closed.
+    #[cfg(feature = "test")]
+    pub(crate) reuse: Option<crate::test::reuse::Reuse>,
 }
 
 /// A statement that took longer is logged as slow when statements are echoed or not.
@@ -70,6 +75,8 @@ impl Default for EngineOptions {
             on_connect: Vec::new(),
             echo: None,
             runtime: None,
+            #[cfg(feature = "test")]
+            reuse: None,
         }
     }
 }
@@ -137,6 +144,13 @@ impl EngineOptions {
         self
     }
 
+    /// Takes the connections that the last test on its database has left, and leaves its own to the next.
+    #[cfg(feature = "test")]
+    pub(crate) fn reuse(mut self, reuse: Option<crate::test::reuse::Reuse>) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
     /// Makes an engine that connects when it is first used. Needs no runtime.
     ///
     /// # Errors
@@ -191,6 +205,8 @@ impl EngineOptions {
             target: DB::target(&options),
             #[cfg(feature = "test")]
             made_at: Location::caller(),
+            #[cfg(feature = "test")]
+            reuse: self.reuse,
         };
         let home = self.runtime.map_or(Home::OfProcess(process), Home::Bound);
         Ok(Engine::of(Pool::new(options, settings, home)))

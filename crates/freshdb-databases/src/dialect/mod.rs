@@ -116,11 +116,15 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Self::Slot, Error>> + Send;
 
-    /// Ends every session on the slot, finds what was touched, and puts it back; or says what cannot be put back so that the
-    /// slot is no longer equal to its template and must be dropped.
+    /// Ends every session on the slot but those that are `staying`, finds what was touched, and puts it back; or says what cannot
+    /// be put back so that the slot is no longer equal to its template and must be dropped.
     ///
     /// An error leaves the slot in doubt: it must be dropped too.
-    fn reset(slot: &mut Self::Slot, template: &Self::Template) -> impl Future<Output = Result<Reset, Error>> + Send;
+    fn reset(
+        slot: &mut Self::Slot,
+        template: &Self::Template,
+        staying: &[u64],
+    ) -> impl Future<Output = Result<Reset, Error>> + Send;
 
     /// Closes what a slot holds open. The database stays.
     fn close(slot: Self::Slot) -> impl Future<Output = ()> + Send;
@@ -165,6 +169,14 @@ pub struct ServerSession {
     pub statement: Option<String>,
     /// For how long it has been in that state.
     pub since: Duration,
+}
+
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "a file has no sessions"))]
+impl ServerSession {
+    /// Whether it is one of those that are to stay, and does nothing, as the server says: MySQL calls that `Sleep`.
+    pub(crate) fn stays(&self, staying: &[u64]) -> bool {
+        staying.contains(&self.id) && matches!(self.state.as_deref(), Some("idle" | "Sleep"))
+    }
 }
 
 /// How a reset went.

@@ -74,7 +74,18 @@ impl Lease {
     /// Gives the database back: what was touched is found and put back, while whoever called this goes on. What this
     /// returns need not be awaited; awaited, it tells how that went.
     pub fn give_back(self) -> GivenBack {
-        self.end(Fate::Reset)
+        self.give_back_with(Vec::new())
+    }
+
+    /// As [`give_back`](Self::give_back), but sessions with these [numbers](ServerSession::id) stay connected, for whoever has the
+    /// database next in this process.
+    ///
+    /// Nobody can see to it that they do nothing until then: what one of them writes meanwhile is there in the next lease. They must be
+    /// idle, outside of a transaction, without locks and temporary tables. On PostgreSQL they must have called
+    /// `pg_stat_force_next_flush()` last: until then the server does not tell what they wrote. They end where the
+    /// database is dropped, because it cannot be put back.
+    pub fn give_back_with(self, staying: Vec<u64>) -> GivenBack {
+        self.end(Fate::Reset { staying })
     }
 
     /// Keeps the database as it is, for somebody to look at, under a note such as a test's name. It is not handed out again, and
@@ -98,7 +109,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !self.given_back {
-            drop(self.hand_over(Fate::Reset));
+            drop(self.hand_over(Fate::Reset { staying: Vec::new() }));
         }
     }
 }

@@ -48,7 +48,8 @@ pub(crate) enum Order {
 /// What is to become of a slot that is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Reset,
+    /// It is put back. Sessions of these numbers stay connected.
+    Reset { staying: Vec<u64> },
     /// It is kept as it is, under this note.
     Keep(String),
 }

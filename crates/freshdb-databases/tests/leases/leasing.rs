@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use freshdb_databases::{Lease, Pool};
+use freshdb_databases::{Kind, Lease, Pool};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use test_support::{Client, DEADLINE, on_every_engine};
@@ -172,6 +172,64 @@ on_every_engine! {
         let lease = pool.lease().await.unwrap();
         assert_eq!(rows(lease.url(), "notes").await, 0);
         drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn who_is_to_stay_stays_and_what_it_wrote_is_undone(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(1).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let mut staying = Client::connect(&lease.url().reveal()).await;
+        let mut other = Client::connect(&lease.url().reveal()).await;
+        other.execute("INSERT INTO notes VALUES (1, 'a')").await;
+        staying.execute("INSERT INTO notes VALUES (2, 'b')").await;
+        staying.execute("DELETE FROM words").await;
+        if lease.kind() == Kind::Postgres {
+            staying.execute("SELECT pg_stat_force_next_flush()").await;
+        }
+        let number = match lease.kind() {
+            Kind::Postgres => staying.number("SELECT pg_backend_pid()::bigint").await,
+            _ => staying.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await,
+        };
+        let number = u64::try_from(number).unwrap();
+        let name = lease.name().to_owned();
+        let report = lease.give_back_with(vec![number]).await.unwrap();
+        assert_eq!((report.changed(), report.sessions().len()), (None, 1), "{report:?}");
+        assert_ne!(report.sessions()[0].id, number);
+        other.try_execute("SELECT 1").await.unwrap_err();
+
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(lease.name(), name, "the same database");
+        assert_eq!(staying.number("SELECT COUNT(*) FROM notes").await, 0);
+        assert_eq!(staying.number("SELECT COUNT(*) FROM words").await, 1);
+        // What it writes again is seen again.
+        staying.execute("INSERT INTO notes VALUES (3, 'c')").await;
+        if lease.kind() == Kind::Postgres {
+            staying.execute("SELECT pg_stat_force_next_flush()").await;
+        }
+        lease.give_back_with(vec![number]).await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        drop(lease);
+        staying.close().await;
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [postgres]
+    async fn who_is_in_a_transaction_does_not_stay(database: &TestDatabase) {
+        let pool = pool(database).await;
+        let lease = pool.lease().await.unwrap();
+        let mut client = Client::connect(&lease.url().reveal()).await;
+        let number = client.number("SELECT pg_backend_pid()::bigint").await;
+        client.execute("BEGIN").await;
+        client.execute("INSERT INTO notes VALUES (1, 'never committed')").await;
+        let report = lease.give_back_with(vec![u64::try_from(number).unwrap()]).await.unwrap();
+        assert_eq!(report.sessions().len(), 1, "{report:?}");
+        client.try_execute("COMMIT").await.unwrap_err();
         clean(database, [pool]).await;
     }
 }

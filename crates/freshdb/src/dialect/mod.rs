@@ -112,6 +112,11 @@ pub trait Backend: sqlx::Database {
     #[cfg(feature = "test")]
     fn is_in_transaction(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
 
+    /// Makes a session which only read and wrote rows as good as a new one, and says whether it is. `again` if that was so before,
+    /// on the same database.
+    #[cfg(feature = "test")]
+    fn renew(connection: &mut Self::Connection, again: bool) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
+
     /// Closes the connection in order.
     fn close(connection: Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'static {
         connection.close()

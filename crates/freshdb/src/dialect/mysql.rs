@@ -176,6 +176,24 @@ impl Backend for MySql {
         })
     }
 
+    /// Beyond its rows, a statement leaves the number that it counted up to. Only what the database has of code could leave more.
+    #[cfg(feature = "test")]
+    fn renew(connection: &mut MySqlConnection, again: bool) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        const FORGET: &str = "DO LAST_INSERT_ID(0)";
+        const CODE: &str = "; SELECT EXISTS (SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE()) \
+             OR EXISTS (SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE())";
+
+        Box::pin(async move {
+            if again {
+                simple(connection, FORGET.into()).await?;
+                return Ok(true);
+            }
+            let rows = simple(connection, format!("{FORGET}{CODE}")).await?;
+            let code: i64 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get_unchecked(0)?;
+            Ok(code == 0)
+        })
+    }
+
     pass_on!();
 }
 

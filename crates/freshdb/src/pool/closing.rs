@@ -43,7 +43,14 @@ impl<DB: Backend> Pool<DB> {
             writers.close();
         }
         let (all_closed, closed) = oneshot::channel::<()>();
+        #[cfg(feature = "test")]
+        let reuse = self.settings.reuse.clone();
         self.spawn(async move {
+            #[cfg(feature = "test")]
+            let idle = match reuse {
+                Some(reuse) => reuse.keep(idle).await,
+                None => idle,
+            };
             join_all(idle.into_iter().map(close)).await;
             drop(all_closed);
         });

@@ -17,6 +17,8 @@ use crate::lease::{Lease, Live, bounded, prove, timed_out};
 use crate::options::Settings;
 use crate::registry::{OpenSession, Place, Registry, Use};
 use crate::runtime::{Home, within};
+#[cfg(feature = "test")]
+use crate::test::reuse::Reuse;
 use crate::vigilance::Vigilance;
 
 pub(crate) struct Pool<DB: Backend> {
@@ -152,6 +154,12 @@ impl<DB: Backend> Pool<DB> {
                 }
             }
         }
+        #[cfg(feature = "test")]
+        if let Some(live) = self.settings.reuse.as_ref().and_then(Reuse::take) {
+            self.sessions.note_own(live.id);
+            self.reap();
+            return Ok(Lease::new(live, slot, place));
+        }
         let (live, slot) = self.connect_elsewhere(slot, started).await?;
         Ok(Lease::new(live, slot, place))
     }
@@ -237,13 +245,7 @@ impl<DB: Backend> Pool<DB> {
         let birth = DB::settle(&mut connection, &self.settings.statements).await?;
         #[cfg(feature = "test")]
         self.sessions.note_own(birth.id);
-        self.reaper.get_or_init(|| {
-            let period = (self.settings.idle_timeout / 2).clamp(Duration::from_secs(1), Duration::from_secs(30));
-            let alive = Arc::new(());
-            let reaper = Arc::downgrade(&alive);
-            self.spawn(reap_regularly(Arc::downgrade(self), self.ended.clone(), period, alive));
-            reaper
-        });
+        self.reap();
         let now = Instant::now();
         Ok(Live {
             connection,
@@ -252,7 +254,22 @@ impl<DB: Backend> Pool<DB> {
             born: now,
             idle_since: now,
             last: Last::default(),
+            #[cfg(feature = "test")]
+            is_plain: true,
+            #[cfg(feature = "test")]
+            is_reused: false,
         })
+    }
+
+    /// Has the engine's regular work done from now on.
+    fn reap(self: &Arc<Self>) {
+        self.reaper.get_or_init(|| {
+            let period = (self.settings.idle_timeout / 2).clamp(Duration::from_secs(1), Duration::from_secs(30));
+            let alive = Arc::new(());
+            let reaper = Arc::downgrade(&alive);
+            self.spawn(reap_regularly(Arc::downgrade(self), self.ended.clone(), period, alive));
+            reaper
+        });
     }
 
     /// Keeps a connection for the next, whose turn it is then.

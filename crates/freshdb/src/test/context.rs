@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::arguments::{Lease, Ledger};
+use super::reuse::Reuse;
 use crate::runtime::within;
 
 /// Whatever went wrong with an argument.
@@ -91,6 +92,8 @@ pub struct Context {
     made: HashMap<TypeId, Box<dyn Any>>,
     endings: Vec<Ending>,
     pub(super) ledgers: Vec<Ledger>,
+    /// Where a test's connections may come from an earlier one.
+    pub(super) reuse: Option<Reuse>,
 }
 
 /// What is to be done when the test has ended.
@@ -107,8 +110,8 @@ pub(crate) struct EndingFailed {
 }
 
 impl Context {
-    pub(crate) fn new(test: String, lease: Lease) -> Self {
-        Self { test, lease, made: HashMap::new(), endings: Vec::new(), ledgers: Vec::new() }
+    pub(crate) fn new(test: String, lease: Lease, reuse: Option<Reuse>) -> Self {
+        Self { test, lease, made: HashMap::new(), endings: Vec::new(), ledgers: Vec::new(), reuse }
     }
 
     /// Makes an argument, such as one that another is made of.

@@ -71,7 +71,7 @@ impl Guarded {
             let database = Database::of(lease.name(), lease.url());
             let permit = Permit::new(case.name.clone(), database.clone(), Vec::new());
             let in_force = permit.enforce(Handle::current().id());
-            let context = Context::new(case.name.clone(), Lease::of(&lease));
+            let context = Context::new(case.name.clone(), Lease::of(&lease), None);
             Ok(Self { context, case, database, permit, in_force, lease })
         }
     }

@@ -10,6 +10,7 @@ mod guarded;
 mod leftovers;
 mod pools;
 mod report;
+pub(crate) mod reuse;
 mod runner;
 mod runtime;
 mod supervisor;

@@ -16,6 +16,7 @@ use super::context::{BuildError, Context, EndingFailed};
 use super::guard::{Database, Permit};
 use super::leftovers::{self, Left};
 use super::report::{Finding, Kept, Report};
+use super::reuse::Reuse;
 use super::runtime::{Runtime, StillRunning};
 use super::supervisor::{self, Progress, Supervised};
 use super::{census, pools, report};
@@ -93,12 +94,15 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let (pool, lease) = leased.unwrap_or_else(|error| fail(&report::no_database(case, &error)));
 
     let database = Database::of(lease.name(), lease.url());
+    // A process that ends with its test has no next one.
+    let reuse = (!config.is_process_per_test()).then(|| Reuse::begin(lease.name()));
     let permit = Permit::new(case.name.clone(), database.clone(), allowed(case));
     let supervised = {
-        let (case, lease, permit, database) = (case.clone(), Lease::of(&lease), permit.clone(), database.clone());
+        let (case, permit, database) = (case.clone(), permit.clone(), database.clone());
+        let (lease, reuse) = (Lease::of(&lease), reuse.clone());
         let limit = longest(&case);
         supervisor::supervise(&case.name.clone(), limit, move |progress| {
-            live(&case, lease, &permit, &database, &progress, body)
+            live(&case, lease, reuse, &permit, &database, &progress, body)
         })
     };
 
@@ -112,7 +116,7 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let findings = findings(case, supervised, strangers, &permit, &database);
     census::strike_off(&database);
     let failed = findings.iter().any(|finding| finding.fails(case.leaks));
-    let kept = hand_back(lease, pool, failed && !is_as_meant(case, &findings), case, config.is_process_per_test());
+    let kept = hand_back(lease, pool, reuse, failed && !is_as_meant(case, &findings), case);
     judge(case, &database, findings, failed, kept);
 }
 
@@ -120,6 +124,7 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
 fn live(
     case: &Case,
     lease: Lease,
+    reuse: Option<Reuse>,
     permit: &std::sync::Arc<Permit>,
     database: &Database,
     progress: &Progress,
@@ -131,7 +136,7 @@ fn live(
     };
     let in_force = permit.enforce(runtime.handle().id());
     let mut departure = runtime.block_on(async {
-        let mut context = Context::new(case.name.clone(), lease);
+        let mut context = Context::new(case.name.clone(), lease, reuse);
         let work = AssertUnwindSafe(body(&mut context)).catch_unwind();
         let ending = match within(case.timeout, work).await {
             None => Ending::TimedOut,
@@ -234,11 +239,14 @@ fn is_as_meant(case: &Case, findings: &[Finding]) -> bool {
 fn hand_back(
     lease: freshdb_databases::Lease,
     pool: freshdb_databases::Pool,
+    reuse: Option<Reuse>,
     failed: bool,
     case: &Case,
-    is_process_per_test: bool,
 ) -> Kept {
     let lives_on = !pool.server().is_throwaway();
+    if failed && let Some(reuse) = &reuse {
+        reuse.forget();
+    }
     if failed && lives_on {
         let url = lease.url().to_string();
         match futures_executor::block_on(lease.keep(case.name.clone())) {
@@ -246,9 +254,11 @@ fn hand_back(
             Err(error) => Kept::Failed(error),
         }
     } else {
-        let given_back = lease.give_back();
         // Others go on while it is put back; but where this process ends with the test, the next one would find it as it is.
-        if is_process_per_test {
+        if let Some(reuse) = reuse {
+            drop(lease.give_back_with(reuse.end()));
+        } else {
+            let given_back = lease.give_back();
             let put_back = futures_executor::block_on(async { (given_back.await, pool.close().await) });
             if let (Err(error), _) | (_, Err(error)) = put_back {
                 tracing::warn!("the database of `{}` was not put back: {error:?}", case.name);

@@ -7,6 +7,7 @@ mod child;
 mod culprits;
 mod isolation;
 mod reports;
+mod reuse;
 mod troubles;
 
 use freshdb::test::{Schema, schema};

@@ -112,8 +112,8 @@ impl Dialect for Mysql {
         copy::adopt(server, template, name).await
     }
 
-    async fn reset(slot: &mut Self::Slot, template: &Self::Template) -> Result<Reset, Error> {
-        reset::reset(slot, template).await
+    async fn reset(slot: &mut Self::Slot, template: &Self::Template, staying: &[u64]) -> Result<Reset, Error> {
+        reset::reset(slot, template, staying).await
     }
 
     async fn close(slot: Self::Slot) {

@@ -12,13 +12,13 @@ use super::template::Template;
 use super::{Mysql, blockers, find, server, undo};
 use crate::Error;
 
-pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset, Error> {
+pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
     let mut steps = Steps::start();
     let mut ended = Vec::new();
     let name = slot.name.clone();
     // Until it has proved to be pristine, nothing is known of it.
     let then = slot.marks.take();
-    let outcome = put_back(slot, template, then, &mut ended, &mut steps).await;
+    let outcome = put_back(slot, template, then, staying, &mut ended, &mut steps).await;
     let outcome = outcome.map_err(|error| explain::<Mysql>(format!("failed to reset `{name}`"), error))?;
     Ok(Reset { outcome, ended, steps: steps.into_inner() })
 }
@@ -27,11 +27,12 @@ async fn put_back(
     slot: &mut Slot,
     template: &Template,
     then: Option<Marks>,
+    staying: &[u64],
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
 ) -> Result<Outcome, sqlx::Error> {
     let Slot { name, connection, .. } = slot;
-    let mut look = look(connection, template, name, ended, steps).await?;
+    let mut look = look(connection, template, name, staying, ended, steps).await?;
     if look.prepared {
         if blockers::end(connection, name, &slot.prepared).await? {
             look = Look::take(connection, template, name, Patience::Usual).await?;
@@ -84,18 +85,20 @@ async fn put_back(
     Ok(Outcome::Pristine { touched: count })
 }
 
-/// Ends whoever is on the database, and has the server say what it knows.
+/// Ends whoever is on the database and does not stay, and has the server say what it knows.
 async fn look(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
+    staying: &[u64],
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
 ) -> Result<Look, sqlx::Error> {
     let mut look = Look::take(connection, template, name, Patience::None).await?;
     steps.done("look");
-    if look.sessions.iter().any(on_database(name)) {
-        *ended = end_sessions(connection, &on_database(name)).await?;
+    let leftover = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
+    if look.sessions.iter().any(leftover) {
+        *ended = end_sessions(connection, &leftover).await?;
         steps.done("sessions");
     } else if !look.is_partial {
         return Ok(look);

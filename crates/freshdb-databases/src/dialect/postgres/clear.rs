@@ -14,18 +14,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Ends all that others do in this database. A session leaves the list only after it has written down its statistics, rolled back,
+/// Ends all that others do in this database, but for the sessions that are `staying`. A session leaves the list only after it has written down its statistics, rolled back,
 /// and dropped its temporary tables.
 ///
 /// `Err(session)` inside is one that does not end.
 pub(super) async fn clear(
     connection: &mut Connection,
+    staying: &[u64],
 ) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
     let start = Instant::now();
-    let mut found = look(connection).await?;
+    let mut found = look(connection, staying).await?;
     while !found.sessions.is_empty() && start.elapsed() < GRACE {
         tokio::time::sleep(PAUSE).await;
-        found = look(connection).await?;
+        found = look(connection, staying).await?;
     }
     let ended = found.sessions.clone();
     let told = Instant::now();
@@ -38,7 +39,7 @@ pub(super) async fn clear(
             found.sessions.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
         execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
         tokio::time::sleep(PAUSE).await;
-        found = look(connection).await?;
+        found = look(connection, staying).await?;
     }
     for gid in &found.transactions {
         execute(connection, &format!("ROLLBACK PREPARED {}", literal(gid))).await?;
@@ -63,17 +64,22 @@ pub(super) fn question() -> String {
     )
 }
 
+/// Whether a row of the answer tells of a session that stays.
+pub(super) fn stays(row: &[Option<String>], staying: &[u64]) -> bool {
+    matches!(row, [Some(what), row @ ..] if what == "session" && session(row.to_vec()).stays(staying))
+}
+
 struct Found {
     sessions: Vec<ServerSession>,
     transactions: Vec<String>,
     replication_slots: Vec<String>,
 }
 
-async fn look(connection: &mut Connection) -> Result<Found, sqlx::Error> {
+async fn look(connection: &mut Connection, staying: &[u64]) -> Result<Found, sqlx::Error> {
     let mut found = Found { sessions: Vec::new(), transactions: Vec::new(), replication_slots: Vec::new() };
     for mut row in prepared(connection, &question()).await? {
         match row.remove(0).as_deref() {
-            Some("session") => found.sessions.push(session(row)),
+            Some("session") => found.sessions.extend(Some(session(row)).filter(|session| !session.stays(staying))),
             Some("transaction") => found.transactions.extend(row.swap_remove(0)),
             _ => found.replication_slots.extend(row.swap_remove(0)),
         }

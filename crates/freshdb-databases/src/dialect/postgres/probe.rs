@@ -90,7 +90,7 @@ impl Probe {
         Ok(Seen::of(prepared(connection, &self.sql).await?.into_iter().next().unwrap_or_default()))
     }
 
-    /// The same, provided that nobody does anything in this database: both in one round trip, but in two statements, for what
+    /// The same, provided that nobody but those who are `staying` does anything in this database: both in one round trip, but in two statements, for what
     /// somebody leaves behind between the two must be seen.
     ///
     /// The first time on each connection both are prepared there, and nothing is answered.
@@ -98,6 +98,7 @@ impl Probe {
         &self,
         connection: &mut Connection,
         prepared: &mut bool,
+        staying: &[u64],
     ) -> Result<Option<Seen>, sqlx::Error> {
         if !*prepared {
             let sql = format!("PREPARE freshdb_others AS {}; PREPARE freshdb_probe AS {}", clear::question(), self.sql);
@@ -107,7 +108,7 @@ impl Probe {
         }
         let answers = rows(connection, "EXECUTE freshdb_others; EXECUTE freshdb_probe").await?;
         // Others would stand before it.
-        let mut answers = answers.into_iter();
+        let mut answers = answers.into_iter().filter(|row| !clear::stays(row, staying));
         Ok(match (answers.next(), answers.next()) {
             (Some(answer), None) => Some(Seen::of(answer)),
             _ => None,

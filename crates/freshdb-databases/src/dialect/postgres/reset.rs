@@ -11,21 +11,21 @@ use super::template::Template;
 use super::undo::{Touched, undo};
 use crate::Error;
 
-pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset, Error> {
+pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
     let fact = format!("failed to put the database `{}` back", slot.name);
     let mut steps = Steps::start();
     let mut ended = Vec::new();
-    if let Some(seen) = alone(slot, template).await {
+    if let Some(seen) = alone(slot, template, staying).await {
         steps.done("look");
         let outcome = put_back(slot, template, Some(seen), &mut steps).await.map_err(failed(fact))?;
         return Ok(Reset { outcome, ended, steps: steps.into_inner() });
     }
     steps.done("look");
-    let cleared = match clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection).await {
+    let cleared = match clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection, staying).await {
         // Ended by the test, along with everybody else.
         Err(error) if fault(&error) == Fault::Lost => {
             slot.disconnected();
-            clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection).await
+            clear(&mut slot.maintenance().await.map_err(failed(fact.clone()))?.connection, staying).await
         }
         cleared => cleared,
     };
@@ -40,11 +40,11 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset,
     Ok(Reset { outcome, ended, steps: steps.into_inner() })
 }
 
-/// What the probe says, where nobody is left on the slot: in most resets. Whatever stands in the way of that is dealt with step by
+/// What the probe says, where nobody is left on the slot but who stays: in most resets. Whatever stands in the way of that is dealt with step by
 /// step afterwards, a connection that was ended too.
-async fn alone(slot: &mut Slot, template: &Template) -> Option<Seen> {
+async fn alone(slot: &mut Slot, template: &Template, staying: &[u64]) -> Option<Seen> {
     let Maintenance { connection, prepared, .. } = slot.maintenance().await.ok()?;
-    template.probe.look_if_alone(connection, prepared).await.ok().flatten()
+    template.probe.look_if_alone(connection, prepared, staying).await.ok().flatten()
 }
 
 async fn put_back(

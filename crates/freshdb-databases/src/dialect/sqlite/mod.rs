@@ -126,7 +126,7 @@ impl Dialect for Sqlite {
         Slot::adopt(server.with_database(name))
     }
 
-    async fn reset(slot: &mut Slot, template: &Template) -> Result<Reset, Error> {
+    async fn reset(slot: &mut Slot, template: &Template, _: &[u64]) -> Result<Reset, Error> {
         slot.reset(template).await
     }
 

@@ -64,7 +64,7 @@ impl Fixture {
 
     /// Resets the slot and looks whether it equals the template, byte for byte and as SQLite's own tool tells it.
     async fn reset(&mut self) -> usize {
-        let reset = Sqlite::reset(&mut self.slot, &self.template).await.expect("a reset");
+        let reset = Sqlite::reset(&mut self.slot, &self.template, &[]).await.expect("a reset");
         let template = path(&self.server, "template");
         let equal = fs::read(self.slot()).expect("the slot") == fs::read(&template).expect("the template");
         assert!(equal, "the slot differs from the template");
@@ -398,7 +398,7 @@ async fn what_a_reset_costs() {
             run(&mut connection, "INSERT INTO parent (name) VALUES ('x')").await;
             connection.close().await.expect("closed");
             let since = std::time::Instant::now();
-            let reset = Sqlite::reset(&mut fixture.slot, &fixture.template).await.expect("a reset");
+            let reset = Sqlite::reset(&mut fixture.slot, &fixture.template, &[]).await.expect("a reset");
             runs.push((since.elapsed(), reset.steps));
         }
         runs.sort_by_key(|run| run.0);

@@ -41,7 +41,7 @@ impl<D: Dialect> Keeper<D> {
                         return D::adopt(&server, &template, &name).await;
                     }
                     let mut slot = D::open(&server, &template, &name).await?;
-                    match D::reset(&mut slot, &template).await?.outcome {
+                    match D::reset(&mut slot, &template, &[]).await?.outcome {
                         Outcome::Pristine { .. } => Ok(slot),
                         Outcome::Changed(what) => {
                             D::close(slot).await;

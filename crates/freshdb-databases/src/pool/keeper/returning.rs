@@ -21,9 +21,9 @@ impl<D: Dialect> Keeper<D> {
             return self.supply().await;
         };
         match fate {
-            Fate::Reset => {
+            Fate::Reset { staying } => {
                 self.shared.slots().set(number, Life::Resetting);
-                self.put_back(number, slot, reply);
+                self.put_back(number, slot, staying, reply);
             }
             Fate::Keep(note) => {
                 self.shared.slots().set(number, Life::Leaving);
@@ -36,11 +36,11 @@ impl<D: Dialect> Keeper<D> {
         }
     }
 
-    pub(super) fn put_back(&mut self, number: u64, mut slot: D::Slot, reply: Reply) {
+    pub(super) fn put_back(&mut self, number: u64, mut slot: D::Slot, staying: Vec<u64>, reply: Reply) {
         let (template, generation, reports) = (self.template.clone(), self.generation, self.reports.clone());
         self.at_work += 1;
         let work = runtime::spawn(async move {
-            let result = D::reset(&mut slot, &template);
+            let result = D::reset(&mut slot, &template, &staying);
             let result = tokio::time::timeout(LONGEST_WORK, result).await.unwrap_or_else(|_| Err(took_too_long()));
             (slot, result)
         });

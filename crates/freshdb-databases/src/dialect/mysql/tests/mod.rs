@@ -102,7 +102,9 @@ impl Fixture {
     }
 
     async fn reset(&mut self) -> Reset {
-        Mysql::reset(&mut self.slot, &self.template).await.unwrap_or_else(|error| panic!("the reset fails: {error:?}"))
+        Mysql::reset(&mut self.slot, &self.template, &[])
+            .await
+            .unwrap_or_else(|error| panic!("the reset fails: {error:?}"))
     }
 
     /// A new copy in place of one that was changed.

@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     async fn reset(&mut self) -> Reset {
-        Postgres::reset(&mut self.slot, &self.template).await.expect("the reset succeeds")
+        Postgres::reset(&mut self.slot, &self.template, &[]).await.expect("the reset succeeds")
     }
 
     /// Another copy in place of one that cannot be put back.

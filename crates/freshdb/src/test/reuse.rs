@@ -1,0 +1,131 @@
+//! Connections that go from one test to the next on the same database, which spares that the most of its time.
+//!
+//! A connection is kept if every statement that it ever executed only read and wrote rows, and its session could be made as good as a new
+//! one. Only those of engines that tests are given: others are made by options of which nothing is known.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::dialect::Backend;
+use crate::lease::{Live, bounded};
+
+/// One test's share in the connections to its database.
+#[derive(Clone, Debug)]
+pub(crate) struct Reuse {
+    database: Arc<str>,
+    /// Which of the tests on that database it is: what comes back too late for one is not the next one's.
+    test: u64,
+}
+
+/// The connections to one database.
+struct Kept {
+    /// The test that has the database now; nobody, between two.
+    test: Option<u64>,
+    connections: Vec<Connection>,
+    since: Instant,
+}
+
+/// A connection of whatever driver: a [`Live`].
+struct Connection {
+    id: u64,
+    live: Box<dyn Any + Send>,
+}
+
+/// How long a session may take to become as good as new.
+const RENEWAL: Duration = Duration::from_millis(200);
+
+/// What nobody has asked for in this time is closed. Its database is gone, or will wait for longer than it takes to connect.
+const LONGEST: Duration = Duration::from_secs(20);
+
+static KEPT: Mutex<Option<HashMap<Arc<str>, Kept>>> = Mutex::new(None);
+
+impl Reuse {
+    /// A test has the database of this name. What was kept from the one before is this one's.
+    pub(super) fn begin(database: &str) -> Self {
+        static TESTS: AtomicU64 = AtomicU64::new(0);
+
+        let (database, test) = (Arc::from(database), TESTS.fetch_add(1, Ordering::Relaxed));
+        let reuse = Self { database, test };
+        let old = with(|kept| {
+            let old: Vec<Kept> = kept
+                .extract_if(|other, kept| {
+                    *other != reuse.database && kept.test.is_none() && kept.since.elapsed() > LONGEST
+                })
+                .map(|(_, kept)| kept)
+                .collect();
+            let kept = kept.entry(reuse.database.clone()).or_insert_with(Kept::nothing);
+            kept.test = Some(test);
+            old
+        });
+        drop(old);
+        reuse
+    }
+
+    /// A connection of an earlier test's, if one is left.
+    pub(crate) fn take<DB: Backend>(&self) -> Option<Live<DB>> {
+        let connection = self.with(|kept| {
+            let fits = |connection: &Connection| connection.live.is::<Live<DB>>();
+            kept.connections.iter().rposition(fits).map(|at| kept.connections.swap_remove(at))
+        })??;
+        let mut live = *connection.live.downcast::<Live<DB>>().ok()?;
+        live.idle_since = Instant::now();
+        Some(live)
+    }
+
+    /// Keeps those that can be used again, and gives back the others.
+    pub(crate) async fn keep<DB: Backend>(&self, idle: Vec<Live<DB>>) -> Vec<Live<DB>> {
+        let mut others = Vec::new();
+        for mut live in idle {
+            if !live.is_plain {
+                others.push(live);
+                continue;
+            }
+            match (live.id, bounded(RENEWAL, DB::renew(&mut live.connection, live.is_reused)).await) {
+                (Some(id), Ok(true)) => {
+                    live.is_reused = true;
+                    let connection = Connection { id, live: Box::new(live) };
+                    self.with(|kept| kept.connections.push(connection));
+                }
+                // It may be in the middle of an answer.
+                (_, Err(error)) => tracing::debug!(%error, "a session could not be renewed"),
+                (_, Ok(_)) => others.push(live),
+            }
+        }
+        others
+    }
+
+    /// The test has ended: how the server calls the connections that are kept for the next.
+    pub(super) fn end(&self) -> Vec<u64> {
+        let ids = self.with(|kept| {
+            kept.test = None;
+            kept.since = Instant::now();
+            kept.connections.iter().map(|connection| connection.id).collect()
+        });
+        ids.unwrap_or_default()
+    }
+
+    /// The test has ended, and there will be no other on its database.
+    pub(super) fn forget(&self) {
+        drop(with(|kept| kept.remove(&self.database)));
+    }
+
+    /// Nothing, if another test has the database now.
+    fn with<T>(&self, work: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+        with(|kept| kept.get_mut(&self.database).filter(|kept| kept.test == Some(self.test)).map(work))
+    }
+}
+
+impl Kept {
+    fn nothing() -> Self {
+        Self { test: None, connections: Vec::new(), since: Instant::now() }
+    }
+}
+
+/// Connections that `work` drops would be dropped under the lock: it returns them.
+fn with<T>(work: impl FnOnce(&mut HashMap<Arc<str>, Kept>) -> T) -> T {
+    let mut kept: MutexGuard<'_, _> = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    work(kept.get_or_insert_default())
+}

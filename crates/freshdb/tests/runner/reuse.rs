@@ -1,0 +1,220 @@
+//! Connections go from one test to the next on the same database, and no test can tell.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use freshdb::test::{Case, Kind, Schema, run, schema};
+use freshdb::{OrmEngine, OrmSession};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+
+/// So many tests that each database of the pool is used several times.
+const TESTS: usize = 16;
+
+/// One after the other, each on a session of which `work` makes something of interest.
+fn tests<T: Send + 'static>(
+    kind: Kind,
+    schema: impl Fn() -> Box<dyn Schema>,
+    work: impl AsyncFn(&OrmSession, usize) -> T + Clone + Send + 'static,
+) -> Vec<T> {
+    let results = Arc::new(Mutex::new(Vec::new()));
+    for number in 0..TESTS {
+        let (results, work) = (results.clone(), work.clone());
+        run(Case::new(format!("number_{number}"), kind), &schema, async move |engine: OrmEngine| {
+            let session = engine.session().await.expect("a session");
+            let result = work(&session, number).await;
+            results.lock().expect("nobody panicked").push(result);
+        });
+    }
+    Arc::into_inner(results).expect("all have ended").into_inner().expect("nobody panicked")
+}
+
+/// The text that a query of one text gives, or that it fails.
+async fn ask(session: &OrmSession, question: &str) -> String {
+    let question = Statement::from_string(session.get_database_backend(), question);
+    match session.query_one_raw(question).await {
+        Ok(Some(row)) => row.try_get_by_index(0).expect("a text"),
+        Ok(None) => "no row".to_owned(),
+        Err(_) => "an error".to_owned(),
+    }
+}
+
+/// How the server calls the session.
+async fn number(session: &OrmSession) -> String {
+    let question = match session.get_database_backend() {
+        DbBackend::Postgres => "SELECT pg_backend_pid()::text",
+        _ => "SELECT CAST(CONNECTION_ID() AS CHAR)",
+    };
+    ask(session, question).await
+}
+
+fn tables(name: &str, more: &str) -> Box<dyn Schema> {
+    Box::new(schema::sql(format!("CREATE TABLE {name} (id INT PRIMARY KEY, name VARCHAR(50)); {more}")))
+}
+
+fn counting(name: &str, kind: Kind, more: &str) -> Box<dyn Schema> {
+    let key = if kind == Kind::Postgres { "SERIAL" } else { "INT AUTO_INCREMENT" };
+    Box::new(schema::sql(format!("CREATE TABLE {name} (id {key} PRIMARY KEY, name VARCHAR(50)); {more}")))
+}
+
+/// Rows are written and read.
+fn are_reused(kind: Kind) {
+    let numbers = tests(
+        kind,
+        || tables("reused", ""),
+        async |session, _| {
+            session.execute_unprepared("INSERT INTO reused VALUES (1, 'mine')").await.expect("no row of another's");
+            number(session).await
+        },
+    );
+    let different: HashSet<&String> = numbers.iter().collect();
+    assert!(different.len() < TESTS, "{numbers:?}");
+}
+
+/// Every second test does something to its session, and those in between ask whether it was done to theirs.
+fn is_not_seen(kind: Kind, schema: impl Fn() -> Box<dyn Schema>, deed: &'static str, question: &'static str) {
+    let answers = tests(kind, schema, async move |session, number| {
+        if number % 2 == 0 {
+            return ask(session, question).await;
+        }
+        session.execute_unprepared(deed).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
+        String::new()
+    });
+    let answers: HashSet<&String> = answers.iter().step_by(2).collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+macro_rules! on_both {
+    ($($name:ident: $deed:literal, $question:literal;)*) => {$(
+        mod $name {
+            use super::*;
+
+            fn on(kind: Kind) {
+                is_not_seen(kind, || tables(stringify!($name), ""), $deed, $question);
+            }
+
+            #[test]
+            fn mysql() {
+                on(Kind::Mysql);
+            }
+
+            #[test]
+            fn mariadb() {
+                on(Kind::Mariadb);
+            }
+        }
+    )*};
+}
+
+on_both! {
+    a_variable: "SELECT @mine := 1", "SELECT COALESCE(CAST(@mine AS CHAR), 'unset')";
+    a_setting: "SET SESSION sql_mode = ''", "SELECT CAST(@@sql_mode AS CHAR)";
+    a_named_lock: "SELECT GET_LOCK('mine', 0)", "SELECT COALESCE(CAST(IS_USED_LOCK('mine') AS CHAR), 'free')";
+    a_temporary_table: "CREATE TEMPORARY TABLE mine (id INT)", "SELECT CAST(COUNT(*) AS CHAR) FROM mine";
+    a_prepared_statement: "PREPARE mine FROM 'SELECT 1'", "EXECUTE mine";
+    an_isolation_level: "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SELECT CAST(@@transaction_isolation AS CHAR)";
+}
+
+macro_rules! on_postgres {
+    ($($name:ident: $deed:literal, $question:literal;)*) => {
+        mod postgres {
+            use super::*;
+
+            $(
+                #[test]
+                fn $name() {
+                    is_not_seen(Kind::Postgres, || tables(concat!("pg_", stringify!($name)), ""), $deed, $question);
+                }
+            )*
+        }
+    };
+}
+
+on_postgres! {
+    a_setting: "SET work_mem = '65MB'", "SELECT current_setting('work_mem')";
+    a_setting_by_select: "SELECT set_config('work_mem', '65MB', false)", "SELECT current_setting('work_mem')";
+    a_setting_of_ones_own: "SELECT set_config('app.tenant', '1', false)",
+        "SELECT coalesce(current_setting('app.tenant', true), 'unset')";
+    a_role: "SET ROLE pg_monitor", "SELECT current_user::text";
+    a_temporary_table: "CREATE TEMPORARY TABLE mine (id INT)", "SELECT pg_my_temp_schema()::text";
+    a_prepared_statement: "PREPARE mine AS SELECT 1",
+        "SELECT count(*)::text FROM pg_prepared_statements WHERE from_sql";
+    an_advisory_lock: "SELECT pg_advisory_lock(42)",
+        "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    a_channel: "LISTEN mine", "SELECT count(*)::text FROM pg_listening_channels()";
+    a_cursor: "DECLARE mine CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*)::text FROM pg_cursors WHERE is_holdable";
+}
+
+/// What a statement on rows leaves on its session: the last number that was drawn.
+mod the_last_number {
+    use super::*;
+
+    fn on(kind: Kind, question: &'static str) {
+        is_not_seen(kind, || counting("counted", kind, ""), "INSERT INTO counted (name) VALUES ('a')", question);
+    }
+
+    #[test]
+    fn mysql() {
+        on(Kind::Mysql, "SELECT CAST(LAST_INSERT_ID() AS CHAR)");
+    }
+
+    #[test]
+    fn mariadb() {
+        on(Kind::Mariadb, "SELECT CAST(LAST_INSERT_ID() AS CHAR)");
+    }
+
+    #[test]
+    fn postgres() {
+        on(Kind::Postgres, "SELECT lastval()::text");
+    }
+}
+
+/// A statement on rows that does more, by code of the schema's own.
+mod what_a_trigger_does {
+    use super::*;
+
+    fn on(kind: Kind, code: &'static str, question: &'static str) {
+        let deed = "INSERT INTO triggered (name) VALUES ('a')";
+        is_not_seen(kind, || counting("triggered", kind, code), deed, question);
+    }
+
+    const MYSQL: &str = "CREATE TRIGGER soil BEFORE INSERT ON triggered FOR EACH ROW SET @mine = 1";
+    const VARIABLE: &str = "SELECT COALESCE(CAST(@mine AS CHAR), 'unset')";
+
+    #[test]
+    fn mysql() {
+        on(Kind::Mysql, MYSQL, VARIABLE);
+    }
+
+    #[test]
+    fn mariadb() {
+        on(Kind::Mariadb, MYSQL, VARIABLE);
+    }
+
+    #[test]
+    fn postgres() {
+        let code = "CREATE FUNCTION soil() RETURNS trigger LANGUAGE plpgsql AS \
+                    'BEGIN PERFORM set_config(''app.mine'', ''1'', false); RETURN NEW; END'; \
+                    CREATE TRIGGER soil BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION soil()";
+        on(Kind::Postgres, code, "SELECT coalesce(current_setting('app.mine', true), 'unset')");
+    }
+}
+
+mod after_rows_were_written {
+    use super::*;
+
+    #[test]
+    fn mysql() {
+        are_reused(Kind::Mysql);
+    }
+
+    #[test]
+    fn mariadb() {
+        are_reused(Kind::Mariadb);
+    }
+
+    #[test]
+    fn postgres() {
+        are_reused(Kind::Postgres);
+    }
+}
