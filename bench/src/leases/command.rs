@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// How long two threads test on each engine
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Duration,
+    /// What such a test takes beside its database
+    #[arg(long, default_value = "20ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pause: Duration,
     /// How often each reset is measured
     #[arg(long, default_value_t = 100, value_name = "NUMBER")]
     resets: usize,
@@ -83,8 +86,11 @@ impl Measured<'_> {
     fn usual_in(&self, house: &House) -> Result<(), Failure> {
         let reports = self.runtime.block_on(house.put_back(self.args.resets, Touched::Empty(TOUCHED)))?;
         self.print(&Record::of_resets(self.engine, TABLES, 0, "3 tables", &reports))?;
-        let (leases, tests) = house.test(self.args.duration, TOUCHED)?;
+        self.runtime.block_on(house.warm())?;
+        let (leases, _) = house.test(self.args.duration, TOUCHED, self.args.pause)?;
         self.print(&Record::of_times(self.engine, "lease", TABLES, &leases))?;
+        let (leases, tests) = house.test(self.args.duration, TOUCHED, Duration::ZERO)?;
+        self.print(&Record::of_times(self.engine, "rush", TABLES, &leases))?;
         self.print(&Record::of_times(self.engine, "test", TABLES, &tests))
     }
 

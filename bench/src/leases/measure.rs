@@ -48,8 +48,28 @@ impl House {
         both(closed, collected.map(drop).or_fail(|| "cannot drop the databases".into()))
     }
 
-    /// Two threads test, each with a runtime of its own for every test: how long each lease took, and each test.
-    pub(super) fn test(&self, duration: Duration, touched: usize) -> Result<(Vec<Duration>, Vec<Duration>), Failure> {
+    /// Has as many databases made as are used at once.
+    pub(super) async fn warm(&self) -> Result<(), Failure> {
+        const DATABASES: usize = 6;
+
+        let mut leases = Vec::new();
+        for _ in 0..DATABASES {
+            leases.push(self.pool.lease().await.or_fail(|| "no lease".into())?);
+        }
+        for lease in leases {
+            lease.give_back().await.or_fail(|| "a database could not be put back".into())?;
+        }
+        Ok(())
+    }
+
+    /// Two threads test, each with a runtime of its own for every test, and `pause` after what a test does with its database: how long
+    /// each lease took, and each test.
+    pub(super) fn test(
+        &self,
+        duration: Duration,
+        touched: usize,
+        pause: Duration,
+    ) -> Result<(Vec<Duration>, Vec<Duration>), Failure> {
         let deadline = Instant::now() + duration;
         let dirt = touch(self.tables, touched);
         let thread = || -> Result<_, Failure> {
@@ -60,7 +80,9 @@ impl House {
                     let asked = Instant::now();
                     let lease = self.pool.lease().await.or_fail(|| "no lease".into())?;
                     leases.push(asked.elapsed());
-                    execute(&lease.url().reveal(), &dirt).await
+                    execute(&lease.url().reveal(), &dirt).await?;
+                    tokio::time::sleep(pause).await;
+                    Ok::<_, Failure>(())
                 })?;
                 tests.push(began.elapsed());
             }

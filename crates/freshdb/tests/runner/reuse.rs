@@ -14,7 +14,7 @@ const TESTS: usize = 16;
 fn tests<T: Send + 'static>(
     kind: Kind,
     schema: impl Fn() -> Box<dyn Schema>,
-    work: impl AsyncFn(&OrmSession, usize) -> T + Clone + Send + 'static,
+    work: &(impl AsyncFn(&OrmSession, usize) -> T + Clone + Send + 'static),
 ) -> Vec<T> {
     let results = Arc::new(Mutex::new(Vec::new()));
     for number in 0..TESTS {
@@ -72,7 +72,7 @@ fn are_reused(kind: Kind) {
 
 /// Every second test does something to its session, and those in between ask whether it was done to theirs.
 fn is_not_seen(kind: Kind, schema: impl Fn() -> Box<dyn Schema>, deed: &'static str, question: &'static str) {
-    let answers = tests(kind, schema, async move |session, number| {
+    let answers = tests(kind, schema, &async move |session: &OrmSession, number| {
         if number % 2 == 0 {
             return ask(session, question).await;
         }

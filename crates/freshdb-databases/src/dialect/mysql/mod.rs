@@ -9,6 +9,7 @@ mod connection;
 mod copy;
 mod fault;
 mod find;
+mod helper;
 mod look;
 mod marks;
 mod own;

@@ -10,6 +10,7 @@ use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
 use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
+use super::helper::Helper;
 use super::look::PROBES;
 use super::marks::Features;
 use super::own::Own;
@@ -30,6 +31,8 @@ pub(crate) struct Template {
     /// What this process does on the server.
     #[serde(skip)]
     pub(super) own: Arc<Own>,
+    #[serde(skip)]
+    pub(super) helper: Helper,
 }
 
 /// A table of a template's.
@@ -75,7 +78,7 @@ pub(super) struct Sequence {
 pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to read the template `{name}`"), error);
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
-    let template = read_with(&mut connection, Own::on(server), name).await.map_err(failed)?;
+    let template = read_with(&mut connection, server, name).await.map_err(failed)?;
     say_goodbye(connection).await.map_err(failed)?;
     Ok(template)
 }
@@ -88,10 +91,14 @@ pub(super) async fn restore(
 ) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
     let features = Features::probe(connection).await?;
-    Ok(Some(Template { features, own: Own::on(server), ..template }))
+    Ok(Some(Template { features, own: Own::on(server), helper: Helper::on(server), ..template }))
 }
 
-async fn read_with(connection: &mut MySqlConnection, own: Arc<Own>, name: &str) -> Result<Template, sqlx::Error> {
+async fn read_with(
+    connection: &mut MySqlConnection,
+    server: &DatabaseUrl,
+    name: &str,
+) -> Result<Template, sqlx::Error> {
     let catalog = catalog::read(connection, name).await?;
     let schema = literal(name);
     let mut lists = results(
@@ -155,7 +162,16 @@ async fn read_with(connection: &mut MySqlConnection, own: Arc<Own>, name: &str) 
         }
     }
     let features = Features::probe(connection).await?;
-    let mut template = Template { name: name.to_owned(), catalog, tables, sequences, cascades, features, own };
+    let mut template = Template {
+        name: name.to_owned(),
+        catalog,
+        tables,
+        sequences,
+        cascades,
+        features,
+        own: Own::on(server),
+        helper: Helper::on(server),
+    };
     let all: Vec<usize> = (0..template.tables.len()).collect();
     for index in with_rows(connection, &template, name, &all).await? {
         template.tables[index].seeded = true;

@@ -64,14 +64,33 @@ pub(super) async fn undo(
     }
     let count = |verb: &str| others.iter().filter(|sql| sql.starts_with(verb)).count();
     let (alters, truncates) = (count("ALTER"), count("TRUNCATE"));
-    batch.extend(others.iter().cloned());
-    if template.features.writes {
+    // Every second one, where all that is to be done are such.
+    let (help, helped) = match template.helper.try_get() {
+        Some(help) if truncates > 1 && truncates == others.len() => {
+            let helped = others.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>().join(";");
+            (Some(help), helped)
+        }
+        _ => (None, String::new()),
+    };
+    batch.extend(others.iter().step_by(if help.is_some() { 2 } else { 1 }).cloned());
+    if template.features.writes && help.is_none() {
         batch.push(template.features.tables(name));
     }
     if !batch.is_empty() {
         let loud = if alters > 0 { Some(template.own.quiet.read().await) } else { None };
         let tickets = [template.own.alters.begin(alters), template.own.truncates.begin(truncates)];
-        let counted = results(connection, &batch.join(";")).await?.pop();
+        let batch = batch.join(";");
+        let counted = if let Some(help) = help {
+            let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
+            done?;
+            if !was_helped {
+                execute(connection, &helped).await?;
+            }
+            // Not before all is done, which changes what is counted.
+            if template.features.writes { Some(rows(connection, &template.features.tables(name)).await?) } else { None }
+        } else {
+            results(connection, &batch).await?.pop()
+        };
         tickets.into_iter().for_each(Ticket::done);
         drop(loud);
         if template.features.writes {

@@ -126,7 +126,9 @@ impl Engine for Postgres {
             let mut connection = by_socket.connect().await?;
             match sqlx::raw_sql(QUICK_PASSWORDS).execute(&mut connection).await {
                 Err(sqlx::Error::Database(error)) => tracing::debug!("passwords are stored for SCRAM: {error}"),
-                done => drop(done?),
+                done => {
+                    done?;
+                }
             }
             let statement = format!("ALTER ROLE postgres PASSWORD '{}'", door.password);
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
