@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
@@ -19,6 +20,7 @@ use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 /// | [`FRESHDB_RUN_DIR`](variables::RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
 /// | [`FRESHDB_RUN`](variables::RUN) | the process with which throwaway servers end, and whose descendants share them: its number, or that and its start time, `4711:8150327`; `0`: each process has its own | under `cargo nextest run`, its process; else each process has its own |
 /// | [`FRESHDB_PROGRAM_DIRS`](variables::PROGRAM_DIRS) | the directories in which the servers' programs are looked for, separated as those of `PATH` are | `PATH`, the usual directories, and the cache |
+/// | [`FRESHDB_START_TIMEOUT`](variables::START_TIMEOUT) | how many seconds a throwaway server may take until it answers | 60 |
 /// | [`FRESHDB_REBUILD`](variables::REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
 pub mod variables {
     /// The URL of a MySQL server to use instead of one that freshdb starts.
@@ -41,6 +43,8 @@ pub mod variables {
     pub const RUN: &str = "FRESHDB_RUN";
     /// The directories in which the servers' programs are looked for, and nowhere else.
     pub const PROGRAM_DIRS: &str = "FRESHDB_PROGRAM_DIRS";
+    /// How many seconds a throwaway server may take until it answers.
+    pub const START_TIMEOUT: &str = "FRESHDB_START_TIMEOUT";
     /// Whether templates are made anew, whatever is cached.
     pub const REBUILD: &str = "FRESHDB_REBUILD";
     /// What cargo-nextest tells its tests of itself: that they are its tests, and of which run.
@@ -65,6 +69,7 @@ pub struct Config {
     usual_run_dirs: Vec<PathBuf>,
     /// Where programs are looked for instead of on `PATH` and in the usual directories.
     program_dirs: Option<Vec<PathBuf>>,
+    start_timeout: Duration,
     /// What of our environment the servers get to see.
     environment: Vec<(&'static str, OsString)>,
 }
@@ -97,6 +102,7 @@ impl Config {
             process_per_test: false,
             usual_run_dirs: vec!["/dev/shm".into(), "/tmp".into()],
             program_dirs: None,
+            start_timeout: Duration::from_mins(1),
             environment: vec![("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())],
         }
     }
@@ -167,6 +173,9 @@ impl Config {
                 _ => RunSetting::Own,
             },
         };
+        if let Some(seconds) = text(variables::START_TIMEOUT)? {
+            config.start_timeout = parse_seconds(variables::START_TIMEOUT, &seconds)?;
+        }
         config.rebuild = match text(variables::REBUILD)?.as_deref() {
             None | Some("0" | "false" | "no") => false,
             Some("1" | "true" | "yes") => true,
@@ -246,6 +255,13 @@ impl Config {
         self
     }
 
+    /// With another time that a throwaway server may take until it answers.
+    #[must_use]
+    pub fn with_start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
+        self
+    }
+
     /// The existing server for an engine.
     pub fn url(&self, kind: Kind) -> Option<&DatabaseUrl> {
         self.urls.iter().find(|url| url.kind() == kind)
@@ -300,6 +316,10 @@ impl Config {
 
     pub(crate) fn program_dirs(&self) -> Option<&[PathBuf]> {
         self.program_dirs.as_deref()
+    }
+
+    pub(crate) fn start_timeout(&self) -> Duration {
+        self.start_timeout
     }
 
     pub(crate) fn environment(&self) -> &[(&'static str, OsString)] {
@@ -375,6 +395,15 @@ fn parse_run(text: &str) -> Result<RunSetting, Error> {
     }
 }
 
+fn parse_seconds(name: &str, text: &str) -> Result<Duration, Error> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or_else(|| {
+        invalid(name, &format!("is `{text}`, which is no number of seconds"))
+            .hint("set it to a whole number, such as 120")
+    })?;
+    Ok(Duration::from_secs(seconds))
+}
+
 fn parse_kinds(names: &str) -> Result<HashSet<Kind>, Error> {
     let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
     names
@@ -420,6 +449,7 @@ mod tests {
             (variables::CACHE_DIR, "/cache"),
             (variables::RUN_DIR, "/run/here"),
             (variables::PROGRAM_DIRS, "/opt/mysql/bin:/opt/postgres/bin"),
+            (variables::START_TIMEOUT, "120"),
             (variables::REBUILD, "1"),
             ("PATH", "/a:/b"),
             ("XDG_RUNTIME_DIR", "/run/user/1"),
@@ -431,6 +461,7 @@ mod tests {
         assert!(config.skips(Kind::Mysql) && config.skips(Kind::Sqlite) && !config.skips(Kind::Postgres));
         assert_eq!((config.cache_dir(), config.run_dir()), (Path::new("/cache"), Some(Path::new("/run/here"))));
         assert_eq!(config.program_dirs(), Some(&["/opt/mysql/bin".into(), "/opt/postgres/bin".into()][..]));
+        assert_eq!(config.start_timeout(), Duration::from_mins(2));
         assert!(config.rebuild());
         assert_eq!(config.path(), [Path::new("/a"), Path::new("/b")]);
         assert_eq!(config.usual_run_dirs(), ["/dev/shm", "/run/user/1", "/tmp"].map(Path::new));
@@ -465,6 +496,7 @@ mod tests {
             (variables::SKIP, "mysql,oracle"),
             (variables::CACHE_DIR, "cache"),
             (variables::PROGRAM_DIRS, "/opt/mysql/bin:postgres/bin"),
+            (variables::START_TIMEOUT, "1.5"),
             (variables::REBUILD, "perhaps"),
             (variables::RUN, "nextest"),
             (variables::RUN, "0:4"),
@@ -487,6 +519,9 @@ mod tests {
         the variable FRESHDB_CACHE_DIR is `cache`, which is no absolute path
 
         the variable FRESHDB_PROGRAM_DIRS names `postgres/bin`, which is no absolute path
+
+        the variable FRESHDB_START_TIMEOUT is `1.5`, which is no number of seconds
+        hint: set it to a whole number, such as 120
 
         the variable FRESHDB_REBUILD is `perhaps`
         hint: set it to 1 or 0

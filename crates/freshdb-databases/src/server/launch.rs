@@ -13,10 +13,9 @@ use super::programs::{self, Program};
 use super::run::Run;
 use super::user::User;
 use super::{data, failure};
+use crate::config::variables;
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind};
 
-/// How long a server may take until it answers.
-const READY_LIMIT: Duration = Duration::from_mins(1);
 /// How long it may take to answer once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -156,7 +155,8 @@ async fn serve(
     let url = DatabaseUrl::parse(&engine.url(door))?;
     keeper.begin()?;
 
-    let deadline = Instant::now() + READY_LIMIT;
+    let limit = config.start_timeout();
+    let deadline = Instant::now() + limit;
     loop {
         let answer = match tokio::time::timeout(ANSWER_LIMIT, engine.ask(door, &url)).await {
             Ok(Ok(())) => return Ok(url),
@@ -167,8 +167,11 @@ async fn serve(
             return Err(Failure::Of(failure::ending(keeper.program_end().await)));
         }
         if Instant::now() >= deadline {
-            let limit = READY_LIMIT.as_secs();
-            return Err(Failure::Of(format!("it was not ready after {limit} s; its last answer: {answer}")));
+            let seconds = limit.as_secs_f64();
+            let variable = variables::START_TIMEOUT;
+            return Err(Failure::Of(format!(
+                "it was not ready after {seconds} s, which {variable} can raise; its last answer: {answer}"
+            )));
         }
         tokio::time::sleep(PAUSE).await;
     }

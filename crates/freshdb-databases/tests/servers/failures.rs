@@ -1,5 +1,7 @@
 //! What is said when there is no server.
 
+use std::time::Duration;
+
 use freshdb_databases::{Config, ErrorKind, Kind, Server};
 
 use crate::harness::Place;
@@ -122,6 +124,26 @@ exit 7"#;
         line 24
         line 25
         unknown variable
+    hint: mend what its log names, or set FRESHDB_MYSQL_URL to the URL of a server that runs already
+    ");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers() {
+    let place = Place::new();
+    let script = r#"case "$2" in --initialize-insecure) exit;; esac
+echo 'waiting for the clock'
+exec sleep 600"#;
+    let bin = place.program("mysqld", &format!("{VERSION}\n{script}"));
+    let config = place.cold_config().with_program_dirs([bin]).with_start_timeout(Duration::from_secs(2));
+    let message = message(Kind::Mysql, &config, &place).await;
+    let (start, rest) = message.split_once("--no-defaults").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    insta::assert_snapshot!(format!("{start}…\n{rest}"), @r"
+    MySQL 9.7.4 did not start: it was not ready after 2 s, which FRESHDB_START_TIMEOUT can raise; its last answer: error communicating with database: No such file or directory (os error 2)
+      command: /place/bin/mysqld …
+      the last lines of its log:
+        waiting for the clock
     hint: mend what its log names, or set FRESHDB_MYSQL_URL to the URL of a server that runs already
     ");
 }

@@ -168,7 +168,11 @@ impl Backend for Postgres {
                 simple(connection, FORGET.into()).await?;
                 return Ok(true);
             }
-            let rows = simple(connection, format!("{CODE}{FORGET}")).await?;
+            let rows = match simple(connection, format!("{CODE}{FORGET}")).await {
+                // PostgreSQL 14 and earlier do not know that call.
+                Err(error) if sqlstate(&error).as_deref() == Some("42883") => return Ok(false),
+                answer => answer?,
+            };
             let code: bool = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
             Ok(!code)
         })

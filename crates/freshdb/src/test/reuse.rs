@@ -35,7 +35,7 @@ struct Connection {
 }
 
 /// How long a session may take to become as good as new.
-const RENEWAL: Duration = Duration::from_millis(200);
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// What nobody has asked for in this time is closed. Its database is gone, or will wait for longer than it takes to connect.
 const LONGEST: Duration = Duration::from_secs(20);

@@ -58,14 +58,10 @@ fn counting(name: &str, kind: Kind, more: &str) -> Box<dyn Schema> {
 
 /// Rows are written and read.
 fn are_reused(kind: Kind) {
-    let numbers = tests(
-        kind,
-        || tables("reused", ""),
-        async |session, _| {
-            session.execute_unprepared("INSERT INTO reused VALUES (1, 'mine')").await.expect("no row of another's");
-            number(session).await
-        },
-    );
+    let numbers = tests(kind, || tables("reused", ""), &async |session: &OrmSession, _| {
+        session.execute_unprepared("INSERT INTO reused VALUES (1, 'mine')").await.expect("no row of another's");
+        number(session).await
+    });
     let different: HashSet<&String> = numbers.iter().collect();
     assert!(different.len() < TESTS, "{numbers:?}");
 }
@@ -216,5 +212,55 @@ mod after_rows_were_written {
     #[test]
     fn postgres() {
         are_reused(Kind::Postgres);
+    }
+}
+
+/// Whoever administers the server may end what waits for the next test.
+mod unless_somebody_ended_them {
+    use freshdb_databases::{Config, Server};
+    use test_support::Client;
+
+    use super::*;
+
+    fn on(kind: Kind) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let server = Config::from_env().expect("a configuration");
+        let server = runtime.block_on(Server::of(kind, &server)).expect("a server");
+        let last = Arc::new(Mutex::new(String::new()));
+        for number_of_test in 0..TESTS {
+            let kept = last.clone();
+            let work = async move |engine: OrmEngine| {
+                let session = engine.session().await.expect("a session");
+                session.execute_unprepared("INSERT INTO ended VALUES (1, 'mine')").await.expect("a session that lives");
+                *kept.lock().expect("nobody panicked") = number(&session).await;
+            };
+            run(Case::new(format!("number_{number_of_test}"), kind), || tables("ended", ""), work);
+            let id = last.lock().expect("nobody panicked").clone();
+            let statement = match kind {
+                Kind::Postgres => format!("SELECT pg_terminate_backend({id})"),
+                _ => format!("KILL {id}"),
+            };
+            runtime.block_on(async {
+                let mut client = Client::connect(&server.url().reveal()).await;
+                // The reset may have ended it already.
+                drop(client.try_execute(&statement).await);
+                client.close().await;
+            });
+        }
+    }
+
+    #[test]
+    fn mysql() {
+        on(Kind::Mysql);
+    }
+
+    #[test]
+    fn mariadb() {
+        on(Kind::Mariadb);
+    }
+
+    #[test]
+    fn postgres() {
+        on(Kind::Postgres);
     }
 }

@@ -17,22 +17,27 @@ pub(crate) struct Checkout {
 
 impl Checkout {
     pub(crate) fn of(section: &Section) -> Self {
+        Self::new(&section.manifest, &format!("{}\n{}", section.passing, section.failing))
+    }
+
+    /// With these dependencies, and these tests.
+    pub(crate) fn new(manifest: &str, tests: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let checkout = Self { directory };
         let workspace = fs::canonicalize(WORKSPACE).expect("the workspace");
 
         // Where README's reader has freshdb is where this is.
         let (theirs, ours) = ("\"../freshdb/", format!("\"{}/", workspace.display()));
-        assert!(section.manifest.contains(theirs), "README no longer says where freshdb is:\n{}", section.manifest);
+        assert!(manifest.contains(theirs), "README no longer says where freshdb is:\n{manifest}");
         let package = "[package]\nname = \"tags\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n";
         // Not README's, and only for speed: what was compiled with these settings for this workspace need not be compiled again.
         let root = fs::read_to_string(workspace.join("Cargo.toml")).expect("the workspace's Cargo.toml");
         let profiles = root.find("[profile.dev]").map_or("", |start| &root[start..]);
-        checkout.write("Cargo.toml", &format!("{package}{}\n{profiles}", section.manifest.replace(theirs, &ours)));
+        checkout.write("Cargo.toml", &format!("{package}{}\n{profiles}", manifest.replace(theirs, &ours)));
         // These versions are on this machine: nothing is fetched.
         fs::copy(workspace.join("Cargo.lock"), checkout.path().join("Cargo.lock")).expect("the workspace's Cargo.lock");
         checkout.write("src/lib.rs", "");
-        checkout.write("tests/tags.rs", &format!("{}\n{}", section.passing, section.failing));
+        checkout.write("tests/tags.rs", tests);
         checkout
     }
 
@@ -103,6 +108,13 @@ impl Run {
         let by_harness = format!("test {test} ... ok");
         let by_nextest = |line: &str| line.trim_start().starts_with("PASS ") && line.ends_with(&format!(" {test}"));
         self.stdout.lines().any(|line| line == by_harness) || self.stderr.lines().any(by_nextest)
+    }
+
+    /// What the compiler says.
+    pub(crate) fn first_error(&self) -> &str {
+        let start = self.stderr.find("\nerror").unwrap_or_else(|| panic!("no error in:\n{self}"));
+        let error = &self.stderr[start + 1..];
+        error.split("\n\n").next().unwrap_or(error)
     }
 
     /// What is shown of the test that failed.

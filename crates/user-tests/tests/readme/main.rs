@@ -44,6 +44,20 @@ fn the_first_test_passes_as_it_stands_there_in_two_checkouts_at_once() {
     );
 }
 
+/// What Cargo.toml leaves out is said first, and is all that is said of freshdb.
+#[test]
+fn without_an_engine_there_is_nothing_to_test_on() {
+    let section = Section::read();
+    let features = section.manifest.split_once("features = [").expect("freshdb's features").1;
+    let (features, _) = features.split_once(']').expect("their end");
+    let manifest = section.manifest.replacen(features, "\"test\"", 1);
+    let checked = Checkout::new(&manifest, "#[freshdb::test]\nasync fn nothing() {}\n").cargo(&["check", "--tests"]);
+    assert!(!checked.passed, "{checked}");
+    let error = checked.first_error();
+    let hint = "freshdb needs to know your database: enable at least one of its features `sqlite`, `mysql`, `mariadb` and `postgres`";
+    assert!(error.contains(hint), "{checked}");
+}
+
 fn at_once(here: impl FnOnce() -> Run + Send, there: impl FnOnce() -> Run + Send) {
     let runs = thread::scope(|scope| {
         let (here, there) = (scope.spawn(here), scope.spawn(there));

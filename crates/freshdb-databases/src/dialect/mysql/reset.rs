@@ -1,5 +1,7 @@
 //! Putting a copy back into the state of its template.
 
+use std::time::{Duration, Instant};
+
 use sqlx::MySqlConnection;
 
 use super::super::{Outcome, Reset, ServerSession, Steps, explain};
@@ -11,6 +13,10 @@ use super::sessions::{end_sessions, on_database};
 use super::template::Template;
 use super::{Mysql, blockers, find, server, undo};
 use crate::Error;
+
+/// For how long a session that is to stay is waited for.
+const GRACE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
     let mut steps = Steps::start();
@@ -96,9 +102,18 @@ async fn look(
 ) -> Result<Look, sqlx::Error> {
     let mut look = Look::take(connection, template, name, Patience::None).await?;
     steps.done("look");
-    let leftover = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
-    if look.sessions.iter().any(leftover) {
-        *ended = end_sessions(connection, &leftover).await?;
+    // A session that has answered takes a moment until it is idle, as the server says.
+    let started = Instant::now();
+    let at_work = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
+    while started.elapsed() < GRACE && {
+        let mut busy = look.sessions.iter().filter(|session| at_work(session)).peekable();
+        busy.peek().is_some() && busy.all(|session| staying.contains(&session.id))
+    } {
+        tokio::time::sleep(PAUSE).await;
+        look = Look::take(connection, template, name, Patience::None).await?;
+    }
+    if look.sessions.iter().any(at_work) {
+        *ended = end_sessions(connection, &at_work).await?;
         steps.done("sessions");
     } else if !look.is_partial {
         return Ok(look);
