@@ -68,7 +68,7 @@ impl Home {
 }
 
 /// Does work in a task of the process's.
-#[cfg(feature = "sea-orm")]
+#[cfg(any(feature = "sea-orm", feature = "test"))]
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     drop(of_process()?.workers.spawn(work));
     Ok(())

@@ -6,11 +6,14 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use freshdb_databases::Lease;
 
 use crate::dialect::Backend;
 use crate::lease::{Live, bounded};
+use crate::runtime::spawn;
 
 /// One test's share in the connections to its database.
 #[derive(Clone, Debug)]
@@ -40,7 +43,7 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// What nobody has asked for in this time is closed. Its database is gone, or will wait for longer than it takes to connect.
 const LONGEST: Duration = Duration::from_secs(20);
 
-static KEPT: Mutex<Option<HashMap<Arc<str>, Kept>>> = Mutex::new(None);
+static KEPT: LazyLock<Mutex<HashMap<Arc<str>, Kept>>> = LazyLock::new(Mutex::default);
 
 impl Reuse {
     /// A test has the database of this name. What was kept from the one before is this one's.
@@ -97,14 +100,27 @@ impl Reuse {
         others
     }
 
-    /// The test has ended: how the server calls the connections that are kept for the next.
-    pub(super) fn end(&self) -> Vec<u64> {
+    /// How the server calls the connections that are kept for the next test.
+    fn end(&self) -> Vec<u64> {
         let ids = self.with(|kept| {
             kept.test = None;
             kept.since = Instant::now();
             kept.connections.iter().map(|connection| connection.id).collect()
         });
         ids.unwrap_or_default()
+    }
+
+    /// The test has ended, and gives its database back. One that cannot be put back is dropped, and has no next test.
+    pub(super) fn give_back(self, lease: Lease) {
+        let given_back = lease.give_back_with(self.end());
+        let follow = async move {
+            if !given_back.await.is_ok_and(|report| report.changed().is_none()) {
+                self.forget();
+            }
+        };
+        if let Err(error) = spawn(follow) {
+            tracing::debug!("nobody follows a database on its way back: {error}");
+        }
     }
 
     /// The test has ended, and there will be no other on its database.
@@ -124,8 +140,7 @@ impl Kept {
     }
 }
 
-/// Connections that `work` drops would be dropped under the lock: it returns them.
+/// Works under the lock. What `work` takes out, it returns: a connection is dropped outside.
 fn with<T>(work: impl FnOnce(&mut HashMap<Arc<str>, Kept>) -> T) -> T {
-    let mut kept: MutexGuard<'_, _> = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    work(kept.get_or_insert_default())
+    work(&mut KEPT.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -256,7 +256,7 @@ fn hand_back(
     } else {
         // Others go on while it is put back; but where this process ends with the test, the next one would find it as it is.
         if let Some(reuse) = reuse {
-            drop(lease.give_back_with(reuse.end()));
+            reuse.give_back(lease);
         } else {
             let given_back = lease.give_back();
             let put_back = futures_executor::block_on(async { (given_back.await, pool.close().await) });
