@@ -9,6 +9,7 @@ use super::arguments::{Held, Ledger, LeftOpen};
 use super::census;
 use super::context::Context;
 use super::guard::Database;
+use super::reuse::Reuse;
 use super::trace::Source;
 use crate::registry::{OpenSession, Place};
 use crate::runtime::{sleep, within};
@@ -26,7 +27,8 @@ pub(super) struct Left {
     pub(super) pools: Vec<KeptPool>,
     /// What the server knows of beyond these.
     pub(super) strangers: Vec<ServerSession>,
-    /// How the server calls all that the test's engines and pools ever connected. What of it the server has not let go yet is closed.
+    /// How the server calls all that the test's engines and pools ever connected, and what is kept for the next test. What of it the
+    /// server has not let go yet is closed.
     pub(super) own: Vec<u64>,
     /// For how long all of that was waited for.
     pub(super) waited: Duration,
@@ -95,6 +97,7 @@ pub(super) async fn collect(
         }
     }
     context.forget_made();
+    left.own.extend(context.reuse.iter().flat_map(Reuse::connections));
     drop(context);
     // Likewise a session its engine.
     if left.sessions.is_empty() {

@@ -101,18 +101,18 @@ impl Reuse {
     }
 
     /// How the server calls the connections that are kept for the next test.
-    fn end(&self) -> Vec<u64> {
-        let ids = self.with(|kept| {
-            kept.test = None;
-            kept.since = Instant::now();
-            kept.connections.iter().map(|connection| connection.id).collect()
-        });
-        ids.unwrap_or_default()
+    pub(super) fn connections(&self) -> Vec<u64> {
+        self.with(|kept| kept.connections.iter().map(|connection| connection.id).collect()).unwrap_or_default()
     }
 
     /// The test has ended, and gives its database back. One that cannot be put back is dropped, and has no next test.
     pub(super) fn give_back(self, lease: Lease) {
-        let given_back = lease.give_back_with(self.end());
+        let staying = self.connections();
+        self.with(|kept| {
+            kept.test = None;
+            kept.since = Instant::now();
+        });
+        let given_back = lease.give_back_with(staying);
         let follow = async move {
             if !given_back.await.is_ok_and(|report| report.changed().is_none()) {
                 self.forget();

@@ -314,3 +314,36 @@ mod until_their_database_is_dropped {
         on(Kind::Postgres, "pg_stat_activity WHERE pid");
     }
 }
+
+/// What a test has not asked for is not what it left open.
+mod though_the_next_test_needs_none {
+    use super::*;
+
+    fn on(kind: Kind) {
+        for number in 0..TESTS {
+            let work = async move |engine: OrmEngine| {
+                for _ in 0..number % 2 {
+                    let (one, other) = (engine.session().await.expect("one"), engine.session().await.expect("another"));
+                    one.execute_unprepared("INSERT INTO needed VALUES (1, 'a')").await.expect("a row");
+                    other.execute_unprepared("INSERT INTO needed VALUES (2, 'b')").await.expect("a row");
+                }
+            };
+            run(Case::new(format!("number_{number}"), kind), || tables("needed", ""), work);
+        }
+    }
+
+    #[test]
+    fn mysql() {
+        on(Kind::Mysql);
+    }
+
+    #[test]
+    fn mariadb() {
+        on(Kind::Mariadb);
+    }
+
+    #[test]
+    fn postgres() {
+        on(Kind::Postgres);
+    }
+}

@@ -54,8 +54,8 @@ fn without_an_engine_there_is_nothing_to_test_on() {
     let checked = Checkout::new(&manifest, "#[freshdb::test]\nasync fn nothing() {}\n").cargo(&["check", "--tests"]);
     assert!(!checked.passed, "{checked}");
     let error = checked.first_error();
-    let hint = "freshdb needs to know your database: enable at least one of its features `sqlite`, `mysql`, `mariadb` and `postgres`";
-    assert!(error.contains(hint), "{checked}");
+    assert!(error.contains("freshdb needs to know your database: enable at least one of"), "{checked}");
+    assert!(error.contains("features `sqlite`, `mysql`, `mariadb` and `postgres`"), "{checked}");
 }
 
 fn at_once(here: impl FnOnce() -> Run + Send, there: impl FnOnce() -> Run + Send) {
