@@ -13,6 +13,7 @@ use super::case::Case;
 use super::context::{BuildError, Context, FromContext};
 use super::guard::{Database, InForce, Permit};
 use super::report::{Finding, Kept, Report};
+use super::reuse::Reuse;
 use super::runtime::StillRunning;
 use super::{leftovers, pools};
 
@@ -43,6 +44,7 @@ pub struct Guarded {
     database: Database,
     permit: Arc<Permit>,
     in_force: InForce,
+    reuse: Option<Reuse>,
     lease: freshdb_databases::Lease,
 }
 
@@ -71,8 +73,9 @@ impl Guarded {
             let database = Database::of(lease.name(), lease.url());
             let permit = Permit::new(case.name.clone(), database.clone(), Vec::new());
             let in_force = permit.enforce(Handle::current().id());
-            let context = Context::new(case.name.clone(), Lease::of(&lease), None);
-            Ok(Self { context, case, database, permit, in_force, lease })
+            let reuse = Reuse::begin(pools::config()?, &lease);
+            let context = Context::new(case.name.clone(), Lease::of(&lease), reuse.clone());
+            Ok(Self { context, case, database, permit, in_force, reuse, lease })
         }
     }
 
@@ -105,7 +108,7 @@ impl Guarded {
     ///
     /// The database is given back all the same.
     pub async fn end(self) -> Result<(), Leftovers> {
-        let Self { mut context, case, database, permit, in_force, lease } = self;
+        let Self { mut context, case, database, permit, in_force, reuse, lease } = self;
         let grace: Duration = case.grace;
         let failed = context.end(grace).await;
         let tasks = || Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
@@ -125,7 +128,11 @@ impl Guarded {
         }
         findings.extend(Finding::of_left(left));
         super::census::strike_off(&database);
-        drop(lease);
+        match reuse {
+            Some(reuse) if findings.is_empty() => reuse.give_back(lease),
+            Some(reuse) => reuse.forget(),
+            None => drop(lease),
+        }
         if findings.is_empty() {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use freshdb_databases::Lease;
+use freshdb_databases::{Config, Lease};
 
 use crate::dialect::Backend;
 use crate::lease::{Live, bounded};
@@ -46,11 +46,14 @@ const LONGEST: Duration = Duration::from_secs(20);
 static KEPT: LazyLock<Mutex<HashMap<Arc<str>, Kept>>> = LazyLock::new(Mutex::default);
 
 impl Reuse {
-    /// A test has the database of this name. What was kept from the one before is this one's.
-    pub(super) fn begin(database: &str) -> Self {
+    /// A test has this database. What was kept from the one before is this one's. A process that ends with its test has no next one.
+    pub(super) fn begin(config: &Config, lease: &Lease) -> Option<Self> {
         static TESTS: AtomicU64 = AtomicU64::new(0);
 
-        let (database, test) = (Arc::from(database), TESTS.fetch_add(1, Ordering::Relaxed));
+        if config.is_process_per_test() {
+            return None;
+        }
+        let (database, test) = (Arc::from(lease.name()), TESTS.fetch_add(1, Ordering::Relaxed));
         let reuse = Self { database, test };
         let old = with(|kept| {
             let old: Vec<Kept> = kept
@@ -64,7 +67,7 @@ impl Reuse {
             old
         });
         drop(old);
-        reuse
+        Some(reuse)
     }
 
     /// A connection of an earlier test's, if one is left.

@@ -94,8 +94,7 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let (pool, lease) = leased.unwrap_or_else(|error| fail(&report::no_database(case, &error)));
 
     let database = Database::of(lease.name(), lease.url());
-    // A process that ends with its test has no next one.
-    let reuse = (!config.is_process_per_test()).then(|| Reuse::begin(lease.name()));
+    let reuse = Reuse::begin(config, &lease);
     let permit = Permit::new(case.name.clone(), database.clone(), allowed(case));
     let supervised = {
         let (case, permit, database) = (case.clone(), permit.clone(), database.clone());

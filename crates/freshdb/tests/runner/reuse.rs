@@ -317,6 +317,8 @@ mod until_their_database_is_dropped {
 
 /// What a test has not asked for is not what it left open.
 mod though_the_next_test_needs_none {
+    use freshdb::test::Guarded;
+
     use super::*;
 
     fn on(kind: Kind) {
@@ -329,6 +331,11 @@ mod though_the_next_test_needs_none {
                 }
             };
             run(Case::new(format!("number_{number}"), kind), || tables("needed", ""), work);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let guarded = Guarded::lease(kind, tables("needed", "")).await.expect("a database");
+                guarded.end().await.expect("nothing is left open");
+            });
         }
     }
 
