@@ -30,6 +30,10 @@ fn tests<T: Send + 'static>(
 
 /// The text that a query of one text gives, or that it fails.
 async fn ask(session: &OrmSession, question: &str) -> String {
+    // No such statement can be prepared itself.
+    if question.starts_with("EXECUTE ") {
+        return session.execute_unprepared(question).await.map_or("an error", |_| "done").to_owned();
+    }
     let question = Statement::from_string(session.get_database_backend(), question);
     match session.query_one_raw(question).await {
         Ok(Some(row)) => row.try_get_by_index(0).expect("a text"),
@@ -68,6 +72,13 @@ fn are_reused(kind: Kind) {
 
 /// Every second test does something to its session, and those in between ask whether it was done to theirs.
 fn is_not_seen(kind: Kind, schema: impl Fn() -> Box<dyn Schema>, deed: &'static str, question: &'static str) {
+    // Asked of the session itself, it is seen: an answer that is always the same would prove nothing.
+    run(Case::new("to_itself", kind), &schema, async move |engine: OrmEngine| {
+        let session = engine.session().await.expect("a session");
+        let before = ask(&session, question).await;
+        session.execute_unprepared(deed).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
+        assert_ne!(ask(&session, question).await, before, "{deed}");
+    });
     let answers = tests(kind, schema, &async move |session: &OrmSession, number| {
         if number % 2 == 0 {
             return ask(session, question).await;
@@ -107,8 +118,28 @@ on_both! {
     a_named_lock: "SELECT GET_LOCK('mine', 0)", "SELECT COALESCE(CAST(IS_USED_LOCK('mine') AS CHAR), 'free')";
     a_temporary_table: "CREATE TEMPORARY TABLE mine (id INT)", "SELECT CAST(COUNT(*) AS CHAR) FROM mine";
     a_prepared_statement: "PREPARE mine FROM 'SELECT 1'", "EXECUTE mine";
-    an_isolation_level: "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-        "SELECT CAST(@@transaction_isolation AS CHAR)";
+}
+
+/// MariaDB 10.11 has an older name for it.
+mod an_isolation_level {
+    use super::*;
+
+    const SERIALIZABLE: &str = "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+
+    #[test]
+    fn mysql() {
+        is_not_seen(
+            Kind::Mysql,
+            || tables("isolated", ""),
+            SERIALIZABLE,
+            "SELECT CAST(@@transaction_isolation AS CHAR)",
+        );
+    }
+
+    #[test]
+    fn mariadb() {
+        is_not_seen(Kind::Mariadb, || tables("isolated", ""), SERIALIZABLE, "SELECT CAST(@@tx_isolation AS CHAR)");
+    }
 }
 
 macro_rules! on_postgres {

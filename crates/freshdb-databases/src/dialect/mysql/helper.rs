@@ -1,8 +1,6 @@
 //! A second connection for all slots of a template. TRUNCATE keeps one of the server's processors busy for milliseconds, and
 //! two tables can be truncated at once.
 
-use std::fmt;
-
 use sqlx::MySqlConnection;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -10,7 +8,7 @@ use super::super::REGISTRY;
 use super::connection::{connect, execute};
 use crate::DatabaseUrl;
 
-/// Helps whoever asks first.
+/// Helps whoever asks first. A template that was stored has none until it is told which server it is on.
 #[derive(Default)]
 pub(super) struct Helper {
     server: Option<DatabaseUrl>,
@@ -56,11 +54,5 @@ impl Help<'_> {
                 false
             }
         }
-    }
-}
-
-impl fmt::Debug for Helper {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Helper").finish_non_exhaustive()
     }
 }
