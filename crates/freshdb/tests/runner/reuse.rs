@@ -1,18 +1,15 @@
 //! Connections go from one test to the next on the same database, and no test can tell.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 
-use freshdb::test::{Case, Kind, Schema, run, schema};
+use freshdb::test::{Case, Kind, Lease, Schema, run, schema};
 use freshdb::{OrmEngine, OrmSession};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 /// So many tests that each database of the pool is used several times.
-const TESTS: usize = 24;
-
-/// The tests that do something, a bit for each. However many databases of up to six take turns, on each of them a test that asks comes
-/// right after one that does something.
-const DEEDS: u32 = 0x00c0_b6ae;
+const TESTS: usize = 16;
 
 /// One after the other, each on a session of which `work` makes something of interest.
 fn tests<T: Send + 'static>(
@@ -74,24 +71,64 @@ fn are_reused(kind: Kind) {
     assert!(different.len() < TESTS, "{numbers:?}");
 }
 
-/// Some tests do something to their session, and those in between ask whether it was done to theirs.
-fn is_not_seen(kind: Kind, schema: impl Fn() -> Box<dyn Schema>, deed: &'static str, question: &'static str) {
-    // Asked of the session itself, it is seen: an answer that is always the same would prove nothing.
-    run(Case::new("to_itself", kind), &schema, async move |engine: OrmEngine| {
+/// A test does something to its session; whoever has the database next asks whether it was done to theirs.
+fn is_not_seen(kind: Kind, schema: impl Fn() -> Box<dyn Schema> + Sync, deed: &'static str, question: &'static str) {
+    let one = |work: &[Work]| one(kind, &schema, work, &Barrier::new(1).into());
+    let (_, answers) = one(&[Work::Ask(question), Work::Do(deed), Work::Ask(question)]);
+    let [fresh, after] = &answers[..] else { panic!("two answers") };
+    assert_ne!(after, fresh, "an answer that is always the same proves nothing");
+    let (soiled, _) = one(&[Work::Do(deed)]);
+    // The databases that were given back last are handed out first. Above this one are at most those of the wave before.
+    let came_upon_it = (1..=LARGEST_WAVE).any(|size| {
+        let told = wave(kind, &schema, &[Work::Ask(question)], size);
+        assert!(
+            told.iter().all(|(_, answers)| answers[0] == *fresh),
+            "{deed}: {told:?}, where a fresh session says {fresh}"
+        );
+        told.iter().any(|(database, _)| *database == soiled)
+    });
+    assert!(came_upon_it, "no test came upon `{soiled}` again");
+}
+
+const LARGEST_WAVE: usize = 10;
+
+/// What a test does with its session.
+#[derive(Clone, Copy)]
+enum Work {
+    Do(&'static str),
+    Ask(&'static str),
+}
+
+/// The database that a test had, and the answers to what it asked.
+type Told = (String, Vec<String>);
+
+/// So many tests at once, none of which ends before all of them have their database.
+fn wave(kind: Kind, schema: &(impl Fn() -> Box<dyn Schema> + Sync), work: &[Work], size: usize) -> Vec<Told> {
+    let all = Arc::new(Barrier::new(size));
+    thread::scope(|scope| {
+        let tests: Vec<_> = (0..size).map(|_| scope.spawn(|| one(kind, schema, work, &all))).collect();
+        tests.into_iter().map(|test| test.join().expect("it passes")).collect()
+    })
+}
+
+fn one(kind: Kind, schema: &impl Fn() -> Box<dyn Schema>, work: &[Work], all: &Arc<Barrier>) -> Told {
+    let told = Arc::new(Mutex::new(Told::default()));
+    let (tell, work, all) = (told.clone(), work.to_vec(), all.clone());
+    run(Case::new("one", kind), schema, async move |engine: OrmEngine, lease: Lease| {
         let session = engine.session().await.expect("a session");
-        let before = ask(&session, question).await;
-        session.execute_unprepared(deed).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
-        assert_ne!(ask(&session, question).await, before, "{deed}");
-    });
-    let answers = tests(kind, schema, &async move |session: &OrmSession, number| {
-        if (DEEDS >> number) & 1 == 0 {
-            return Some(ask(session, question).await);
+        let mut answers = Vec::new();
+        for work in work {
+            match work {
+                Work::Ask(question) => answers.push(ask(&session, question).await),
+                Work::Do(deed) => {
+                    session.execute_unprepared(deed).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
+                }
+            }
         }
-        session.execute_unprepared(deed).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
-        None
+        *tell.lock().expect("nobody panicked") = (lease.name().to_owned(), answers);
+        all.wait();
     });
-    let answers: HashSet<String> = answers.into_iter().flatten().collect();
-    assert_eq!(answers.len(), 1, "{answers:?}");
+    std::mem::take(&mut *told.lock().expect("nobody panicked"))
 }
 
 macro_rules! on_both {
