@@ -147,3 +147,46 @@ impl Kept {
 fn with<T>(work: impl FnOnce(&mut HashMap<Arc<str>, Kept>) -> T) -> T {
     work(&mut KEPT.lock().unwrap_or_else(PoisonError::into_inner))
 }
+
+#[cfg(all(test, feature = "sea-orm"))]
+mod tests {
+    use std::sync::mpsc;
+
+    use sea_orm::ConnectionTrait as _;
+    use test_support::eventually;
+
+    use super::with;
+    use crate::OrmEngine;
+    use crate::test::{Case, Kind, Lease, run, schema};
+
+    /// One whose schema was altered is dropped. Nobody would ever ask for what is kept of it.
+    fn nothing_is_kept_of_a_database_that_is_dropped(kind: Kind) {
+        let (tell, told) = mpsc::channel();
+        let schema = || schema::sql("CREATE TABLE altered (id INT)");
+        run(Case::new("alters", kind), schema, async move |engine: OrmEngine, lease: Lease| {
+            let (plain, other) = (engine.session().await.expect("one"), engine.session().await.expect("another"));
+            plain.execute_unprepared("INSERT INTO altered VALUES (1)").await.expect("a row");
+            other.execute_unprepared("ALTER TABLE altered ADD another INT").await.expect("a column");
+            tell.send(lease.name().to_owned()).expect("somebody hears it");
+        });
+        let database = told.recv().expect("the database's name");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let is_forgotten = async || with(|kept| !kept.contains_key(database.as_str()));
+        runtime.block_on(eventually("it is forgotten", is_forgotten));
+    }
+
+    #[test]
+    fn mysql() {
+        nothing_is_kept_of_a_database_that_is_dropped(Kind::Mysql);
+    }
+
+    #[test]
+    fn mariadb() {
+        nothing_is_kept_of_a_database_that_is_dropped(Kind::Mariadb);
+    }
+
+    #[test]
+    fn postgres() {
+        nothing_is_kept_of_a_database_that_is_dropped(Kind::Postgres);
+    }
+}

@@ -337,56 +337,6 @@ mod unless_somebody_ended_them {
     }
 }
 
-/// Tests that alter the schema, each of whose databases is dropped: no session stays behind.
-mod until_their_database_is_dropped {
-    use freshdb_databases::{Config, Server};
-    use test_support::{Client, eventually};
-
-    use super::*;
-
-    fn on(kind: Kind, count: &str) {
-        let numbers = Arc::new(Mutex::new(Vec::new()));
-        for number_of_test in 0..TESTS {
-            let numbers = numbers.clone();
-            let work = async move |engine: OrmEngine| {
-                let (session, other) = (engine.session().await.expect("one"), engine.session().await.expect("another"));
-                let number = number(&session).await;
-                numbers.lock().expect("nobody panicked").push(number);
-                other.execute_unprepared("ALTER TABLE altered ADD another INT").await.expect("a column");
-            };
-            run(Case::new(format!("number_{number_of_test}"), kind), || tables("altered", ""), work);
-        }
-        let numbers = numbers.lock().expect("nobody panicked").join(", ");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(async {
-            let server = Server::of(kind, &Config::from_env().expect("a configuration")).await.expect("a server");
-            let mut client = Client::connect(&server.url().reveal()).await;
-            eventually("none of their sessions is left", async || {
-                client.number(&format!("SELECT COUNT(*) FROM {count} IN ({numbers})")).await == 0
-            })
-            .await;
-            client.close().await;
-        });
-    }
-
-    const MYSQL: &str = "information_schema.processlist WHERE id";
-
-    #[test]
-    fn mysql() {
-        on(Kind::Mysql, MYSQL);
-    }
-
-    #[test]
-    fn mariadb() {
-        on(Kind::Mariadb, MYSQL);
-    }
-
-    #[test]
-    fn postgres() {
-        on(Kind::Postgres, "pg_stat_activity WHERE pid");
-    }
-}
-
 /// What a test has not asked for is not what it left open.
 mod though_the_next_test_needs_none {
     use freshdb::test::Guarded;
