@@ -21,7 +21,7 @@ async fn alone(engine: OrmEngine) {
 mod two_hundred_in_parallel {
     use super::{Case, Kind, alone, run, tags, thread};
 
-    fn on(kind: Kind) {
+    fn all(kind: Kind) {
         thread::scope(|scope| {
             for worker in 0..8 {
                 scope.spawn(move || {
@@ -33,23 +33,5 @@ mod two_hundred_in_parallel {
         });
     }
 
-    #[test]
-    fn sqlite() {
-        on(Kind::Sqlite);
-    }
-
-    #[test]
-    fn mysql() {
-        on(Kind::Mysql);
-    }
-
-    #[test]
-    fn mariadb() {
-        on(Kind::Mariadb);
-    }
-
-    #[test]
-    fn postgres() {
-        on(Kind::Postgres);
-    }
+    on!(all on every engine);
 }

@@ -3,6 +3,22 @@
 //! `culprits.rs` has the tests that fail. They are ignored, and run in a process of their own by `reports.rs`, which holds what the
 //! harness then prints to a snapshot.
 
+/// One test for each of these engines, out of a function that is given which.
+macro_rules! on {
+    ($function:ident: $($engine:ident $kind:ident),+) => {$(
+        #[test]
+        fn $engine() {
+            $function(freshdb::test::Kind::$kind);
+        }
+    )+};
+    ($function:ident on every server) => {
+        on!($function: mysql Mysql, mariadb Mariadb, postgres Postgres);
+    };
+    ($function:ident on every engine) => {
+        on!($function: sqlite Sqlite, mysql Mysql, mariadb Mariadb, postgres Postgres);
+    };
+}
+
 mod child;
 mod culprits;
 mod isolation;

@@ -52,8 +52,8 @@ async fn number(session: &OrmSession) -> String {
     ask(session, question).await
 }
 
-fn tables(name: &str, more: &str) -> Box<dyn Schema> {
-    Box::new(schema::sql(format!("CREATE TABLE {name} (id INT PRIMARY KEY, name VARCHAR(50)); {more}")))
+fn table(name: &str) -> Box<dyn Schema> {
+    Box::new(schema::sql(format!("CREATE TABLE {name} (id INT PRIMARY KEY, name VARCHAR(50))")))
 }
 
 fn counting(name: &str, kind: Kind, more: &str) -> Box<dyn Schema> {
@@ -63,7 +63,7 @@ fn counting(name: &str, kind: Kind, more: &str) -> Box<dyn Schema> {
 
 /// Rows are written and read.
 fn are_reused(kind: Kind) {
-    let numbers = tests(kind, || tables("reused", ""), &async |session: &OrmSession, _| {
+    let numbers = tests(kind, || table("reused"), &async |session: &OrmSession, _| {
         session.execute_unprepared("INSERT INTO reused VALUES (1, 'mine')").await.expect("no row of another's");
         number(session).await
     });
@@ -136,19 +136,11 @@ macro_rules! on_both {
         mod $name {
             use super::*;
 
-            fn on(kind: Kind) {
-                is_not_seen(kind, || tables(stringify!($name), ""), $deed, $question);
+            fn case(kind: Kind) {
+                is_not_seen(kind, || table(stringify!($name)), $deed, $question);
             }
 
-            #[test]
-            fn mysql() {
-                on(Kind::Mysql);
-            }
-
-            #[test]
-            fn mariadb() {
-                on(Kind::Mariadb);
-            }
+            on!(case: mysql Mysql, mariadb Mariadb);
         }
     )*};
 }
@@ -165,22 +157,16 @@ on_both! {
 mod an_isolation_level {
     use super::*;
 
-    const SERIALIZABLE: &str = "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
-
-    #[test]
-    fn mysql() {
-        is_not_seen(
-            Kind::Mysql,
-            || tables("isolated", ""),
-            SERIALIZABLE,
-            "SELECT CAST(@@transaction_isolation AS CHAR)",
-        );
+    fn case(kind: Kind) {
+        let question = match kind {
+            Kind::Mariadb => "SELECT CAST(@@tx_isolation AS CHAR)",
+            _ => "SELECT CAST(@@transaction_isolation AS CHAR)",
+        };
+        let deed = "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+        is_not_seen(kind, || table("isolated"), deed, question);
     }
 
-    #[test]
-    fn mariadb() {
-        is_not_seen(Kind::Mariadb, || tables("isolated", ""), SERIALIZABLE, "SELECT CAST(@@tx_isolation AS CHAR)");
-    }
+    on!(case: mysql Mysql, mariadb Mariadb);
 }
 
 macro_rules! on_postgres {
@@ -191,7 +177,7 @@ macro_rules! on_postgres {
             $(
                 #[test]
                 fn $name() {
-                    is_not_seen(Kind::Postgres, || tables(concat!("pg_", stringify!($name)), ""), $deed, $question);
+                    is_not_seen(Kind::Postgres, || table(concat!("pg_", stringify!($name))), $deed, $question);
                 }
             )*
         }
@@ -217,74 +203,42 @@ on_postgres! {
 mod the_last_number {
     use super::*;
 
-    fn on(kind: Kind, question: &'static str) {
+    fn case(kind: Kind) {
+        let question = match kind {
+            Kind::Postgres => "SELECT lastval()::text",
+            _ => "SELECT CAST(LAST_INSERT_ID() AS CHAR)",
+        };
         is_not_seen(kind, || counting("counted", kind, ""), "INSERT INTO counted (name) VALUES ('a')", question);
     }
 
-    #[test]
-    fn mysql() {
-        on(Kind::Mysql, "SELECT CAST(LAST_INSERT_ID() AS CHAR)");
-    }
-
-    #[test]
-    fn mariadb() {
-        on(Kind::Mariadb, "SELECT CAST(LAST_INSERT_ID() AS CHAR)");
-    }
-
-    #[test]
-    fn postgres() {
-        on(Kind::Postgres, "SELECT lastval()::text");
-    }
+    on!(case on every server);
 }
 
 /// A statement on rows that does more, by code of the schema's own.
 mod what_a_trigger_does {
     use super::*;
 
-    fn on(kind: Kind, code: &'static str, question: &'static str) {
+    const MYSQL: &str = "CREATE TRIGGER soil BEFORE INSERT ON triggered FOR EACH ROW SET @mine = 1";
+    const POSTGRES: &str = "CREATE FUNCTION soil() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN PERFORM set_config(''app.mine'', ''1'', false); RETURN NEW; END'; \
+         CREATE TRIGGER soil BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION soil()";
+
+    fn case(kind: Kind) {
+        let (code, question) = match kind {
+            Kind::Postgres => (POSTGRES, "SELECT coalesce(current_setting('app.mine', true), 'unset')"),
+            _ => (MYSQL, "SELECT COALESCE(CAST(@mine AS CHAR), 'unset')"),
+        };
         let deed = "INSERT INTO triggered (name) VALUES ('a')";
         is_not_seen(kind, || counting("triggered", kind, code), deed, question);
     }
 
-    const MYSQL: &str = "CREATE TRIGGER soil BEFORE INSERT ON triggered FOR EACH ROW SET @mine = 1";
-    const VARIABLE: &str = "SELECT COALESCE(CAST(@mine AS CHAR), 'unset')";
-
-    #[test]
-    fn mysql() {
-        on(Kind::Mysql, MYSQL, VARIABLE);
-    }
-
-    #[test]
-    fn mariadb() {
-        on(Kind::Mariadb, MYSQL, VARIABLE);
-    }
-
-    #[test]
-    fn postgres() {
-        let code = "CREATE FUNCTION soil() RETURNS trigger LANGUAGE plpgsql AS \
-                    'BEGIN PERFORM set_config(''app.mine'', ''1'', false); RETURN NEW; END'; \
-                    CREATE TRIGGER soil BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION soil()";
-        on(Kind::Postgres, code, "SELECT coalesce(current_setting('app.mine', true), 'unset')");
-    }
+    on!(case on every server);
 }
 
 mod after_rows_were_written {
     use super::*;
 
-    #[test]
-    fn mysql() {
-        are_reused(Kind::Mysql);
-    }
-
-    #[test]
-    fn mariadb() {
-        are_reused(Kind::Mariadb);
-    }
-
-    #[test]
-    fn postgres() {
-        are_reused(Kind::Postgres);
-    }
+    on!(are_reused on every server);
 }
 
 /// Whoever administers the server may end what waits for the next test.
@@ -294,7 +248,7 @@ mod unless_somebody_ended_them {
 
     use super::*;
 
-    fn on(kind: Kind) {
+    fn they_are_replaced(kind: Kind) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let server = Config::from_env().expect("a configuration");
         let server = runtime.block_on(Server::of(kind, &server)).expect("a server");
@@ -306,7 +260,7 @@ mod unless_somebody_ended_them {
                 session.execute_unprepared("INSERT INTO ended VALUES (1, 'mine')").await.expect("a session that lives");
                 *kept.lock().expect("nobody panicked") = number(&session).await;
             };
-            run(Case::new(format!("number_{number_of_test}"), kind), || tables("ended", ""), work);
+            run(Case::new(format!("number_{number_of_test}"), kind), || table("ended"), work);
             let id = last.lock().expect("nobody panicked").clone();
             let statement = match kind {
                 Kind::Postgres => format!("SELECT pg_terminate_backend({id})"),
@@ -321,20 +275,7 @@ mod unless_somebody_ended_them {
         }
     }
 
-    #[test]
-    fn mysql() {
-        on(Kind::Mysql);
-    }
-
-    #[test]
-    fn mariadb() {
-        on(Kind::Mariadb);
-    }
-
-    #[test]
-    fn postgres() {
-        on(Kind::Postgres);
-    }
+    on!(they_are_replaced on every server);
 }
 
 /// What a test has not asked for is not what it left open.
@@ -343,7 +284,7 @@ mod though_the_next_test_needs_none {
 
     use super::*;
 
-    fn on(kind: Kind) {
+    fn they_are_left_alone(kind: Kind) {
         for number in 0..TESTS {
             let work = async move |engine: OrmEngine| {
                 for _ in 0..number % 2 {
@@ -352,27 +293,14 @@ mod though_the_next_test_needs_none {
                     other.execute_unprepared("INSERT INTO needed VALUES (2, 'b')").await.expect("a row");
                 }
             };
-            run(Case::new(format!("number_{number}"), kind), || tables("needed", ""), work);
+            run(Case::new(format!("number_{number}"), kind), || table("needed"), work);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let guarded = Guarded::lease(kind, tables("needed", "")).await.expect("a database");
+                let guarded = Guarded::lease(kind, table("needed")).await.expect("a database");
                 guarded.end().await.expect("nothing is left open");
             });
         }
     }
 
-    #[test]
-    fn mysql() {
-        on(Kind::Mysql);
-    }
-
-    #[test]
-    fn mariadb() {
-        on(Kind::Mariadb);
-    }
-
-    #[test]
-    fn postgres() {
-        on(Kind::Postgres);
-    }
+    on!(they_are_left_alone on every server);
 }
