@@ -37,21 +37,22 @@ fn leaves_more_behind(sql: &[u8]) -> bool {
     sql.iter().enumerate().any(|(at, byte)| match byte {
         b';' => true,
         b'/' => matches!(sql[at + 1..], [b'*', b'!' | b'M', ..]),
-        b'l' | b'L' => sql.get(at..at + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"lock")),
+        b'l' | b'L' => begins_with(&sql[at..], b"lock"),
         _ => false,
     })
+}
+
+fn begins_with(sql: &[u8], word: &[u8]) -> bool {
+    sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// Whether a statement of this text may read or write a variable of the session's. An address in a literal is taken for one too.
 #[cfg(feature = "test")]
 pub(crate) fn names_a_variable(sql: &str) -> bool {
-    const FUNCTION: &[u8] = b"set_config";
-
-    sql.bytes().enumerate().any(|(at, byte)| match byte {
+    let sql = sql.as_bytes();
+    sql.iter().enumerate().any(|(at, byte)| match byte {
         b'@' => true,
-        b's' | b'S' => {
-            sql.as_bytes().get(at..at + FUNCTION.len()).is_some_and(|word| word.eq_ignore_ascii_case(FUNCTION))
-        }
+        b's' | b'S' => begins_with(&sql[at..], b"set_config"),
         _ => false,
     })
 }
@@ -160,12 +161,11 @@ impl Watch<'_> {
         #[cfg(feature = "test")]
         {
             *self.variables |= names_a_variable(sql.as_str());
-        }
-        #[cfg(feature = "test")]
-        match boundary_in(sql.as_str()) {
-            Some(Boundary::Begin) => *self.begun = Some(sql.clone()),
-            Some(Boundary::End) => *self.begun = None,
-            None => {}
+            match boundary_in(sql.as_str()) {
+                Some(Boundary::Begin) => *self.begun = Some(sql.clone()),
+                Some(Boundary::End) => *self.begun = None,
+                None => {}
+            }
         }
     }
 
