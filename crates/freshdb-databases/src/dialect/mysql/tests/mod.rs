@@ -1,11 +1,11 @@
 //! Against the servers of `FRESHDB_MYSQL_URL` and `FRESHDB_MARIADB_URL`.
 
 mod administration;
+mod again;
 mod copies;
 mod definitions;
 mod dirt;
 mod quoting;
-mod speed;
 
 use std::process::Command;
 
