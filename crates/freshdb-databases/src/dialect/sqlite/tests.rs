@@ -376,33 +376,3 @@ async fn databases_come_and_go() {
     let gone = Sqlite::connect(&fixture.server, "slot").await;
     assert!(gone.is_err(), "connecting makes no database");
 }
-
-/// What a reset costs by the size of the file. Run it with `--ignored --nocapture` for the figures.
-#[tokio::test]
-#[ignore = "tells figures"]
-async fn what_a_reset_costs() {
-    let mut fixture = Fixture::new(SqliteJournalMode::Delete).await;
-    for rows in [0, 8_000, 80_000, 400_000, 800_000] {
-        let options = SqliteConnectOptions::new().filename(path(&fixture.server, "template"));
-        let mut connection = options.connect().await.expect("the template");
-        let sql = format!(
-            "INSERT INTO log (what) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
-             SELECT 'a row of some length ' || i FROM n"
-        );
-        run(&mut connection, &sql).await;
-        connection.close().await.expect("closed");
-        fixture.template = Sqlite::read_template(&fixture.server, "template").await.expect("a template");
-        let mut runs = Vec::new();
-        for _ in 0..51 {
-            let mut connection = fixture.open().await;
-            run(&mut connection, "INSERT INTO parent (name) VALUES ('x')").await;
-            connection.close().await.expect("closed");
-            let since = std::time::Instant::now();
-            let reset = Sqlite::reset(&mut fixture.slot, &fixture.template, &[]).await.expect("a reset");
-            runs.push((since.elapsed(), reset.steps));
-        }
-        runs.sort_by_key(|run| run.0);
-        let size = fs::metadata(fixture.slot()).expect("there").len() / 1024;
-        println!("{size:>7} KiB: median {:?}, {:?}; slowest {:?}", runs[25].0, runs[25].1, runs[50].0);
-    }
-}
