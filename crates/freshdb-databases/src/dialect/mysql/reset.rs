@@ -102,13 +102,14 @@ async fn look(
 ) -> Result<Look, sqlx::Error> {
     let mut look = Look::take(connection, template, name, Patience::None).await?;
     steps.done("look");
-    // A session that has answered takes a moment until it is idle, as the server says.
     let started = Instant::now();
     let at_work = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
-    while started.elapsed() < GRACE && {
-        let mut busy = look.sessions.iter().filter(|session| at_work(session)).peekable();
-        busy.peek().is_some() && busy.all(|session| staying.contains(&session.id))
-    } {
+    // A session that has answered takes a moment until it is idle, as the server says.
+    let will_be_idle = |look: &Look| {
+        let mut at_work = look.sessions.iter().filter(|session| at_work(session)).peekable();
+        at_work.peek().is_some() && at_work.all(|session| staying.contains(&session.id))
+    };
+    while will_be_idle(&look) && started.elapsed() < GRACE {
         tokio::time::sleep(PAUSE).await;
         look = Look::take(connection, template, name, Patience::None).await?;
     }

@@ -58,51 +58,67 @@ pub(super) async fn undo(
             }
         }
     }
-    let mut batch = Vec::new();
-    if !deletes.is_empty() {
-        batch.push(format!("BEGIN;{};COMMIT", deletes.join(";")));
-    }
-    let count = |verb: &str| others.iter().filter(|sql| sql.starts_with(verb)).count();
-    let (alters, truncates) = (count("ALTER"), count("TRUNCATE"));
-    // Every second one, where all that is to be done are such.
-    let (help, helped) = match template.helper.try_get() {
-        Some(help) if truncates > 1 && truncates == others.len() => {
-            let helped = others.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>().join(";");
-            (Some(help), helped)
-        }
-        _ => (None, String::new()),
-    };
-    batch.extend(others.iter().step_by(if help.is_some() { 2 } else { 1 }).cloned());
-    if template.features.writes && help.is_none() {
-        batch.push(template.features.tables(name));
-    }
-    if !batch.is_empty() {
-        let loud = if alters > 0 { Some(template.own.quiet.read().await) } else { None };
-        let tickets = [template.own.alters.begin(alters), template.own.truncates.begin(truncates)];
-        let batch = batch.join(";");
-        let counted = if let Some(help) = help {
-            let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
-            done?;
-            if !was_helped {
-                execute(connection, &helped).await?;
-            }
-            // Not before all is done, which changes what is counted.
-            if template.features.writes { Some(rows(connection, &template.features.tables(name)).await?) } else { None }
-        } else {
-            results(connection, &batch).await?.pop()
-        };
-        tickets.into_iter().for_each(Ticket::done);
-        drop(loud);
-        if template.features.writes {
-            marks.count_writes(counted.unwrap_or_default());
-        }
-    }
+    carry_out(connection, template, name, &deletes, &others, marks).await?;
     for index in &touched.sequences {
         execute(connection, &template.sequences[*index].restart(name)).await?;
     }
     indexes.sort_unstable();
     indexes.dedup();
     Ok(indexes.len() + touched.sequences.len())
+}
+
+/// Deletes in one transaction, and then whatever is one by itself: TRUNCATEs, and ALTERs. What was written is counted anew.
+async fn carry_out(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    deletes: &[String],
+    others: &[String],
+    marks: &mut Marks,
+) -> Result<(), sqlx::Error> {
+    if deletes.is_empty() && others.is_empty() && !template.features.writes {
+        return Ok(());
+    }
+    let count = |verb: &str| others.iter().filter(|sql| sql.starts_with(verb)).count();
+    let (alters, truncates) = (count("ALTER"), count("TRUNCATE"));
+    // Where all of them are TRUNCATEs, their order is of no matter.
+    let help = if truncates > 1 && alters == 0 { template.helper.try_get() } else { None };
+    let (own, helped): (Vec<_>, Vec<_>) =
+        others.iter().enumerate().partition(|(number, _)| help.is_none() || number % 2 == 0);
+
+    let mut batch = Vec::new();
+    if !deletes.is_empty() {
+        batch.push(format!("BEGIN;{};COMMIT", deletes.join(";")));
+    }
+    batch.extend(own.into_iter().map(|(_, sql)| sql.clone()));
+    let count_writes = template.features.writes.then(|| template.features.tables(name));
+    // With help it is asked afterwards: what is counted changes until all is done.
+    batch.extend(count_writes.clone().filter(|_| help.is_none()));
+    let batch = batch.join(";");
+
+    let loud = if alters > 0 { Some(template.own.quiet.read().await) } else { None };
+    let tickets = [template.own.alters.begin(alters), template.own.truncates.begin(truncates)];
+    let mut counted = None;
+    if let Some(help) = help {
+        let helped: Vec<_> = helped.into_iter().map(|(_, sql)| sql.as_str()).collect();
+        let helped = helped.join(";");
+        let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
+        done?;
+        if !was_helped {
+            execute(connection, &helped).await?;
+        }
+        if let Some(count_writes) = &count_writes {
+            counted = Some(rows(connection, count_writes).await?);
+        }
+    } else {
+        counted = results(connection, &batch).await?.pop();
+    }
+    tickets.into_iter().for_each(Ticket::done);
+    drop(loud);
+    if count_writes.is_some() {
+        marks.count_writes(counted.unwrap_or_default());
+    }
+    Ok(())
 }
 
 impl Sequence {
