@@ -95,6 +95,11 @@ pub trait Backend: sqlx::Database {
     /// What the server's error means for the work that met it.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict;
 
+    /// Whether the server could not greet a new connection for a reason that is not the connection's, and may greet the next.
+    fn is_disturbed(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// What the server's error has done to the transaction in which it came.
     fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone;
 

@@ -238,6 +238,10 @@ impl<DB: Backend> Pool<DB> {
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Live<DB>, sqlx::Error> {
+        undisturbed::<DB, _, _>(|| self.try_to_connect()).await
+    }
+
+    async fn try_to_connect(self: &Arc<Self>) -> Result<Live<DB>, sqlx::Error> {
         if self.lifetime == Lifetime::OfItsConnections {
             let mut anchor = self.anchor.lock().await;
             if anchor.is_none() {
@@ -309,6 +313,20 @@ impl<DB: Backend> Pool<DB> {
             |live: &mut Live<DB>| live.idle_since.elapsed() > idle_timeout || live.born.elapsed() > max_lifetime;
         self.idle().connections.extract_if(.., expired).collect()
     }
+}
+
+/// Connects once more, and once more again, when it was not this connection that the server had trouble with.
+pub(super) async fn undisturbed<DB: Backend, T, F>(attempt: impl Fn() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    for _ in 0..2 {
+        match attempt().await {
+            Err(error) if DB::is_disturbed(&error) => tracing::debug!(%error, "connecting again"),
+            result => return result,
+        }
+    }
+    attempt().await
 }
 
 async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, ended: Arc<Notify>, period: Duration, _alive: Arc<()>) {

@@ -7,7 +7,7 @@ use sqlx::Connection as _;
 use tokio::sync::oneshot;
 
 use super::closing::{CLOSE, close_connection};
-use super::connections::Pool;
+use super::connections::{Pool, undisturbed};
 use crate::dialect::Backend;
 use crate::lease::bounded;
 
@@ -58,7 +58,7 @@ impl<DB: Backend> Pool<DB> {
         // Out of its place: work that fails or is dropped takes the connection with it.
         let mut connection = match control.take() {
             Some((connection, used)) if used.elapsed() < Duration::from_secs(1) => connection,
-            _ => self.connect_control().await?,
+            _ => undisturbed::<DB, _, _>(|| self.connect_control()).await?,
         };
         let output = work(&mut connection).await?;
         *control = Some((connection, Instant::now()));

@@ -1,5 +1,7 @@
 //! A client that goes away in the middle of a statement: the server does not work for it any longer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -148,14 +150,21 @@ with_every_driver! {
         database.execute(CREATE).await;
         let mut observer = database.observer().await;
         let engine = open(database.url(), patient().max_connections(MANY));
+        let sent = Arc::new(AtomicU32::new(0));
         let mut tasks = Vec::new();
         let mut sessions = join_all((0..MANY).map(|_| engine.session())).await;
         for session in sessions.drain(..) {
-            let mut session = session.expect("a session");
+            let (mut session, sent) = (session.expect("a session"), sent.clone());
             // On SQLite one writes, and the others read.
             let sql = if tasks.is_empty() { database.long_statement() } else { database.sleep(30) };
-            tasks.push(tokio::spawn(async move { session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop) }));
+            tasks.push(tokio::spawn(async move {
+                let executing = session.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+                // After the first poll of what stands before it.
+                tokio::join!(biased; executing, async { sent.fetch_add(1, Ordering::Relaxed) }).0.map(drop)
+            }));
         }
+        // A task that is aborted before it has begun has no statement to be dropped.
+        eventually("all are sent", async || sent.load(Ordering::Relaxed) == MANY).await;
         runs(&mut observer, if database.engine == Kind::Sqlite { 1 } else { MANY.into() }).await;
         let since = Instant::now();
         for task in &tasks {

@@ -38,16 +38,21 @@ const OPTIONAL: [&str; 5] = [
 ];
 const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 const ACCESS_DENIED: u16 = 1227;
+/// Reading from the client failed. MySQL tells it now and then to whoever connects while another session is killed, as
+/// leftover ones are here; seen on 9.7.
+const DISTURBED: u16 = 1158;
 
 /// Connects; to no database in particular if its name is empty.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySqlConnection, sqlx::Error> {
-    let mut connection = MySqlConnectOptions::from_str(&server.with_database(database).reveal())?
+    let options = MySqlConnectOptions::from_str(&server.with_database(database).reveal())?
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)
-        .charset("utf8mb4")
-        .connect()
-        .await?;
+        .charset("utf8mb4");
+    let mut connection = match options.connect().await {
+        Err(error) if number(&error) == Some(DISTURBED) => options.connect().await?,
+        answer => answer?,
+    };
     execute(&mut connection, SETTINGS).await?;
     for setting in OPTIONAL {
         match execute(&mut connection, &format!("SET SESSION {setting}")).await {

@@ -1,9 +1,13 @@
 //! A network that is slow, or dead, in the wrong moment.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sqlx::Connection as _;
+use freshdb::Verdict;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use test_support::{FAIR, Proxy, Weather, eventually};
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::harness::{CLOSE, PlainPool, patient};
@@ -57,6 +61,48 @@ with_every_driver! {
         eventually("no transaction is open", async || database.open_transactions().await == 0).await;
         engine.close(CLOSE).await.expect("nothing leaks");
         others.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// 1158, which MySQL tells now and then to whoever connects while another session is killed.
+    async fn a_server_that_is_disturbed_while_it_greets_is_asked_again(database: &TestDatabase, open: Open) {
+        const DISTURBED: &[u8] = b"\x33\0\0\0\xff\x86\x04#08S01Got an error reading communication packets";
+
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let url = database.url_through(listener.local_addr().expect("an address").port());
+        let server = database.server_address();
+        let network = tokio::spawn(async move {
+            // The engine's first connection, and the one over which it ends sessions.
+            for disturbed in [true, true, false, true, false] {
+                let (mut client, _) = listener.accept().await.expect("a connection");
+                if disturbed {
+                    client.write_all(DISTURBED).await.expect("it listens");
+                } else {
+                    let mut server = TcpStream::connect(&server).await.expect("a server");
+                    tokio::spawn(async move { drop(copy_bidirectional(&mut client, &mut server).await) });
+                }
+            }
+            // Nobody else is greeted.
+            loop {
+                listener.accept().await.expect("a connection").0.write_all(DISTURBED).await.expect("it listens");
+            }
+        });
+        let engine = open(&url, patient().max_connections(2));
+        let mut session = engine.session().await.expect("the third attempt");
+        let mut observer = database.observer().await;
+        let sleep = database.sleep(30);
+        let task = tokio::spawn(async move { session.execute(sqlx::raw_sql(AssertSqlSafe(sleep))).await.map(drop) });
+        eventually("it sleeps", async || observer.statements_running().await == 1).await;
+        task.abort();
+        eventually("it was ended", async || observer.statements_running().await == 0).await;
+
+        let error = engine.session().await.expect_err("three attempts and no more");
+        assert_eq!(error.verdict(), Verdict::Lost, "{error}");
+        assert!(format!("{error:?}").contains("1158"), "{error:?}");
+        engine.close(CLOSE).await.expect("nothing leaks");
+        network.abort();
     }
 }
 
