@@ -136,9 +136,14 @@ impl Backend for MySql {
     }
 
     /// 1158: reading from the client failed. MySQL tells it now and then to whoever connects while another session is killed;
-    /// seen on 9.7, some times in a hundred thousand connections, with other clients too.
+    /// seen on 9.7, some times in a hundred thousand connections, with other clients too. While TLS is agreed on, that
+    /// is no message of TLS, and the driver says just so.
     fn is_disturbed(error: &sqlx::Error) -> bool {
-        number(error) == Some(1158)
+        match error {
+            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+            error => number(error) == Some(1158),
+        }
     }
 
     /// A deadlock undoes the whole transaction; any other error just its statement:

@@ -38,8 +38,7 @@ const OPTIONAL: [&str; 5] = [
 ];
 const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 const ACCESS_DENIED: u16 = 1227;
-/// Reading from the client failed. MySQL tells it now and then to whoever connects while another session is killed, as
-/// leftover ones are here; seen on 9.7.
+/// Reading from the client failed.
 const DISTURBED: u16 = 1158;
 
 /// Connects; to no database in particular if its name is empty.
@@ -50,7 +49,7 @@ pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySq
         .timezone(None)
         .charset("utf8mb4");
     let mut connection = match options.connect().await {
-        Err(error) if number(&error) == Some(DISTURBED) => options.connect().await?,
+        Err(error) if is_disturbed(&error) => options.connect().await?,
         answer => answer?,
     };
     execute(&mut connection, SETTINGS).await?;
@@ -61,6 +60,16 @@ pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySq
         }
     }
     Ok(connection)
+}
+
+/// MySQL tells now and then that reading failed to whoever connects while another session is killed, as leftover ones are here; seen
+/// on 9.7. While TLS is agreed on, that is no message of TLS.
+fn is_disturbed(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        error => number(error) == Some(DISTURBED),
+    }
 }
 
 /// Runs one statement, or several with a `;` between them.

@@ -21,6 +21,8 @@ pub(crate) struct Slot {
     pub(super) prepared: Vec<Xid>,
     /// What the server's counters said when it was last pristine, if that is known.
     pub(super) marks: Option<Marks>,
+    /// How often this process has reset it.
+    pub(super) resets: usize,
 }
 
 /// Statements are sent together, up to about so many bytes: servers refuse what is longer than their `max_allowed_packet`.
@@ -32,7 +34,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     replay(&mut connection, template, name).await.map_err(failed)?;
     // Before it is looked at: what happens later is seen to have happened since.
-    let look = Look::take(&mut connection, template, name, Patience::Usual).await.map_err(failed)?;
+    let look = Look::take(&mut connection, template, name, Patience::Usual, None).await.map_err(failed)?;
     let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
     let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
         let moved = template.tables.iter().find(|table| copied.counter(&table.name) != table.counter)?;
@@ -42,21 +44,21 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
         return Err(Error::new(ErrorKind::Schema, format!("{}: the copy is not equal: {difference}", fact())));
     }
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks) })
+    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), resets: 0 })
 }
 
 /// Nothing is known of what was done to it. Its first reset finds out.
 pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let connection = connect(server, REGISTRY).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None })
+    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None, resets: 0 })
 }
 
 /// As its owner left it, nobody has touched it since: what the server's counters say now is what they said then.
 pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let mut slot = open(server, template, name).await?;
-    let look = Look::take(&mut slot.connection, template, name, Patience::Usual).await.map_err(failed)?;
+    let look = Look::take(&mut slot.connection, template, name, Patience::Usual, None).await.map_err(failed)?;
     if look.prepared {
         slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
     }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::super::ServerSession;
 use super::connection::results_until;
 use super::marks::Marks;
+use super::opened::{self, Opened};
 use super::sessions::session;
 use super::template::{Template, qualified};
 
@@ -40,15 +41,16 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// What was known `then`, of the same database, can spare it a look at most of many tables.
     pub(super) async fn take(
         connection: &mut MySqlConnection,
         template: &Template,
         name: &str,
         patience: Patience,
+        then: Option<&Marks>,
     ) -> Result<Self, sqlx::Error> {
         let own = &template.own;
-        let probes = if template.features.patience { probes(template, name, patience) } else { Vec::new() };
-        let prefix = if template.features.patience { at_once(patience) } else { "" };
+        let many = template.has_many_tables();
         let mut sql = vec![
             "SHOW FULL PROCESSLIST".to_owned(),
             "XA RECOVER".to_owned(),
@@ -56,22 +58,42 @@ impl Look {
             "SHOW GLOBAL STATUS LIKE 'Com\\_%'".to_owned(),
             // Before the tables are: what is written after that is not older.
             "SELECT UNIX_TIMESTAMP()".to_owned(),
-            format!("{prefix}{}", template.features.tables(name)),
         ];
-        let asked = sql.len() + probes.len();
-        sql.extend(probes);
+        if many {
+            sql.extend(Opened::questions(name));
+        }
+        // Where not all tables may have to be looked at, that is asked first.
+        let then = then.filter(|_| many);
+        if then.is_none() {
+            sql.extend(at_tables(template, name, patience, None));
+        }
 
         let quiet = timeout(LONGEST_WAIT, own.quiet.write()).await;
-        let done = (own.alters.done(), own.truncates.done());
+        let done = [own.alters.done(), own.truncates.done(), own.flushes.done()];
+        let wanted = sql.len();
         let (lists, refused) = results_until(connection, &sql.join(";")).await?;
-        let is_whole = refused.is_none() && lists.len() == asked;
+        drop(quiet);
+        let mut is_whole = refused.is_none() && lists.len() == wanted;
         let mut lists = lists.into_iter();
         let mut next = || lists.next().unwrap_or_default();
         let sessions = next().into_iter().filter_map(session).collect();
         let prepared = !next().is_empty();
-        let (counters, clock, tables) = (next(), next(), next());
-        let marks = Marks::of(template.features, own, done, counters, clock, tables);
-        drop(quiet);
+        let (counters, clock) = (next(), next());
+        let mut marks = Marks::of(own, done, counters, clock);
+        if many {
+            marks.note_opened([next(), next(), next()]);
+        }
+        if let Some(then) = then {
+            if let Some(some) = marks.opened_since(then, template) {
+                marks.look_only_at(some, then);
+            }
+            let sql = at_tables(template, name, patience, marks.looked_at());
+            let asked = sql.len();
+            let (at_tables, refused) = results_until(connection, &sql.join(";")).await?;
+            is_whole &= refused.is_none() && at_tables.len() == asked;
+            lists = at_tables.into_iter();
+        }
+        marks.note_tables(template.features, lists.next().unwrap_or_default());
 
         let is_partial = !is_whole || !marks.are_whole;
         let asks = template.features.patience && !is_partial;
@@ -80,11 +102,21 @@ impl Look {
     }
 }
 
-/// Which of the tables that are empty in the template have a row now.
-fn probes(template: &Template, name: &str, patience: Patience) -> Vec<String> {
-    let empty: Vec<usize> = (0..template.tables.len()).filter(|index| !template.tables[*index].seeded).collect();
-    let union = |some: &[usize]| format!("{}{}", at_once(patience), template.probe(name, some));
-    empty.chunks(PROBES).map(union).collect()
+/// What is known of the tables, and which of those that are empty in the template have a row now: of all, or of some.
+fn at_tables(template: &Template, name: &str, patience: Patience, some: Option<&[usize]>) -> Vec<String> {
+    let features = template.features;
+    let known = match some {
+        Some(some) if some.len() <= PROBES => opened::tables_of(template, name, some),
+        _ => features.tables(name),
+    };
+    if !features.patience {
+        return vec![known];
+    }
+    let all: Vec<usize> = (0..template.tables.len()).collect();
+    let empty: Vec<usize> =
+        some.unwrap_or(&all).iter().filter(|index| !template.tables[**index].seeded).copied().collect();
+    let probes = empty.chunks(PROBES).map(|some| template.probe(name, some));
+    std::iter::once(known).chain(probes).map(|sql| format!("{}{sql}", at_once(patience))).collect()
 }
 
 fn at_once(patience: Patience) -> &'static str {

@@ -7,6 +7,7 @@ use sqlx::MySqlConnection;
 
 use super::connection::{TextRow, execute, literal, number, rows};
 use super::look::PROBES;
+use super::opened::Opened;
 use super::own::{Issued, Others, Own};
 use super::template::{Table, Template, qualified};
 
@@ -14,9 +15,9 @@ const PARSE_ERROR: u16 = 1064;
 
 /// Statements that leave every definition as it is. All others count as if they had altered one, those of versions to come too.
 ///
-/// `TRUNCATE` and `ALTER TABLE` are counted apart: resets use them, of other databases too.
+/// `TRUNCATE`, `ALTER TABLE` and `FLUSH` are counted apart: resets use them, of other databases too.
 const HARMLESS: &str = "admin_commands begin binlog call_procedure change_db check checksum commit compound_sql dealloc_sql delete \
-     delete_multi do empty_query execute_immediate execute_sql explain_other flush get_diagnostics ha_close ha_open ha_read help insert \
+     delete_multi do empty_query execute_immediate execute_sql explain_other get_diagnostics ha_close ha_open ha_read help insert \
      insert_select kill load lock_tables prepare_sql release_savepoint replace replace_select resignal rollback rollback_to_savepoint \
      savepoint select set_option signal stmt_close stmt_execute stmt_fetch stmt_prepare stmt_reprepare stmt_reset \
      stmt_send_long_data unlock_tables update update_multi xa_commit xa_end xa_prepare xa_recover xa_rollback xa_start \
@@ -88,6 +89,11 @@ pub(super) struct Marks {
     definitions: Option<u64>,
     alters: Others,
     truncates: Others,
+    flushes: Others,
+    /// What is open, where it was asked.
+    opened: Option<Opened>,
+    /// The tables that were looked at, of many; the others were not touched since the marks before these.
+    looked_at: Option<Vec<usize>>,
     /// The server's clock, in seconds.
     at: u64,
     /// Of each table, how often it was written to.
@@ -122,17 +128,10 @@ pub(super) struct Suspects {
 }
 
 impl Marks {
-    /// Out of the answers to `SHOW GLOBAL STATUS`, `SELECT UNIX_TIMESTAMP()` and [`Features::tables`], which were asked for after this
-    /// process had `done` so many ALTERs and TRUNCATEs.
-    pub(super) fn of(
-        features: Features,
-        own: &Own,
-        done: (i64, i64),
-        counters: Vec<TextRow>,
-        clock: Vec<TextRow>,
-        tables: Vec<TextRow>,
-    ) -> Self {
-        let (mut definitions, mut alters, mut truncates) = (None, 0, 0);
+    /// Out of the answers to `SHOW GLOBAL STATUS` and `SELECT UNIX_TIMESTAMP()`, which were asked for after this process had `done` so
+    /// many ALTERs, TRUNCATEs and FLUSHes. Of the tables nothing is known yet.
+    pub(super) fn of(own: &Own, done: [i64; 3], counters: Vec<TextRow>, clock: Vec<TextRow>) -> Self {
+        let (mut definitions, mut alters, mut truncates, mut flushes) = (None, 0, 0, 0);
         for row in counters {
             let mut values = row.into_iter().flatten();
             let (Some(variable), Some(Ok(count))) = (values.next(), values.next().map(|count| count.parse::<u64>()))
@@ -142,34 +141,72 @@ impl Marks {
             match variable.to_lowercase().trim_start_matches("com_") {
                 "alter_table" => alters = count,
                 "truncate" => truncates = count,
+                "flush" => flushes = count,
                 word if word.starts_with("show_") || HARMLESS.split(' ').any(|harmless| harmless == word) => {}
                 _ => *definitions.get_or_insert(0) += count,
             }
         }
         let others =
             |issued: &Issued, counted: u64, done| issued.others(i64::try_from(counted).unwrap_or(i64::MAX), done);
-        let mut marks = Self {
+        Self {
             definitions,
-            alters: others(&own.alters, alters, done.0),
-            truncates: others(&own.truncates, truncates, done.1),
+            alters: others(&own.alters, alters, done[0]),
+            truncates: others(&own.truncates, truncates, done[1]),
+            flushes: others(&own.flushes, flushes, done[2]),
+            opened: None,
+            looked_at: None,
             at: clock.into_iter().flatten().flatten().find_map(|at| at.parse().ok()).unwrap_or_default(),
             writes: HashMap::new(),
             tables: HashMap::new(),
             are_whole: true,
-        };
-        if features.writes {
-            marks.count_writes(tables);
-        } else {
-            for row in tables {
-                let [Some(table), engine, counter, written] = fixed(row) else { continue };
-                // A locked table has a name only.
-                marks.are_whole &= engine.is_some();
-                let counter = counter.and_then(|counter| counter.parse().ok()).unwrap_or(1);
-                let written = written.and_then(|written| written.parse().ok());
-                marks.tables.insert(table, Known { counter, written });
-            }
         }
-        marks
+    }
+
+    /// Takes note of what is open.
+    pub(super) fn note_opened(&mut self, answers: [Vec<TextRow>; Opened::QUESTIONS]) {
+        self.opened = Opened::of(answers, self.flushes);
+    }
+
+    /// The tables that can have been touched since `then`, where that is known of many.
+    pub(super) fn opened_since(&self, then: &Self, template: &Template) -> Option<Vec<usize>> {
+        let opened = self.opened.as_ref()?.since(then.opened.as_ref()?, template)?;
+        // A TRUNCATE closes its table.
+        (self.has_definitions_of(then) && self.truncates.most == then.truncates.least).then_some(opened)
+    }
+
+    /// Just these tables are looked at. Of the others, what was known then is as it was.
+    pub(super) fn look_only_at(&mut self, some: Vec<usize>, then: &Self) {
+        self.tables.clone_from(&then.tables);
+        self.looked_at = Some(some);
+    }
+
+    /// The tables that were looked at, if not all.
+    pub(super) fn looked_at(&self) -> Option<&[usize]> {
+        self.looked_at.as_deref()
+    }
+
+    /// Takes note of the answer to [`Features::tables`], or to the same question for some tables.
+    pub(super) fn note_tables(&mut self, features: Features, tables: Vec<TextRow>) {
+        if features.writes {
+            self.count_writes(tables);
+            return;
+        }
+        for row in tables {
+            let [Some(table), engine, counter, written] = fixed(row) else { continue };
+            // A locked table has a name only.
+            self.are_whole &= engine.is_some();
+            let counter = counter.and_then(|counter| counter.parse().ok()).unwrap_or(1);
+            let written = written.and_then(|written| written.parse().ok());
+            self.tables.insert(table, Known { counter, written });
+        }
+    }
+
+    /// Whether nobody has executed a statement since `then` that could have changed a definition.
+    fn has_definitions_of(&self, then: &Self) -> bool {
+        self.definitions.is_some()
+            && self.definitions == then.definitions
+            // The time of a table's last ALTER would tell which it was, but not every ALTER changes it.
+            && self.alters.most == then.alters.least
     }
 
     /// Out of the answer to [`Features::tables`] of a server that counts writes.
@@ -191,18 +228,14 @@ impl Marks {
     /// What may have been touched since `then`, when everything was as in the template.
     pub(super) fn since(&self, then: Option<&Self>, template: &Template) -> Suspects {
         let all = 0..template.tables.len();
-        let unaltered = |then: &&Self| {
-            self.definitions.is_some()
-                && self.definitions == then.definitions
-                // The time of a table's last ALTER would tell which it was, but not every ALTER changes it.
-                && self.alters.most == then.alters.least
-        };
-        let Some(then) = then.filter(unaltered) else {
+        let Some(then) = then.filter(|then| self.has_definitions_of(then)) else {
             return Suspects { definitions: true, rows: all.collect(), written: Vec::new(), truncated: true };
         };
         let mut suspects = Suspects { truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
         if !template.features.writes {
-            suspects.rows = all.filter(|index| !self.is_unwritten(then, &template.tables[*index])).collect();
+            let unwritten = |index: &usize| self.is_unwritten(then, &template.tables[*index]);
+            let looked_at = self.looked_at.clone().unwrap_or_else(|| all.collect());
+            suspects.rows = looked_at.into_iter().filter(|index| !unwritten(index)).collect();
             return suspects;
         }
         for index in all {
@@ -246,7 +279,8 @@ impl Marks {
             let table = &template.tables[*index];
             self.tables.get(&table.name).map_or(1, |known| known.counter) != table.counter
         };
-        Some((0..template.tables.len()).filter(moved).collect())
+        let looked_at = self.looked_at.clone().unwrap_or_else(|| (0..template.tables.len()).collect());
+        Some(looked_at.into_iter().filter(moved).collect())
     }
 }
 
@@ -258,7 +292,7 @@ fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
 impl Template {
     /// The tables with rows that foreign keys reach when rows of others change: the server does not count those everywhere. In a table
     /// that should be empty they find nothing that was not written.
-    fn cascaded(&self, from: impl Iterator<Item = usize>) -> Vec<usize> {
+    pub(super) fn cascaded(&self, from: impl Iterator<Item = usize>) -> Vec<usize> {
         let mut reached: Vec<usize> = from.collect();
         let mut known: HashSet<usize> = reached.iter().copied().collect();
         let mut next = 0;

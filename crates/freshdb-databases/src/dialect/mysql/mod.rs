@@ -12,6 +12,7 @@ mod find;
 mod helper;
 mod look;
 mod marks;
+mod opened;
 mod own;
 mod reset;
 mod server;

@@ -1,4 +1,4 @@
-//! What this process itself has altered and emptied on a server. The servers count statements for all databases together, so that
+//! What this process itself has altered, emptied and closed on a server. The servers count statements for all databases together, so that
 //! without this every reset would make all other slots suspect.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,6 +14,7 @@ use crate::DatabaseUrl;
 pub(super) struct Own {
     pub(super) alters: Issued,
     pub(super) truncates: Issued,
+    pub(super) flushes: Issued,
     /// Held together by those who alter, and alone by who counts: an ALTER at the same moment would cost a look at the whole
     /// catalog.
     pub(super) quiet: RwLock<()>,

@@ -11,7 +11,7 @@ use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::sessions::{end_sessions, on_database};
 use super::template::Template;
-use super::{Mysql, blockers, find, server, undo};
+use super::{Mysql, blockers, find, opened, server, undo};
 use crate::Error;
 
 /// For how long a session that is to stay is waited for.
@@ -24,6 +24,7 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64])
     let name = slot.name.clone();
     // Until it has proved to be pristine, nothing is known of it.
     let then = slot.marks.take();
+    slot.resets += 1;
     let outcome = put_back(slot, template, then, staying, &mut ended, &mut steps).await;
     let outcome = outcome.map_err(|error| explain::<Mysql>(format!("failed to reset `{name}`"), error))?;
     Ok(Reset { outcome, ended, steps: steps.into_inner() })
@@ -38,14 +39,15 @@ async fn put_back(
     steps: &mut Steps,
 ) -> Result<Outcome, sqlx::Error> {
     let Slot { name, connection, .. } = slot;
-    let mut look = look(connection, template, name, staying, ended, steps).await?;
+    let then = then.as_ref();
+    let mut look = look(connection, template, name, staying, then, ended, steps).await?;
     if look.prepared {
         if blockers::end(connection, name, &slot.prepared).await? {
-            look = Look::take(connection, template, name, Patience::Usual).await?;
+            look = Look::take(connection, template, name, Patience::Usual, then).await?;
         }
         steps.done("prepared transactions");
     }
-    let suspects = look.marks.since(then.as_ref(), template);
+    let suspects = look.marks.since(then, template);
     if suspects.definitions && !server::exists(connection, name).await? {
         return Ok(Outcome::Changed("the database was dropped".to_owned()));
     }
@@ -62,6 +64,7 @@ async fn put_back(
     }
     let mut marks = look.marks;
     if touched.is_empty() {
+        opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
         slot.marks = Some(marks);
         return Ok(Outcome::Pristine { touched: 0 });
     }
@@ -87,6 +90,7 @@ async fn put_back(
     if let Some(index) = sequences.first() {
         return Ok(Outcome::Changed(format!("sequence `{}` cannot be put back", template.sequences[*index].name)));
     }
+    opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
     slot.marks = Some(marks);
     Ok(Outcome::Pristine { touched: count })
 }
@@ -97,10 +101,11 @@ async fn look(
     template: &Template,
     name: &str,
     staying: &[u64],
+    then: Option<&Marks>,
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
 ) -> Result<Look, sqlx::Error> {
-    let mut look = Look::take(connection, template, name, Patience::None).await?;
+    let mut look = Look::take(connection, template, name, Patience::None, then).await?;
     steps.done("look");
     let started = Instant::now();
     let at_work = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
@@ -111,7 +116,7 @@ async fn look(
     };
     while will_be_idle(&look) && started.elapsed() < GRACE {
         tokio::time::sleep(PAUSE).await;
-        look = Look::take(connection, template, name, Patience::None).await?;
+        look = Look::take(connection, template, name, Patience::None, then).await?;
     }
     if look.sessions.iter().any(at_work) {
         *ended = end_sessions(connection, &at_work).await?;
@@ -119,7 +124,7 @@ async fn look(
     } else if !look.is_partial {
         return Ok(look);
     }
-    look = Look::take(connection, template, name, Patience::Usual).await?;
+    look = Look::take(connection, template, name, Patience::Usual, then).await?;
     steps.done("look again");
     Ok(look)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use freshdb::Verdict;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use test_support::{FAIR, Proxy, Weather, eventually};
-use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -64,6 +64,14 @@ with_every_driver! {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Greeted {
+    Well,
+    With1158,
+    /// And then with 1158.
+    Half,
+}
+
 with_every_driver! {
     [mysql, mariadb]
     /// 1158, which MySQL tells now and then to whoever connects while another session is killed.
@@ -72,21 +80,27 @@ with_every_driver! {
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let url = database.url_through(listener.local_addr().expect("an address").port());
-        let server = database.server_address();
+        let address = database.server_address();
         let network = tokio::spawn(async move {
-            // The engine's first connection, and the one over which it ends sessions.
-            for disturbed in [true, true, false, true, false] {
-                let (mut client, _) = listener.accept().await.expect("a connection");
-                if disturbed {
-                    client.write_all(DISTURBED).await.expect("it listens");
-                } else {
-                    let mut server = TcpStream::connect(&server).await.expect("a server");
-                    tokio::spawn(async move { drop(copy_bidirectional(&mut client, &mut server).await) });
-                }
-            }
-            // Nobody else is greeted.
+            // The engine's first connection, and the one over which it ends sessions. Nobody else is let in.
+            let mut weather = [Greeted::With1158, Greeted::Half, Greeted::Well, Greeted::Half, Greeted::Well].into_iter();
             loop {
-                listener.accept().await.expect("a connection").0.write_all(DISTURBED).await.expect("it listens");
+                let (mut client, _) = listener.accept().await.expect("a connection");
+                let mut server = TcpStream::connect(&address).await.expect("a server");
+                match weather.next().unwrap_or(Greeted::With1158) {
+                    Greeted::Well => {
+                        tokio::spawn(async move { drop(copy_bidirectional(&mut client, &mut server).await) });
+                    }
+                    Greeted::Half => {
+                        let mut buffer = [0; 1024];
+                        let length = server.read(&mut buffer).await.expect("a greeting");
+                        client.write_all(&buffer[..length]).await.expect("it listens");
+                        let length = client.read(&mut buffer).await.expect("who it is, or that it wants TLS");
+                        assert!(length > 0);
+                        client.write_all(DISTURBED).await.expect("it listens");
+                    }
+                    Greeted::With1158 => client.write_all(DISTURBED).await.expect("it listens"),
+                }
             }
         });
         let engine = open(&url, patient().max_connections(2));

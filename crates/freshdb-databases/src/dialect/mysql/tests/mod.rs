@@ -5,6 +5,7 @@ mod again;
 mod copies;
 mod definitions;
 mod dirt;
+mod large;
 mod quoting;
 
 use std::process::Command;

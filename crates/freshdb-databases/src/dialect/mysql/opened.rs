@@ -1,0 +1,134 @@
+//! Which tables were opened: of a large schema, the few that a test can have touched.
+//!
+//! A server lists the tables that it has open, and forgets one when it is told to by FLUSH TABLES, when its definition changes, and
+//! when too many are open. After a reset those that it has looked at are closed that way. So if none of these three happened
+//! since, what is not in the list was not read or written either.
+
+use std::collections::HashSet;
+
+use sqlx::MySqlConnection;
+
+use super::connection::{TextRow, execute, literal, number};
+use super::own::Others;
+use super::template::{Template, qualified};
+
+/// Of so many tables it pays to ask first, which takes another round trip.
+const MANY: usize = 64;
+
+/// From which reset of this process on the tables are closed: that each has to be opened again costs something, which a process
+/// that tests once never gets back.
+const CLOSED_FROM: usize = 2;
+
+/// What a server has open.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    /// Of the database, tables, views and sequences.
+    names: Vec<String>,
+    /// How many definitions it has open, and has opened since it started.
+    now: u64,
+    ever: u64,
+    /// How many it keeps.
+    limit: u64,
+    /// How often others told it to close some.
+    pub(super) flushes: Others,
+}
+
+impl Template {
+    /// Whether what was opened is asked for: of MariaDB, and of many tables.
+    pub(super) fn has_many_tables(&self) -> bool {
+        self.features.patience && self.tables.len() >= MANY
+    }
+}
+
+impl Opened {
+    pub(super) const QUESTIONS: usize = 3;
+
+    pub(super) fn questions(name: &str) -> [String; Self::QUESTIONS] {
+        [
+            "SHOW GLOBAL STATUS LIKE 'Open%table\\_definitions'".to_owned(),
+            "SELECT @@GLOBAL.table_definition_cache".to_owned(),
+            // Last: what is opened before this is in it, whatever was counted.
+            format!("SHOW OPEN TABLES FROM {}", super::connection::identifier(name)),
+        ]
+    }
+
+    /// Out of the answers.
+    pub(super) fn of([counters, limit, tables]: [Vec<TextRow>; Self::QUESTIONS], flushes: Others) -> Option<Self> {
+        let count = |name: &str| {
+            let row = counters
+                .iter()
+                .find(|row| matches!(row.first(), Some(Some(found)) if found.eq_ignore_ascii_case(name)))?;
+            row.get(1)?.as_ref()?.parse().ok()
+        };
+        Some(Self {
+            names: tables.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect(),
+            now: count("Open_table_definitions")?,
+            ever: count("Opened_table_definitions")?,
+            limit: limit.into_iter().flatten().flatten().next()?.parse().ok()?,
+            flushes,
+        })
+    }
+
+    /// The tables of a template that can have been read or written since `then`, if that can be told: they are open, or a foreign
+    /// key leads to them from one that is.
+    pub(super) fn since(&self, then: &Self, template: &Template) -> Option<Vec<usize>> {
+        let opened = self.ever.checked_sub(then.ever)?;
+        // Never were there more at once than this.
+        let most = then.now.checked_add(opened)?;
+        if most >= self.limit.min(then.limit) || self.flushes.most != then.flushes.least {
+            return None;
+        }
+        // However the file system writes them.
+        let fold = |name: &str| name.to_lowercase();
+        let mut open: HashSet<String> = self.names.iter().map(|name| fold(name)).collect();
+        let mut found: Vec<usize> =
+            (0..template.tables.len()).filter(|index| open.contains(&fold(&template.tables[*index].name))).collect();
+        for object in &template.catalog.objects {
+            open.remove(&fold(&object.name));
+        }
+        // A name that nobody knows is a table's that is called otherwise here.
+        if !open.is_empty() {
+            return None;
+        }
+        found.extend(template.cascaded(found.iter().copied()));
+        found.sort_unstable();
+        found.dedup();
+        Some(found)
+    }
+}
+
+/// Closes tables that are pristine. One that stays open is looked at again, so nothing depends on it.
+pub(super) async fn close(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    some: Option<&[usize]>,
+    resets: usize,
+) -> Result<(), sqlx::Error> {
+    let all: Vec<usize> = (0..template.tables.len()).collect();
+    let some = some.unwrap_or(&all);
+    if !template.has_many_tables() || (some.len() >= MANY && resets < CLOSED_FROM) {
+        return Ok(());
+    }
+    for some in some.chunks(MANY) {
+        let names: Vec<String> = some.iter().map(|index| qualified(name, &template.tables[*index].name)).collect();
+        let ticket = template.own.flushes.begin(1);
+        match execute(connection, &format!("FLUSH LOCAL TABLES {}", names.join(","))).await {
+            // Whoever may not do that pays with a look at every table.
+            Err(error) if number(&error).is_some() => return Ok(()),
+            answer => answer?,
+        }
+        ticket.done();
+    }
+    Ok(())
+}
+
+/// The question for what the server knows of some tables.
+pub(super) fn tables_of(template: &Template, name: &str, some: &[usize]) -> String {
+    // By OR it would look through every database, and by IN through every table.
+    let of = |index: &usize| {
+        format!("{} AND table_name = {}", template.features.tables(name), literal(&template.tables[*index].name))
+    };
+    let each: Vec<String> = some.iter().map(of).collect();
+    if each.is_empty() { "DO 0".to_owned() } else { each.join(" UNION ALL ") }
+}

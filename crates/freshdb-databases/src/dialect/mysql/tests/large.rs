@@ -1,0 +1,94 @@
+//! A schema of so many tables that most of them are not looked at.
+
+use super::*;
+
+on_both!(what_was_opened_is_found, what_is_closed_by_others_is_found);
+
+/// Beside a hundred tables that nobody touches.
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE parents (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE)",
+    "CREATE TABLE children (id INT PRIMARY KEY AUTO_INCREMENT, parent INT, name VARCHAR(50),
+      FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE ON UPDATE CASCADE)",
+    "CREATE TABLE counted (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50))",
+    "INSERT INTO counted VALUES (41, 'x')",
+    "DELETE FROM counted",
+    "CREATE TABLE logged (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50))",
+    "CREATE TABLE `it``s Großer 表` (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50))",
+    "CREATE TABLE `Seeded` (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50))",
+    "INSERT INTO parents VALUES (1, 'one'), (2, 'two')",
+    "INSERT INTO children VALUES (1, 1, 'one'), (2, 2, 'two')",
+    "INSERT INTO `Seeded` VALUES (1, 'one'), (2, 'two')",
+    "CREATE VIEW seen AS SELECT id, name FROM `Seeded`",
+    "CREATE TRIGGER noted AFTER INSERT ON counted FOR EACH ROW INSERT INTO logged (name) VALUES (NEW.name)",
+    "CREATE PROCEDURE fill() INSERT INTO logged (name) VALUES ('by a procedure')",
+];
+
+const DIRT: &[&str] = &[
+    "INSERT INTO counted (name) VALUES ('x')",
+    "DELETE FROM parents WHERE id = 1",
+    "UPDATE parents SET id = 7 WHERE id = 1",
+    "UPDATE seen SET name = 'other' WHERE id = 2",
+    "CALL fill()",
+    "BEGIN; INSERT INTO logged (name) VALUES ('x'); ROLLBACK",
+    "TRUNCATE counted",
+    "TRUNCATE logged",
+    "TRUNCATE `Seeded`",
+    "INSERT INTO `it``s Großer 表` (name) VALUES ('x')",
+    "PREPARE it FROM 'INSERT INTO `it``s Großer 表` (name) VALUES (1)'; EXECUTE it",
+    "SELECT * FROM seen JOIN parents",
+    "LOCK TABLES children WRITE; DELETE FROM children; UNLOCK TABLES",
+];
+
+async fn large(kind: Kind) -> Fixture {
+    let rest: Vec<String> =
+        (0..100).map(|index| format!("CREATE TABLE t{index} (id INT PRIMARY KEY AUTO_INCREMENT)")).collect();
+    let schema: Vec<&str> = SCHEMA.iter().copied().chain(rest.iter().map(String::as_str)).collect();
+    Fixture::new(kind, "large", &schema).await
+}
+
+impl Fixture {
+    /// One after the other. What was not seen is still there when all of it is looked at.
+    async fn undoes(&mut self, scripts: &[String]) {
+        // A dump has opened all tables. They are closed from the second reset on.
+        for _ in 0..2 {
+            self.reset().await;
+        }
+        for sql in scripts {
+            self.run(sql).await.close().await.expect("it closes");
+            let reset = self.reset().await;
+            assert!(matches!(reset.outcome, Outcome::Pristine { .. }), "{}: {sql}: {reset:?}", self.kind);
+        }
+        self.assert_pristine(&scripts.join("\n"));
+    }
+}
+
+async fn what_was_opened_is_found(kind: Kind) {
+    let mut fixture = large(kind).await;
+    for sql in DIRT {
+        fixture.undoes(&[(*sql).to_owned()]).await;
+    }
+    for _ in 0..20 {
+        let some: Vec<String> = (0..4).map(|_| DIRT[fastrand::usize(..DIRT.len())].to_owned()).collect();
+        fixture.undoes(&some).await;
+    }
+    if fixture.template.has_many_tables() {
+        let open = format!("SHOW OPEN TABLES FROM {}", identifier(&fixture.slot.name));
+        // A test beside this one that alters something has everything looked at, and then all are open.
+        let mut least = usize::MAX;
+        for _ in 0..100 {
+            fixture.reset().await;
+            least = least.min(fixture.rows(&open).await.len());
+        }
+        assert!(least < 5, "tables are closed, but for {least}");
+    }
+    fixture.drop().await;
+}
+
+async fn what_is_closed_by_others_is_found(kind: Kind) {
+    let mut fixture = large(kind).await;
+    for sql in DIRT {
+        let names = "counted, parents, children, logged, `it``s Großer 表`, `Seeded`";
+        fixture.undoes(&[format!("{sql}; FLUSH TABLES {names}"), format!("{sql}; FLUSH TABLES")]).await;
+    }
+    fixture.drop().await;
+}
