@@ -135,12 +135,16 @@ impl Backend for MySql {
         }
     }
 
-    /// 1158: reading from the client failed. MySQL tells it now and then to whoever connects while another session is killed;
-    /// seen on 9.7, some times in a hundred thousand connections, with other clients too. While TLS is agreed on, that
-    /// is no message of TLS, and the driver says just so.
+    /// MySQL 9.7 now and then tells a session that is killed its end over the socket of one that is just being greeted, and closes
+    /// that: seen some times in a hundred thousand connections, with other clients too. The new one gets bytes of another one's TLS,
+    /// an end, or 1158 (reading from the client failed), which while TLS is agreed on is no message of TLS.
     fn is_disturbed(error: &sqlx::Error) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
+
         match error {
-            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            sqlx::Error::Io(error) => {
+                matches!(error.kind(), InvalidData | UnexpectedEof | ConnectionReset | BrokenPipe)
+            }
             sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
             error => number(error) == Some(1158),
         }

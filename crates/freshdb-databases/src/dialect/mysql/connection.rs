@@ -62,11 +62,13 @@ pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySq
     Ok(connection)
 }
 
-/// MySQL tells now and then that reading failed to whoever connects while another session is killed, as leftover ones are here; seen
-/// on 9.7. While TLS is agreed on, that is no message of TLS.
+/// MySQL 9.7 now and then tells a session that is killed, as leftover ones are here, its end over the socket of one that is just being
+/// greeted, and closes that. The new one gets bytes of another one's TLS, an end, or an error that came out of that.
 fn is_disturbed(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
+
     match error {
-        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        sqlx::Error::Io(error) => matches!(error.kind(), InvalidData | UnexpectedEof | ConnectionReset | BrokenPipe),
         sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         error => number(error) == Some(DISTURBED),
     }

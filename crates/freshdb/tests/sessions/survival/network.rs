@@ -70,11 +70,13 @@ enum Greeted {
     With1158,
     /// And then with 1158.
     Half,
+    /// Of another one's TLS.
+    WithOthersBytes,
 }
 
 with_every_driver! {
     [mysql, mariadb]
-    /// 1158, which MySQL tells now and then to whoever connects while another session is killed.
+    /// As MySQL does now and then while another session is killed.
     async fn a_server_that_is_disturbed_while_it_greets_is_asked_again(database: &TestDatabase, open: Open) {
         const DISTURBED: &[u8] = b"\x33\0\0\0\xff\x86\x04#08S01Got an error reading communication packets";
 
@@ -83,7 +85,8 @@ with_every_driver! {
         let address = database.server_address();
         let network = tokio::spawn(async move {
             // The engine's first connection, and the one over which it ends sessions. Nobody else is let in.
-            let mut weather = [Greeted::With1158, Greeted::Half, Greeted::Well, Greeted::Half, Greeted::Well].into_iter();
+            let mut weather =
+                [Greeted::With1158, Greeted::Half, Greeted::Well, Greeted::WithOthersBytes, Greeted::Well].into_iter();
             loop {
                 let (mut client, _) = listener.accept().await.expect("a connection");
                 let mut server = TcpStream::connect(&address).await.expect("a server");
@@ -100,6 +103,7 @@ with_every_driver! {
                         client.write_all(DISTURBED).await.expect("it listens");
                     }
                     Greeted::With1158 => client.write_all(DISTURBED).await.expect("it listens"),
+                    Greeted::WithOthersBytes => client.write_all(b"\x17\x03\x03\0\x02ab").await.expect("it listens"),
                 }
             }
         });
