@@ -1,0 +1,354 @@
+//! The broker's own interface: docs/broker.md.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use axum::{Extension, Json, Router};
+use freshdb_databases::{ErrorKind, Kind, Lease, ResetReport};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Broker;
+use super::answer::Refusal;
+use super::document;
+use super::leases::Owner;
+use super::location::Location;
+use super::templates::{Asked, Missing};
+
+const MOST_BODY: usize = 64 * 1024;
+const MOST_HASH: usize = 200;
+const MOST_NOTE: usize = 1000;
+
+pub(super) fn router() -> Router<Arc<Broker>> {
+    Router::new()
+        .route("/v1/leases", post(take_lease))
+        .route("/v1/leases/{id}", delete(give_back))
+        .route("/v1/templates", post(ask_for_template))
+        .route("/v1/templates/{engine}/{hash}", put(finish_template).delete(discard_template))
+        .route("/v1/status", get(status))
+        .route("/v1/openapi.json", get(async || Json(document::document())))
+        .fallback(async || {
+            Refusal::new(StatusCode::NOT_FOUND, "there is nothing under this path")
+                .hint("GET /v1/openapi.json says what there is")
+        })
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method")
+        })
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+}
+
+/// Which database is wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// `sqlite`, `mysql`, `mariadb` or `postgres`. May be left out where the broker has one engine.
+    engine: Option<String>,
+    /// The hash of a template that is ready. Without it: the schema of the command line.
+    template: Option<String>,
+    /// Any text, such as a test's name.
+    #[serde(default)]
+    note: String,
+    #[serde(default)]
+    hold: Hold,
+}
+
+/// When a lease ends that nobody gives back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Hold {
+    /// With the connection over which it was taken.
+    #[default]
+    Connection,
+    /// With the broker.
+    UntilGivenBack,
+}
+
+/// A database that is leased.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Leased {
+    id: String,
+    #[serde(flatten)]
+    database: Location,
+    /// How many connections it may open.
+    connections: u32,
+    waited_ms: f64,
+}
+
+/// Take a lease
+#[utoipa::path(post, path = "/v1/leases", request_body = Wanted, responses(
+    (status = 201, body = Leased), (status = 400, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal),
+    (status = 503, body = Refusal, description = "No database became free, or the server does not answer")))]
+pub(super) async fn take_lease(
+    State(broker): State<Arc<Broker>>,
+    Extension(owner): Extension<Owner>,
+    wanted: Result<Json<Wanted>, JsonRejection>,
+) -> Result<(StatusCode, Json<Leased>), Refusal> {
+    let Json(wanted) = wanted?;
+    let kind = broker.engine(wanted.engine.as_deref())?;
+    if wanted.note.len() > MOST_NOTE {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("`note` has more than {MOST_NOTE} bytes")));
+    }
+    let started = Instant::now();
+    let lease = broker.lease(kind, wanted.template.as_deref()).await?;
+    let (database, connections) = (Location::of(lease.url()), lease.connections());
+    let owner = (wanted.hold == Hold::Connection).then_some(owner);
+    let id = broker.leases.add(lease, owner, wanted.note).to_string();
+    let waited_ms = milliseconds(started.elapsed());
+    Ok((StatusCode::CREATED, Json(Leased { id, database, connections, waited_ms })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HowGivenBack {
+    #[serde(default)]
+    wait: bool,
+    #[serde(default)]
+    keep: bool,
+}
+
+/// How a database was put back.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PutBack {
+    /// How many tables had been touched.
+    touched: Option<usize>,
+    /// Why it could not be put back, so that it was dropped.
+    changed: Option<String>,
+    kept: bool,
+    /// Who was still connected, and was ended.
+    sessions: Vec<String>,
+    elapsed_ms: f64,
+}
+
+impl PutBack {
+    fn of(report: &ResetReport) -> Self {
+        Self {
+            touched: report.touched(),
+            changed: report.changed().map(ToOwned::to_owned),
+            kept: report.is_kept(),
+            sessions: report.sessions().iter().map(ToString::to_string).collect(),
+            elapsed_ms: milliseconds(report.elapsed()),
+        }
+    }
+}
+
+/// Give a lease back
+#[utoipa::path(delete, path = "/v1/leases/{id}", params(
+    ("id" = String, Path), ("wait" = Option<bool>, Query, description = "Answer when the database is put back"),
+    ("keep" = Option<bool>, Query, description = "Leave the database as it is")), responses(
+    (status = 204, description = "It is being put back"), (status = 200, body = PutBack), (status = 404, body = Refusal),
+    (status = 503, body = Refusal)))]
+pub(super) async fn give_back(
+    State(broker): State<Arc<Broker>>,
+    id: Result<Path<String>, PathRejection>,
+    how: Result<Query<HowGivenBack>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let (Path(id), Query(how)) = (id?, how?);
+    let held = id.parse().ok().and_then(|number| broker.leases.take(number));
+    let held = held.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such lease, or it has ended"))?;
+    let given_back = if how.keep { held.lease.keep(held.note) } else { held.lease.give_back() };
+    if !how.wait {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Json(PutBack::of(&given_back.await?)).into_response())
+}
+
+/// Which template is wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedTemplate {
+    engine: Option<String>,
+    /// 1 to 200 bytes that change whenever what is filled in would.
+    hash: String,
+}
+
+/// Whether a template is there.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum TemplateState {
+    /// It is there: take leases.
+    Ready,
+    /// It is the caller's to fill.
+    Empty(Location),
+}
+
+/// Ask for a template, and fill it if it is empty
+#[utoipa::path(post, path = "/v1/templates", request_body = WantedTemplate, responses(
+    (status = 200, body = TemplateState), (status = 201, body = TemplateState), (status = 400, body = Refusal),
+    (status = 503, body = Refusal)))]
+pub(super) async fn ask_for_template(
+    State(broker): State<Arc<Broker>>,
+    Extension(owner): Extension<Owner>,
+    wanted: Result<Json<WantedTemplate>, JsonRejection>,
+) -> Result<(StatusCode, Json<TemplateState>), Refusal> {
+    let Json(wanted) = wanted?;
+    let kind = broker.engine(wanted.engine.as_deref())?;
+    check_hash(&wanted.hash)?;
+    match broker.templates.ask(kind, &wanted.hash, Some(owner)).await {
+        Ok(Asked::Ready) => Ok((StatusCode::OK, Json(TemplateState::Ready))),
+        Ok(Asked::Empty(url)) => Ok((StatusCode::CREATED, Json(TemplateState::Empty(Location::of(&url))))),
+        Err(error) => Err(Refusal::from(&*error)),
+    }
+}
+
+/// Say that a template is filled
+#[utoipa::path(put, path = "/v1/templates/{engine}/{hash}", params(("engine" = String, Path), ("hash" = String, Path)), responses(
+    (status = 204, description = "It is ready"), (status = 404, body = Refusal), (status = 422, body = Refusal)))]
+pub(super) async fn finish_template(
+    State(broker): State<Arc<Broker>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Path((engine, hash)) = path?;
+    let kind = broker.engine(Some(&engine))?;
+    broker.templates.finish(kind, &hash, Ok(())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Discard a template, filled or not
+#[utoipa::path(delete, path = "/v1/templates/{engine}/{hash}", params(("engine" = String, Path), ("hash" = String, Path)), responses(
+    (status = 204, description = "The next who asks fills another one"), (status = 404, body = Refusal)))]
+pub(super) async fn discard_template(
+    State(broker): State<Arc<Broker>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Path((engine, hash)) = path?;
+    let kind = broker.engine(Some(&engine))?;
+    broker.templates.discard(kind, &hash).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What there is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Status {
+    version: &'static str,
+    engines: Vec<EngineStatus>,
+    pools: Vec<PoolStatus>,
+    leases: Vec<LeaseStatus>,
+}
+
+/// A server that is in use.
+#[derive(Debug, Serialize, ToSchema)]
+struct EngineStatus {
+    engine: &'static str,
+    /// Without its password.
+    url: String,
+    private: bool,
+}
+
+/// Databases of one schema.
+#[derive(Debug, Serialize, ToSchema)]
+struct PoolStatus {
+    engine: &'static str,
+    /// The hash that a client gave; nothing for the schema of the command line.
+    template: Option<String>,
+    limit: usize,
+}
+
+/// A lease that is out.
+#[derive(Debug, Serialize, ToSchema)]
+struct LeaseStatus {
+    id: String,
+    engine: &'static str,
+    database: String,
+    note: String,
+    held_ms: f64,
+}
+
+/// What there is
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(broker): State<Arc<Broker>>) -> Json<Status> {
+    let engine = |server: &freshdb_databases::Server| EngineStatus {
+        engine: server.kind().name(),
+        url: server.url().to_string(),
+        private: server.is_throwaway(),
+    };
+    let pool = |(kind, template, pool): (Kind, Option<String>, freshdb_databases::Pool)| PoolStatus {
+        engine: kind.name(),
+        template,
+        limit: pool.limit(),
+    };
+    let lease = |told: super::leases::Told| LeaseStatus {
+        id: told.number.to_string(),
+        engine: told.engine,
+        database: told.database,
+        note: told.note,
+        held_ms: milliseconds(told.held),
+    };
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        engines: broker.servers.running().iter().map(engine).collect(),
+        pools: broker.templates.list().into_iter().map(pool).collect(),
+        leases: broker.leases.list().into_iter().map(lease).collect(),
+    })
+}
+
+impl Broker {
+    /// The engine that is meant.
+    pub(super) fn engine(&self, name: Option<&str>) -> Result<Kind, Refusal> {
+        let engines = self.servers.engines();
+        let names = || engines.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", ");
+        match (name, engines) {
+            (None, [kind]) => Ok(*kind),
+            (None, _) => {
+                Err(Refusal::new(StatusCode::BAD_REQUEST, "`engine` is missing")
+                    .hint(format!("it is one of {}", names())))
+            }
+            (Some(name), _) => engines.iter().find(|kind| kind.name() == name).copied().ok_or_else(|| {
+                let shown: String = name.chars().take(20).collect();
+                Refusal::new(StatusCode::BAD_REQUEST, format!("this broker has no engine `{shown}`"))
+                    .hint(format!("it has {}", names()))
+            }),
+        }
+    }
+
+    async fn lease(&self, kind: Kind, template: Option<&str>) -> Result<Lease, Refusal> {
+        let pool = match template {
+            None => self.templates.own(kind).await?,
+            Some(hash) => self.templates.pool(kind, hash, false).await?,
+        };
+        match pool.lease().await {
+            Ok(lease) => Ok(lease),
+            // All of them were taken at one place of this program: whose they are, the notes say.
+            Err(error) if error.kind() == ErrorKind::Exhausted => Err(Refusal::from(&error).add(&self.holders(kind))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn holders(&self, kind: Kind) -> String {
+        let leases = self.leases.list();
+        let told = leases.iter().filter(|told| told.engine == kind.name()).take(20);
+        let lines: Vec<String> =
+            told.map(|told| format!("\n  {:?}, for {:.1} s", told.note, told.held.as_secs_f64())).collect();
+        lines.concat()
+    }
+}
+
+pub(super) fn check_hash(hash: &str) -> Result<(), Refusal> {
+    if hash.is_empty() || hash.len() > MOST_HASH {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("the hash of a template has 1 to {MOST_HASH} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+impl From<Missing> for Refusal {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Unknown => Self::new(StatusCode::NOT_FOUND, "there is no such template")
+                .hint("ask for it with POST /v1/templates first"),
+            Missing::Unfinished => Self::new(StatusCode::CONFLICT, "the template is not ready yet")
+                .hint("say that it is filled with PUT /v1/templates/{engine}/{hash}"),
+            Missing::Failed(error) => Self::from(&*error),
+        }
+    }
+}
+
+fn milliseconds(time: std::time::Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

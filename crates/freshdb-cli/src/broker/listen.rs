@@ -1,0 +1,153 @@
+//! Connections: accepted, and served until they are closed. What belongs to one ends with it.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use super::answer::Refusal;
+use super::leases::Owner;
+use super::{Broker, Token, api, integresql};
+use crate::failure::Failure;
+
+/// How long a client may take to send the head of a request. A connection that waits for the next one is not hurried: leases
+/// belong to it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a broker listens: on the loopback interface, and on a socket in a directory that nobody else can enter.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    tcp: TcpListener,
+    unix: UnixListener,
+    socket: PathBuf,
+}
+
+impl Listener {
+    /// # Errors
+    ///
+    /// If the system refuses, or the address is reached from other machines.
+    pub(crate) async fn bind(address: SocketAddr, directory: &Path) -> Result<Self, Failure> {
+        if !address.ip().is_loopback() {
+            return Err(Failure::new(format!("the broker does not listen on {address}, which other machines reach"))
+                .hint("use 127.0.0.1, and a tunnel such as `ssh -L` where it has to be reached from elsewhere")
+                .code(2));
+        }
+        let tcp = TcpListener::bind(address)
+            .await
+            .map_err(|error| Failure::new(format!("cannot listen on {address}")).because(error))?;
+        let socket = directory.join("broker.sock");
+        let unix = UnixListener::bind(&socket).map_err(|error| {
+            Failure::new(format!("cannot listen on the socket `{}`", socket.display()))
+                .because(error)
+                .hint("the path of a socket has 107 bytes at the most: set FRESHDB_RUN_DIR to a shorter one")
+        })?;
+        Ok(Self { tcp, unix, socket })
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(crate) fn url(&self) -> Result<String, Failure> {
+        let address =
+            self.tcp.local_addr().map_err(|error| Failure::new("the broker has no address").because(error))?;
+        Ok(format!("http://{address}"))
+    }
+
+    /// Serves until this is dropped.
+    pub(crate) async fn serve(self, broker: Arc<Broker>, token: Token) {
+        let router = api::router().merge(integresql::router()).with_state(broker.clone());
+        let served = Served { broker, router, token };
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.tcp.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        // An answer is one small write.
+                        drop(stream.set_nodelay(true));
+                        connections.spawn(served.clone().serve(stream));
+                    }
+                    Err(error) => wait_out(&error).await,
+                },
+                accepted = self.unix.accept() => match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(served.clone().serve(stream))),
+                    Err(error) => wait_out(&error).await,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+}
+
+/// An address of the loopback interface.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[derive(Clone)]
+struct Served {
+    broker: Arc<Broker>,
+    router: Router,
+    token: Token,
+}
+
+impl Served {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+        let belongings = Belongings { broker: self.broker, owner: Owner(CONNECTIONS.fetch_add(1, Ordering::Relaxed)) };
+        let (router, token, owner) = (self.router, self.token, belongings.owner);
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let (router, admitted) = (router.clone(), token.admit(request));
+            async move {
+                let Some(mut request) = admitted else { return Ok(Refusal::unauthorized().into_response()) };
+                request.extensions_mut().insert(owner);
+                Ok::<Response, Infallible>(
+                    router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
+                )
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+        drop(belongings);
+    }
+}
+
+/// What a connection has. Given back with it, however it ends.
+struct Belongings {
+    broker: Arc<Broker>,
+    owner: Owner,
+}
+
+impl Drop for Belongings {
+    fn drop(&mut self) {
+        self.broker.leases.end(self.owner);
+        self.broker.templates.end(self.owner);
+    }
+}
+
+/// A connection that is gone before it was accepted is the client's matter. Anything else, such as too many open files, passes
+/// when others end.
+async fn wait_out(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::warn!(%error, "no connection can be accepted");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,59 @@
+//! Leases pristine databases to programs in any language, over HTTP.
+
+mod access;
+mod answer;
+mod api;
+mod document;
+mod integresql;
+mod leases;
+mod listen;
+mod location;
+mod templates;
+
+use std::fmt;
+use std::sync::Arc;
+
+use freshdb_databases::{Kind, Schema};
+
+pub(crate) use access::Token;
+pub(crate) use listen::{ANY_PORT, Listener};
+
+use crate::failure::Failure;
+use crate::servers::Servers;
+use leases::Leases;
+use templates::Templates;
+
+/// What all requests share.
+pub(crate) struct Broker {
+    servers: Arc<Servers>,
+    templates: Templates,
+    leases: Leases,
+    integresql: integresql::Tests,
+}
+
+impl Broker {
+    /// A broker of databases that start from `schema`, unless they are made from a template of somebody else's.
+    pub(crate) fn new(servers: Arc<Servers>, schema: Arc<dyn Schema>, rebuild: bool) -> Self {
+        let templates = Templates::new(servers.clone(), schema, rebuild);
+        Self { servers, templates, leases: Leases::default(), integresql: integresql::Tests::default() }
+    }
+
+    /// Makes the template of the command line's schema, and has databases ready.
+    pub(crate) async fn warm(&self, kind: Kind) -> Result<(), Failure> {
+        self.templates.own(kind).await?;
+        Ok(())
+    }
+
+    /// Gives back what is out, and closes the pools.
+    pub(crate) async fn close(&self) {
+        self.leases.clear();
+        self.integresql.forget(None);
+        self.templates.close().await;
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Broker").field("engines", &self.servers.engines()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+//! What databases are made from: the command line's schema, or what a client fills.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use freshdb_databases::schema::{BoxFuture, Fingerprint, SchemaError, Target};
+use freshdb_databases::{DatabaseUrl, Error, Kind, Pool, Schema};
+use tokio::sync::{OnceCell, oneshot, watch};
+
+use super::leases::Owner;
+use crate::servers::Servers;
+
+pub(super) struct Templates {
+    servers: Arc<Servers>,
+    schema: Arc<dyn Schema>,
+    rebuild: bool,
+    own: Mutex<HashMap<Kind, Arc<OnceCell<Pool>>>>,
+    clients: Mutex<HashMap<(Kind, String), Arc<Template>>>,
+    /// Which are made anew when they are asked for again.
+    discarded: Mutex<HashSet<(Kind, String)>>,
+}
+
+/// What a client fills, and what becomes of it.
+pub(super) struct Template {
+    state: watch::Sender<State>,
+    /// How whoever fills it says that it is done, or not.
+    filled: Mutex<Option<oneshot::Sender<Result<(), String>>>>,
+    filler: Option<Owner>,
+}
+
+#[derive(Clone)]
+enum State {
+    /// It is looked for, and made if it is not there.
+    Opening,
+    /// Somebody fills it.
+    Empty(DatabaseUrl),
+    Ready(Pool),
+    Failed(Arc<Error>),
+    Discarded,
+}
+
+/// What somebody who asks for a template is told.
+pub(super) enum Asked {
+    Ready,
+    /// It is his to fill.
+    Empty(DatabaseUrl),
+}
+
+/// Why there is no pool.
+pub(super) enum Missing {
+    Unknown,
+    Unfinished,
+    Failed(Arc<Error>),
+}
+
+impl Templates {
+    pub(super) fn new(servers: Arc<Servers>, schema: Arc<dyn Schema>, rebuild: bool) -> Self {
+        Self { servers, schema, rebuild, own: Mutex::default(), clients: Mutex::default(), discarded: Mutex::default() }
+    }
+
+    /// The databases of the command line's schema.
+    pub(super) async fn own(&self, kind: Kind) -> Result<Pool, Error> {
+        let cell = lock(&self.own).entry(kind).or_default().clone();
+        let open = || async {
+            let server = self.servers.get(kind).await?;
+            Pool::builder(server, self.schema.clone()).rebuild(self.rebuild).open().await
+        };
+        cell.get_or_try_init(open).await.cloned()
+    }
+
+    /// Finds a client's template, or has whoever asks first fill it, and the others wait.
+    pub(super) async fn ask(&self, kind: Kind, hash: &str, filler: Option<Owner>) -> Result<Asked, Arc<Error>> {
+        loop {
+            let (template, is_new) = self.find_or_open(kind, hash, filler);
+            let mut states = template.state.subscribe();
+            let decided = |state: &State| match state {
+                State::Opening => false,
+                State::Empty(_) => is_new,
+                _ => true,
+            };
+            // Whoever opens it has the sender.
+            let state = match states.wait_for(decided).await {
+                Ok(state) => state.clone(),
+                Err(_) => State::Discarded,
+            };
+            match state {
+                State::Ready(_) => return Ok(Asked::Ready),
+                State::Empty(url) => return Ok(Asked::Empty(url)),
+                State::Failed(error) if is_new => return Err(error),
+                // Another one's failure: this one tries by itself.
+                State::Failed(_) | State::Discarded | State::Opening => {}
+            }
+        }
+    }
+
+    /// What was asked for is filled, or is not to be.
+    pub(super) async fn finish(&self, kind: Kind, hash: &str, done: Result<(), String>) -> Result<(), Missing> {
+        let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
+        let is_done = done.is_ok();
+        let filled = lock(&template.filled).take();
+        if let Some(filled) = filled {
+            // Without a receiver, the making of it has failed meanwhile, which is seen below.
+            drop(filled.send(done));
+        }
+        let mut states = template.state.subscribe();
+        let over = |state: &State| !matches!(state, State::Opening | State::Empty(_));
+        let state = states.wait_for(over).await.map_or(State::Discarded, |state| state.clone());
+        match state {
+            State::Failed(error) if is_done => Err(Missing::Failed(error)),
+            State::Discarded if is_done => Err(Missing::Unknown),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets a template. The next who asks for it fills another one.
+    pub(super) async fn discard(&self, kind: Kind, hash: &str) -> Result<(), Missing> {
+        self.finish(kind, hash, Err("it was discarded".to_owned())).await?;
+        let key = (kind, hash.to_owned());
+        if let Some(template) = lock(&self.clients).remove(&key) {
+            template.state.send_replace(State::Discarded);
+            lock(&self.discarded).insert(key);
+        }
+        Ok(())
+    }
+
+    /// The databases of a client's template: at once, or when it is filled.
+    pub(super) async fn pool(&self, kind: Kind, hash: &str, wait: bool) -> Result<Pool, Missing> {
+        let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
+        let mut states = template.state.subscribe();
+        let over = |state: &State| !wait || !matches!(state, State::Opening | State::Empty(_));
+        let state = states.wait_for(over).await.map_or(State::Discarded, |state| state.clone());
+        match state {
+            State::Ready(pool) => Ok(pool),
+            State::Opening | State::Empty(_) => Err(Missing::Unfinished),
+            State::Failed(error) => Err(Missing::Failed(error)),
+            State::Discarded => Err(Missing::Unknown),
+        }
+    }
+
+    /// A client's connection is closed: what it was filling will never be filled.
+    pub(super) fn end(&self, owner: Owner) {
+        for template in lock(&self.clients).values().filter(|template| template.filler == Some(owner)) {
+            if let Some(filled) = lock(&template.filled).take() {
+                drop(filled.send(Err("the connection of whoever filled it was closed".to_owned())));
+            }
+        }
+    }
+
+    /// Forgets what clients filled.
+    pub(super) async fn discard_all(&self) {
+        let all: Vec<(Kind, String)> = lock(&self.clients).keys().cloned().collect();
+        for (kind, hash) in all {
+            // One that is gone meanwhile is gone.
+            drop(self.discard(kind, &hash).await);
+        }
+    }
+
+    /// Engine, template and pool of all that is there.
+    pub(super) fn list(&self) -> Vec<(Kind, Option<String>, Pool)> {
+        let own = lock(&self.own);
+        let own = own.iter().filter_map(|(kind, cell)| Some((*kind, None, cell.get()?.clone())));
+        let clients = lock(&self.clients);
+        let clients = clients.iter().filter_map(|((kind, hash), template)| match &*template.state.borrow() {
+            State::Ready(pool) => Some((*kind, Some(hash.clone()), pool.clone())),
+            _ => None,
+        });
+        own.chain(clients).collect()
+    }
+
+    pub(super) async fn close(&self) {
+        let pools: Vec<Pool> = self.list().into_iter().map(|(.., pool)| pool).collect();
+        lock(&self.own).clear();
+        lock(&self.clients).clear();
+        for pool in pools {
+            if let Err(error) = pool.close().await {
+                tracing::debug!(%error, "a pool was closed under its leases");
+            }
+        }
+    }
+
+    /// Whether somebody has asked for it, and it is there or will be.
+    pub(super) fn is_known(&self, kind: Kind, hash: &str) -> bool {
+        self.find(kind, hash)
+            .is_some_and(|template| !matches!(*template.state.borrow(), State::Failed(_) | State::Discarded))
+    }
+
+    fn find(&self, kind: Kind, hash: &str) -> Option<Arc<Template>> {
+        lock(&self.clients).get(&(kind, hash.to_owned())).cloned()
+    }
+
+    fn find_or_open(&self, kind: Kind, hash: &str, filler: Option<Owner>) -> (Arc<Template>, bool) {
+        let mut clients = lock(&self.clients);
+        let key = (kind, hash.to_owned());
+        if let Some(template) = clients.get(&key)
+            && !matches!(*template.state.borrow(), State::Failed(_) | State::Discarded)
+        {
+            return (template.clone(), false);
+        }
+        let (done, is_filled) = oneshot::channel();
+        let template =
+            Arc::new(Template { state: watch::Sender::new(State::Opening), filled: Mutex::new(Some(done)), filler });
+        let rebuild = lock(&self.discarded).remove(&key) || self.rebuild;
+        clients.insert(key, template.clone());
+        let schema =
+            ByClient { hash: hash.to_owned(), template: template.clone(), is_filled: Mutex::new(Some(is_filled)) };
+        let (servers, opened) = (self.servers.clone(), template.clone());
+        tokio::spawn(async move {
+            let open = async {
+                let server = servers.get(kind).await?;
+                Pool::builder(server, schema).rebuild(rebuild).open().await
+            };
+            let state = match open.await {
+                Ok(pool) => State::Ready(pool),
+                Err(error) => State::Failed(Arc::new(error)),
+            };
+            opened.state.send_replace(state);
+        });
+        (template, true)
+    }
+}
+
+/// A schema that a client makes, in whichever language.
+struct ByClient {
+    hash: String,
+    template: Arc<Template>,
+    is_filled: Mutex<Option<oneshot::Receiver<Result<(), String>>>>,
+}
+
+impl Schema for ByClient {
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) -> Result<(), SchemaError> {
+        fingerprint.add("filled by a client", &self.hash);
+        Ok(())
+    }
+
+    fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
+        Box::pin(async move {
+            let is_filled = lock(&self.is_filled).take().ok_or("it was asked for twice")?;
+            self.template.state.send_replace(State::Empty(target.url().clone()));
+            is_filled.await.unwrap_or_else(|_| Err("the broker has ended".to_owned())).map_err(SchemaError::from)
+        })
+    }
+}
+
+impl std::fmt::Debug for ByClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("ByClient").field(&self.hash).finish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use freshdb_databases::Kind;
+use tracing_subscriber::EnvFilter;
+
+/// A pristine database for every test, for any test runner, in any language.
+///
+/// What goes wrong is told on standard error. Exit code 2 is a wrong argument, and 125 a failure of freshdb's own.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command with database servers and a broker of pristine databases, which are gone afterwards
+    ///
+    /// The command finds the broker by FRESHDB_BROKER, FRESHDB_BROKER_URL and FRESHDB_BROKER_TOKEN, and each server that
+    /// was asked for by FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL or FRESHDB_POSTGRES_URL.
+    ///
+    /// Exit code: that of the command; 128 and the number of the signal that ended it; 125 when freshdb itself failed, 126 when
+    /// the command cannot be run, 127 when there is none of this name.
+    #[command(
+        after_help = "Examples:\n  freshdb run --mysql -- pytest -n 2\n  freshdb run --postgres --schema db/schema -- npm test\n  freshdb run -- cargo nextest run"
+    )]
+    Run(Run),
+    /// Lease pristine databases to whoever asks, until a signal to stop comes
+    #[command(
+        after_help = "Examples:\n  freshdb serve --postgres\n  freshdb serve --mysql --listen 127.0.0.1:5000 --token-file token"
+    )]
+    Serve(Serve),
+    /// Drop what freshdb made on the servers of the environment and nobody uses any more
+    Gc(Gc),
+    /// Starts a command that ends with its parent. For freshdb itself.
+    #[command(hide = true, name = "__start")]
+    Start {
+        /// The process that it ends with
+        parent: i32,
+        /// What is started
+        #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// The engines, and what their databases start from.
+#[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(crate) struct Databases {
+    /// A SQLite file for every test
+    #[arg(long)]
+    sqlite: bool,
+    /// A MySQL server: the one that FRESHDB_MYSQL_URL names, or else a private one
+    #[arg(long)]
+    mysql: bool,
+    /// A MariaDB server: the one that FRESHDB_MARIADB_URL names, or else a private one
+    #[arg(long)]
+    mariadb: bool,
+    /// A PostgreSQL server: the one that FRESHDB_POSTGRES_URL names, or else a private one
+    #[arg(long)]
+    postgres: bool,
+    /// What every database starts from: an SQL file, or a directory of them, in the order of their names; several are applied one
+    /// after the other
+    #[arg(long, value_name = "PATH")]
+    pub(crate) schema: Vec<PathBuf>,
+    /// A shell command that makes the schema in the database that DATABASE_URL names, after --schema
+    #[arg(long, value_name = "COMMAND", requires = "watch")]
+    pub(crate) schema_command: Option<String>,
+    /// A file or directory that decides what --schema-command makes; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) watch: Vec<PathBuf>,
+    /// Make templates anew, whatever was made before
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+}
+
+impl Databases {
+    /// Those that were asked for.
+    pub(crate) fn engines(&self) -> Vec<Kind> {
+        let asked = [
+            (self.sqlite, Kind::Sqlite),
+            (self.mysql, Kind::Mysql),
+            (self.mariadb, Kind::Mariadb),
+            (self.postgres, Kind::Postgres),
+        ];
+        asked.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) databases: Databases,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// What is run, with its arguments
+    #[arg(required = true, num_args = 1.., last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) databases: Databases,
+    /// Address to listen on, which must be one of the loopback interface; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    pub(crate) listen: String,
+    /// File whose first line is the token that requests must carry [default: a random one, which is printed]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// All that freshdb ever made there, of every checkout, and not just what is old
+    #[arg(long)]
+    pub(crate) everything: bool,
+}
+
+/// Warnings go to standard error; `FRESHDB_LOG` says otherwise.
+pub(crate) fn begin_log() {
+    let filter = EnvFilter::try_from_env("FRESHDB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+}

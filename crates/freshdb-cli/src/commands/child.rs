@@ -1,0 +1,121 @@
+//! A command that ends with this process, however this process ends.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+use tokio::process::Child;
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+
+use crate::failure::{CANNOT_BE_RUN, Failure, NOT_FOUND};
+
+/// How long a command may take to end after it was told to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The signals that this process is told to end with, listened for from when this is made.
+pub(super) struct Ends {
+    interrupt: Signals,
+    terminate: Signals,
+    hang_up: Signals,
+    quit: Signals,
+}
+
+impl Ends {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
+            _ = self.quit.recv() => Signal::QUIT,
+        }
+    }
+}
+
+/// Starts it by way of this program, which ties it to its parent before it becomes the command.
+pub(super) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> Result<Child, Failure> {
+    let own =
+        std::env::current_exe().map_err(|error| Failure::new("cannot find the program `freshdb`").because(error))?;
+    let mut starter = tokio::process::Command::new(own);
+    starter.arg("__start").arg(getpid().as_raw_nonzero().to_string()).args(command);
+    starter.envs(environment.iter().map(|(name, value)| (name, value)));
+    starter.spawn().map_err(|error| cannot_be_run(&command[0], &error))
+}
+
+/// Waits for the command's end, and hands on what this process is told to end with.
+pub(super) async fn wait(mut child: Child, ends: &mut Ends) -> Result<u8, Failure> {
+    let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let mut grace = None;
+    loop {
+        let signal = tokio::select! {
+            status = child.wait() => {
+                let status = status.map_err(|error| Failure::new("cannot wait for the command").because(error))?;
+                return Ok(exit_code(status));
+            }
+            signal = ends.next() => signal,
+            () = until(grace) => Signal::KILL,
+        };
+        // What is typed at a terminal goes to all that it started.
+        let was_typed = matches!(signal, Signal::INT | Signal::QUIT) && has_the_terminal();
+        if let Some(process) = process.filter(|_| !was_typed) {
+            // One that has ended just now is seen above.
+            kill_process(process, signal).ok();
+        }
+        if signal != Signal::KILL && !was_typed {
+            grace.get_or_insert_with(|| tokio::time::Instant::now() + GRACE);
+        } else if signal == Signal::KILL {
+            grace = None;
+        }
+    }
+}
+
+async fn until(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process's group is in the foreground of the terminal that it belongs to.
+fn has_the_terminal() -> bool {
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
+    rustix::termios::tcgetpgrp(terminal).is_ok_and(|foreground| foreground == rustix::process::getpgrp())
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let signalled = || status.signal().map(|signal| 128 + signal);
+    status.code().or_else(signalled).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// Becomes the command, which gets SIGTERM when `parent` has ended. Comes back only if that fails.
+pub(super) fn become_command(parent: i32, command: &[OsString]) -> Failure {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
+        return Failure::new("cannot tie the command to freshdb").because(error);
+    }
+    // It may have ended before that.
+    if getppid() != Pid::from_raw(parent) {
+        return Failure::new("freshdb has ended before its command began");
+    }
+    let error = Command::new(&command[0]).args(&command[1..]).exec();
+    cannot_be_run(&command[0], &error)
+}
+
+fn cannot_be_run(program: &OsString, error: &io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot run `{}`", program.display())).because(error);
+    match error.kind() {
+        io::ErrorKind::NotFound => failure.code(NOT_FOUND),
+        _ => failure.code(CANNOT_BE_RUN),
+    }
+}

@@ -1,0 +1,32 @@
+//! `freshdb gc`: drops what nobody uses any more.
+
+use std::process::ExitCode;
+
+use freshdb_databases::{Config, Garbage, Kind, Server};
+
+use crate::cli::Gc;
+use crate::failure::{Failure, OWN_FAILURE};
+
+pub(super) async fn gc(arguments: Gc) -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    let mut code = ExitCode::SUCCESS;
+    let mut servers = 0;
+    for kind in Kind::ALL {
+        // A private server takes all of it along when it ends.
+        let Some(url) = config.url(kind) else { continue };
+        servers += 1;
+        let garbage = if arguments.everything { Garbage::everything() } else { Garbage::default() };
+        let collected = garbage.collect(&Server::existing(url.clone())).await?;
+        println!("{kind} at {url}: dropped {}, in use {}", collected.dropped.len(), collected.in_use.len());
+        for (database, error) in &collected.failed {
+            eprintln!("freshdb: cannot drop `{database}`: {error}");
+            code = ExitCode::from(OWN_FAILURE);
+        }
+    }
+    if servers == 0 {
+        eprintln!(
+            "freshdb: no server is set, and private ones leave nothing: set FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL or FRESHDB_POSTGRES_URL"
+        );
+    }
+    Ok(code)
+}

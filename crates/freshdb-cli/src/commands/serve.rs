@@ -1,0 +1,66 @@
+//! `freshdb serve`: the broker on its own.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use freshdb_databases::Config;
+
+use super::child::Ends;
+use super::hosting::Hosted;
+use crate::broker::Token;
+use crate::cli::Serve;
+use crate::failure::Failure;
+use crate::servers::Servers;
+
+pub(super) async fn serve(arguments: Serve) -> Result<ExitCode, Failure> {
+    let mut ends = Ends::listen()?;
+    let address = address(&arguments.listen)?;
+    let token = match &arguments.token_file {
+        Some(path) => Token::from_file(path)?,
+        None => Token::random(),
+    };
+    let servers = Arc::new(Servers::new(Config::from_env()?, &arguments.databases.engines()));
+    let served = serve_with(&arguments, &servers, address, token, &mut ends).await;
+    servers.stop().await?;
+    served
+}
+
+async fn serve_with(
+    arguments: &Serve,
+    servers: &Arc<Servers>,
+    address: SocketAddr,
+    token: Token,
+    ends: &mut Ends,
+) -> Result<ExitCode, Failure> {
+    let hosted = tokio::select! {
+        hosted = Hosted::begin(servers, &arguments.databases, address, token.clone(), false) => hosted?,
+        _ = ends.next() => return Ok(ExitCode::SUCCESS),
+    };
+    // For a shell to read, as `eval` does.
+    let secret = match arguments.token_file {
+        Some(_) => String::new(),
+        None => format!("FRESHDB_BROKER_TOKEN={}\n", token.reveal()),
+    };
+    let lines = format!("FRESHDB_BROKER={}\nFRESHDB_BROKER_URL={}\n{secret}", hosted.socket.display(), hosted.url);
+    let mut output = std::io::stdout();
+    let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
+    if let Err(error) = written {
+        hosted.end().await;
+        return Err(Failure::new("cannot write to standard output").because(error));
+    }
+    ends.next().await;
+    hosted.end().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn address(text: &str) -> Result<SocketAddr, Failure> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| {
+        Failure::new(format!("`{text}` is no address to listen on"))
+            .because(error)
+            .hint("write HOST:PORT, such as 127.0.0.1:5000")
+            .code(2)
+    })?;
+    addresses.next().ok_or_else(|| Failure::new(format!("`{text}` is no address to listen on")).code(2))
+}
