@@ -115,6 +115,9 @@ pub(crate) struct Serve {
     /// File whose first line is the token that requests must carry [default: a random one, which is printed]
     #[arg(long, value_name = "PATH")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]

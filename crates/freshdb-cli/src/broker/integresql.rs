@@ -160,7 +160,10 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
         Ok(Err(Missing::Failed(error))) => return Err(Refusal::from(&*error)),
         Ok(Err(missing)) => return Err(missing.into()),
         Err(_) => {
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the template was not finalized within a minute"));
+            return Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the template was not finalized within a minute",
+            ));
         }
     };
     let key = (kind, route.hash);

@@ -1,6 +1,7 @@
 //! What databases are made from: the command line's schema, or what a client fills.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use freshdb_databases::schema::{BoxFuture, Fingerprint, SchemaError, Target};
@@ -26,6 +27,7 @@ pub(super) struct Template {
     /// How whoever fills it says that it is done, or not.
     filled: Mutex<Option<oneshot::Sender<Result<(), String>>>>,
     filler: Option<Owner>,
+    given_up: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -97,11 +99,7 @@ impl Templates {
     pub(super) async fn finish(&self, kind: Kind, hash: &str, done: Result<(), String>) -> Result<(), Missing> {
         let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
         let is_done = done.is_ok();
-        let filled = lock(&template.filled).take();
-        if let Some(filled) = filled {
-            // Without a receiver, the making of it has failed meanwhile, which is seen below.
-            drop(filled.send(done));
-        }
+        template.end(done);
         let mut states = template.state.subscribe();
         let over = |state: &State| !matches!(state, State::Opening | State::Empty(_));
         let state = states.wait_for(over).await.map_or(State::Discarded, |state| state.clone());
@@ -140,9 +138,7 @@ impl Templates {
     /// A client's connection is closed: what it was filling will never be filled.
     pub(super) fn end(&self, owner: Owner) {
         for template in lock(&self.clients).values().filter(|template| template.filler == Some(owner)) {
-            if let Some(filled) = lock(&template.filled).take() {
-                drop(filled.send(Err("the connection of whoever filled it was closed".to_owned())));
-            }
+            template.end(Err("the connection of whoever filled it was closed".to_owned()));
         }
     }
 
@@ -197,8 +193,12 @@ impl Templates {
             return (template.clone(), false);
         }
         let (done, is_filled) = oneshot::channel();
-        let template =
-            Arc::new(Template { state: watch::Sender::new(State::Opening), filled: Mutex::new(Some(done)), filler });
+        let template = Arc::new(Template {
+            state: watch::Sender::new(State::Opening),
+            filled: Mutex::new(Some(done)),
+            given_up: AtomicBool::new(false),
+            filler,
+        });
         let rebuild = lock(&self.discarded).remove(&key) || self.rebuild;
         clients.insert(key, template.clone());
         let schema =
@@ -211,11 +211,23 @@ impl Templates {
             };
             let state = match open.await {
                 Ok(pool) => State::Ready(pool),
+                Err(_) if opened.given_up.load(Ordering::Relaxed) => State::Discarded,
                 Err(error) => State::Failed(Arc::new(error)),
             };
             opened.state.send_replace(state);
         });
         (template, true)
+    }
+}
+
+impl Template {
+    /// What whoever fills it has to say. The first word counts.
+    fn end(&self, done: Result<(), String>) {
+        if let Some(filled) = lock(&self.filled).take() {
+            self.given_up.store(done.is_err(), Ordering::Relaxed);
+            // Without a receiver, the making of it has failed meanwhile.
+            drop(filled.send(done));
+        }
     }
 }
 

@@ -35,7 +35,7 @@ async fn serve_with(
     ends: &mut Ends,
 ) -> Result<ExitCode, Failure> {
     let hosted = tokio::select! {
-        hosted = Hosted::begin(servers, &arguments.databases, address, token.clone(), false) => hosted?,
+        hosted = Hosted::begin(servers, &arguments.databases, address, token.clone(), arguments.quiet) => hosted?,
         _ = ends.next() => return Ok(ExitCode::SUCCESS),
     };
     // For a shell to read, as `eval` does.

@@ -1,0 +1,126 @@
+//! Who is let in, and what those get who ask for nonsense.
+
+use std::time::Duration;
+
+use serde_json::json;
+use test_support::Engine;
+
+use crate::harness::Broker;
+
+#[test]
+fn without_the_token_nobody_is_told_anything() {
+    let broker = Broker::of(Engine::Sqlite);
+    let requests = [
+        ("GET", "/v1/status", ""),
+        ("GET", "/v1/openapi.json", ""),
+        ("GET", "/nothing", ""),
+        ("POST", "/v1/leases", "{}"),
+        ("POST", "/v1/leases", "{"),
+        ("DELETE", "/v1/leases/1", ""),
+        ("PUT", "/v1/templates/sqlite/x", ""),
+        ("POST", "/api/v1/templates", r#"{"hash":"x"}"#),
+        ("DELETE", "/api/v1/admin/templates", ""),
+    ];
+    let wrong = broker.token.replace(|letter: char| letter.is_ascii_digit(), "x");
+    for token in [None, Some(String::new()), Some(wrong)] {
+        for mut client in [broker.client(), broker.local_client()] {
+            client.token.clone_from(&token);
+            for (method, path, body) in requests {
+                let refusal = client.ask(method, path, body).expect(401);
+                assert_eq!(refusal, json!({"error": "the token is missing, or is another one"}), "{method} {path}");
+            }
+        }
+    }
+    assert!(broker.leased().is_empty());
+}
+
+#[test]
+fn the_token_may_stand_in_front_of_the_path() {
+    let broker = Broker::of(Engine::Sqlite);
+    let mut client = broker.client();
+    client.token = None;
+    client.get(&format!("/{}/v1/status", broker.token)).expect(200);
+    client.get(&format!("/{}x/v1/status", broker.token)).expect(401);
+}
+
+#[test]
+fn other_machines_are_not_listened_to() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["serve", "--sqlite", "--listen", "0.0.0.0:0"])
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("which other machines reach") && said.contains("hint: use 127.0.0.1"), "{said}");
+}
+
+/// What is no request gets a 4xx or a closed connection, and costs the others nothing.
+#[test]
+fn nonsense_costs_nothing() {
+    let broker = Broker::of(Engine::Sqlite);
+    let token = format!("authorization: Bearer {}\r\n", broker.token);
+    let post = |length: &str, body: &str| {
+        format!("POST /v1/leases HTTP/1.1\r\nhost: b\r\n{token}content-type: application/json\r\n{length}\r\n{body}")
+            .into_bytes()
+    };
+    let mut nonsense: Vec<Vec<u8>> = vec![
+        b"\r\n\r\n\r\n\r\n".to_vec(),
+        b"GET\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS client\r\n\r\n".to_vec(),
+        format!("GET /v1/status HTTP/9.9\r\n{token}\r\n").into_bytes(),
+        format!("GET /{} HTTP/1.1\r\nhost: b\r\n{token}\r\n", "a".repeat(1 << 20)).into_bytes(),
+        format!("GET / HTTP/1.1\r\nhost: b\r\n{token}{}\r\n", "x: y\r\n".repeat(10_000)).into_bytes(),
+        post("content-length: 100000\r\n", &"x".repeat(100_000)),
+        post("content-length: -1\r\n", "{}"),
+        post("content-length: 1\r\ncontent-length: 2\r\n", "{}"),
+        post("transfer-encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"),
+        post("content-length: 6\r\n", "\"\u{ff}\u{fe}"),
+        post("content-length: 40\r\n", &"[".repeat(40)),
+    ];
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..300 {
+        let mut request = post("content-length: 21\r\n", r#"{"engine": "sqlite" }"#);
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(..request.len());
+            match random.u8(..3) {
+                0 => request[at] = random.u8(..),
+                1 => drop(request.remove(at)),
+                _ => request.insert(at, random.u8(..)),
+            }
+        }
+        // So that it ends: otherwise it is slow, and not nonsense.
+        request.extend(b"\r\n\r\n");
+        nonsense.push(request);
+    }
+    for request in nonsense {
+        let mut client = broker.client();
+        client.send(&request);
+        client.finish();
+        if let Some(answer) = client.answer() {
+            let is_fine = (400..500).contains(&answer.status) || answer.status == 201 || answer.status == 200;
+            assert!(is_fine, "{answer:?} to {:?}, of the seed {seed}", String::from_utf8_lossy(&request));
+        }
+    }
+    let mut client = broker.client();
+    client.post("/v1/leases", &json!({})).expect(201);
+    drop(client);
+    crate::harness::eventually("nothing is left", || broker.leased().is_empty());
+}
+
+/// Whoever says nothing, or speaks slowly, holds nobody up.
+#[test]
+fn the_slow_hold_nobody_up() {
+    let broker = Broker::of(Engine::Sqlite);
+    let mut slow: Vec<_> = (0..100).map(|_| broker.client()).collect();
+    for client in &mut slow {
+        client.send(b"POST /v1/leases HTTP/1.1\r\nhost: b\r\n");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let mut client = broker.client();
+    for _ in 0..20 {
+        let lease = client.post("/v1/leases", &json!({})).expect(201);
+        client.delete(&format!("/v1/leases/{}", lease["id"].as_str().expect("text"))).expect(204);
+    }
+    drop(slow);
+}

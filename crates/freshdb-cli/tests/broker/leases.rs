@@ -1,0 +1,139 @@
+//! Leases: taken, given back, and lost with the connection over which they were taken.
+
+use serde_json::json;
+use test_support::Engine;
+
+use crate::harness::{Broker, eventually, sql, text};
+
+on_every_engine!(
+    a_lease_is_pristine,
+    a_lease_ends_with_its_connection,
+    a_lease_may_outlive_its_connection,
+    anybody_may_give_a_lease_back,
+    nobody_gets_what_another_has,
+    where_it_is_is_told_in_parts,
+    what_cannot_be_leased,
+);
+
+fn a_lease_is_pristine(engine: Engine) {
+    let schema = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    std::fs::write(&schema, "CREATE TABLE tags (name VARCHAR(20)); INSERT INTO tags VALUES ('seed');")
+        .expect("written");
+    let broker = Broker::with(engine, &["--schema", schema.path().to_str().expect("text")]);
+    let mut client = broker.client();
+    for round in 0..5 {
+        let lease = client.post("/v1/leases", &json!({"note": round.to_string()})).expect(201);
+        let url = text(&lease["url"]);
+        assert_eq!(sql::rows(&url, "tags"), Some(1), "round {round}");
+        assert_eq!(sql::rows(&url, "others"), None, "round {round}");
+        sql::execute(&url, "INSERT INTO tags VALUES ('more')");
+        if round % 2 == 1 {
+            sql::execute(&url, "CREATE TABLE others (name VARCHAR(20))");
+        }
+        let report = client.delete(&format!("/v1/leases/{}?wait=true", text(&lease["id"]))).expect(200);
+        assert!(report["kept"] == false && report["sessions"] == json!([]), "{report}");
+        assert!(report["touched"].is_u64() != report["changed"].is_string(), "{report}");
+    }
+}
+
+fn a_lease_ends_with_its_connection(engine: Engine) {
+    let broker = Broker::of(engine);
+    for mut client in [broker.client(), broker.local_client()] {
+        client.post("/v1/leases", &json!({"note": "of one that dies"})).expect(201);
+        client.post("/v1/leases", &json!({"note": "another"})).expect(201);
+        assert_eq!(broker.leased(), ["of one that dies", "another"]);
+        drop(client);
+        eventually("both are back", || broker.leased().is_empty());
+    }
+}
+
+fn a_lease_may_outlive_its_connection(engine: Engine) {
+    let broker = Broker::of(engine);
+    let wanted = json!({"note": "held", "hold": "until_given_back"});
+    let id = text(&broker.client().post("/v1/leases", &wanted).expect(201)["id"]);
+    let mut other = broker.client();
+    other.post("/v1/leases", &json!({"note": "not"})).expect(201);
+    drop(other);
+    eventually("the other one is back", || broker.leased() == ["held"]);
+    broker.client().delete(&format!("/v1/leases/{id}")).expect(204);
+    assert!(broker.leased().is_empty());
+}
+
+fn anybody_may_give_a_lease_back(engine: Engine) {
+    let broker = Broker::of(engine);
+    let mut owner = broker.client();
+    let lease = owner.post("/v1/leases", &json!({})).expect(201);
+    let path = format!("/v1/leases/{}", text(&lease["id"]));
+    let report = broker.local_client().delete(&format!("{path}?keep=true&wait=true")).expect(200);
+    assert_eq!(report["kept"], true);
+    for _ in 0..2 {
+        owner.delete(&path).expect(404);
+    }
+    // As it was left, and nobody's.
+    assert_eq!(sql::rows(&text(&lease["url"]), "tags"), None);
+}
+
+fn nobody_gets_what_another_has(engine: Engine) {
+    let broker = Broker::of(engine);
+    let databases = std::thread::scope(|scope| {
+        let take = |number: usize| {
+            let mut client = if number % 2 == 0 { broker.client() } else { broker.local_client() };
+            let lease = client.post("/v1/leases", &json!({"note": number.to_string()})).expect(201);
+            (client, text(&lease["url"]))
+        };
+        let taken: Vec<_> = (0..8).map(|number| scope.spawn(move || take(number))).collect();
+        let taken: Vec<_> = taken.into_iter().map(|taken| taken.join().expect("a lease")).collect();
+        assert_eq!(broker.leased().len(), 8);
+        taken.into_iter().map(|(_, database)| database).collect::<std::collections::HashSet<_>>()
+    });
+    assert_eq!(databases.len(), 8);
+}
+
+fn where_it_is_is_told_in_parts(engine: Engine) {
+    let broker = Broker::of(engine);
+    let mut client = broker.client();
+    let lease = client.post("/v1/leases", &json!({"engine": engine.name()})).expect(201);
+    assert_eq!(lease["engine"], engine.name());
+    assert!(lease["connections"].as_u64().is_some_and(|connections| connections > 0), "{lease}");
+    assert!(lease["waited_ms"].as_f64().is_some_and(|waited| waited >= 0.0), "{lease}");
+    let url = text(&lease["url"]);
+    if engine == Engine::Sqlite {
+        assert_eq!(format!("sqlite://{}", text(&lease["path"])), url);
+        assert!(lease.get("host").is_none(), "{lease}");
+    } else {
+        let part = |name: &str| text(&lease[name]);
+        let expected =
+            format!("{}:{}@{}:{}/{}", part("user"), part("password"), part("host"), lease["port"], part("database"));
+        assert!(url.ends_with(&expected), "{url} is not of {expected}");
+    }
+    let status = client.get("/v1/status").expect(200);
+    assert!(
+        !status
+            .to_string()
+            .contains(lease.get("password").map_or("no password", |password| password.as_str().expect("text")))
+    );
+}
+
+fn what_cannot_be_leased(engine: Engine) {
+    let broker = Broker::of(engine);
+    let mut client = broker.client();
+    for (wanted, status, said) in [
+        (json!({"engine": "oracle"}), 400, "no engine `oracle`"),
+        (json!({"engine": 1}), 400, "expected a string"),
+        (json!({"engines": "mysql"}), 400, "unknown field `engines`"),
+        (json!({"hold": "for ever"}), 400, "unknown variant"),
+        (json!({"note": "x".repeat(1001)}), 400, "more than 1000 bytes"),
+        (json!({"template": "nobody's"}), 404, "no such template"),
+        (json!([1]), 400, "invalid"),
+    ] {
+        let refusal = client.post("/v1/leases", &wanted).expect(status);
+        assert!(text(&refusal["error"]).contains(said), "{wanted}: {refusal}");
+    }
+    for path in ["/v1/leases/1", "/v1/leases/x", "/v1/leases/-1", "/v1/leases/99999999999999999999999"] {
+        client.delete(path).expect(404);
+    }
+    client.delete("/v1/leases/1?wait=maybe").expect(400);
+    client.get("/v1/leases").expect(405);
+    client.get("/nothing").expect(404);
+    assert!(broker.leased().is_empty());
+}

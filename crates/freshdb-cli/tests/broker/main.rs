@@ -1,0 +1,9 @@
+//! The broker, over its sockets, on each engine.
+
+#[macro_use]
+mod harness;
+
+mod access;
+mod integresql;
+mod leases;
+mod templates;

@@ -1,0 +1,135 @@
+//! However it ends, nothing is left.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use test_support::DEADLINE;
+
+/// `freshdb run` with a private server, and a command that waits.
+struct Run {
+    freshdb: Child,
+    command: Pid,
+    socket: PathBuf,
+    /// Where the server listens, if there is one.
+    address: Option<String>,
+}
+
+impl Run {
+    fn begin(engine: &str) -> Self {
+        let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+        let mut freshdb = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["run", "--quiet", &format!("--{engine}"), "--", "sh", "-c"])
+            .arg(format!("echo $$ $FRESHDB_BROKER ${variable}; exec sleep 600"))
+            .env_remove(&variable)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut line = String::new();
+        BufReader::new(freshdb.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+        let mut words = line.split_whitespace();
+        let command = words.next().and_then(|word| word.parse().ok()).and_then(Pid::from_raw).expect("a process");
+        let socket = words.next().expect("a socket").into();
+        let address = words.next().and_then(|url| url.split(['@', '/']).nth(3)).map(ToOwned::to_owned);
+        assert_eq!(address.is_some(), engine != "sqlite", "{line}");
+        Self { freshdb, command, socket, address }
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_raw(self.freshdb.id().cast_signed()).expect("a process")
+    }
+
+    /// Waits for the end, and sees that nothing is left.
+    fn end(mut self, what: &str) -> ExitStatus {
+        let status = self.freshdb.wait().expect("it ends");
+        let directory = self.socket.parent().map(Path::to_owned).expect("a directory");
+        eventually(&format!("{what}: the command is gone"), || test_kill_process(self.command).is_err());
+        if let Some(address) = &self.address {
+            eventually(&format!("{what}: {address} listens no more"), || {
+                std::net::TcpStream::connect(address).is_err()
+            });
+        }
+        eventually(&format!("{what}: {} is gone", directory.display()), || !directory.exists());
+        status
+    }
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn by_a_signal_to_freshdb() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let run = Run::begin("sqlite");
+        kill_process(run.process(), signal).expect("it is there");
+        let status = run.end(&format!("{signal:?}"));
+        assert_eq!(status.code(), Some(code), "{signal:?}: {status}");
+    }
+}
+
+#[test]
+fn by_the_death_of_the_command() {
+    let run = Run::begin("sqlite");
+    kill_process(run.command, Signal::KILL).expect("it is there");
+    assert_eq!(run.end("the command is killed").code(), Some(137));
+}
+
+#[test]
+fn by_the_death_of_freshdb() {
+    for _ in 0..5 {
+        let run = Run::begin("sqlite");
+        kill_process(run.process(), Signal::KILL).expect("it is there");
+        assert_eq!(run.end("freshdb is killed").signal(), Some(9));
+    }
+}
+
+/// Killed while it starts, before or after its server and its command are there.
+#[test]
+fn by_death_at_any_moment() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for moment in 0..40 {
+        let mut freshdb = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["run", "--quiet", "--sqlite", "--", "sleep", "600"])
+            .env("FRESHDB_RUN_DIR", directory.path())
+            .spawn()
+            .expect("it runs");
+        std::thread::sleep(Duration::from_millis(2 * moment));
+        freshdb.kill().expect("it is there");
+        freshdb.wait().expect("it ends");
+    }
+    eventually("no directory is left", || std::fs::read_dir(directory.path()).expect("a directory").next().is_none());
+}
+
+/// With a private server, whose process is seen by its port.
+mod with_a_private_server {
+    use super::{Run, Signal, kill_process};
+
+    fn case(engine: &str) {
+        let run = Run::begin(engine);
+        kill_process(run.process(), Signal::KILL).expect("it is there");
+        run.end(&format!("freshdb with {engine} is killed"));
+    }
+
+    #[test]
+    fn mysql() {
+        case("mysql");
+    }
+
+    #[test]
+    fn mariadb() {
+        case("mariadb");
+    }
+
+    #[test]
+    fn postgres() {
+        case("postgres");
+    }
+}

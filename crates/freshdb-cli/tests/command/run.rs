@@ -1,0 +1,109 @@
+//! What the command that is run finds, and how its end is told.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+
+fn freshdb(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_freshdb")).args(arguments).output().expect("it runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    for code in [0, 1, 7, 125, 255] {
+        let output = freshdb(&["run", "--quiet", "--", "sh", "-c", &format!("echo out; echo err >&2; exit {code}")]);
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (b"out\n".as_slice(), b"err\n".as_slice()));
+    }
+    for (signal, code) in [("TERM", 143), ("KILL", 137)] {
+        let output = freshdb(&["run", "--", "sh", "-c", &format!("kill -s {signal} $$")]);
+        assert_eq!(output.status.code(), Some(code), "{signal}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run() {
+    let output = freshdb(&["run", "--", "no-such-command-anywhere"]);
+    assert_eq!(output.status.code(), Some(127), "{}", said(&output));
+    assert!(said(&output).contains("cannot run `no-such-command-anywhere`"), "{}", said(&output));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600)).expect("permissions");
+    let output = freshdb(&["run", "--", file.path().to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(126), "{}", said(&output));
+}
+
+#[test]
+fn the_command_finds_the_broker_and_its_arguments_are_its_own() {
+    let output = freshdb(&[
+        "run",
+        "--sqlite",
+        "--",
+        "sh",
+        "-c",
+        r#"test -S "$FRESHDB_BROKER" && test -n "$FRESHDB_BROKER_TOKEN" && echo "$FRESHDB_BROKER_URL" "$@""#,
+        "sh",
+        "--mysql",
+        "-x",
+        "--",
+        "",
+        "a b",
+    ]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.starts_with("http://127.0.0.1:") && text.ends_with(" --mysql -x --  a b\n"),
+        "{text}{}",
+        said(&output)
+    );
+    assert!(said(&output).contains("freshdb: SQLite files in sqlite:///"), "{}", said(&output));
+}
+
+#[test]
+fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
+    let file = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    std::fs::write(file.path(), "CREATE TABLE tags (;").expect("written");
+    let path = file.path().to_str().expect("text");
+    let output = freshdb(&["run", "--sqlite", "--schema", path, "--", "echo", "it runs"]);
+    assert_eq!(output.status.code(), Some(125), "{}", said(&output));
+    assert!(output.stdout.is_empty() && said(&output).contains("the schema could not be applied"), "{}", said(&output));
+    let output = freshdb(&["run", "--sqlite", "--schema", "nowhere.sql", "--", "echo", "it runs"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));
+}
+
+/// A private server of each kind, the programs' own way.
+mod a_server_that_was_asked_for_is_there_and_gone_afterwards {
+    use super::{Command, said};
+
+    fn case(engine: &str) {
+        let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+        let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["run", &format!("--{engine}"), "--", "sh", "-c", &format!("echo ${variable}")])
+            .env_remove(&variable)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", said(&output));
+        let url = String::from_utf8(output.stdout.clone()).expect("text");
+        let address = url.trim().split('@').nth(1).expect("an address").split('/').next().expect("a port").to_owned();
+        assert!(std::net::TcpStream::connect(&address).is_err(), "{address} still listens");
+        let password = url.split([':', '@']).nth(2).expect("a password");
+        assert!(!said(&output).contains(password), "{}", said(&output));
+    }
+
+    #[test]
+    fn mysql() {
+        case("mysql");
+    }
+
+    #[test]
+    fn mariadb() {
+        case("mariadb");
+    }
+
+    #[test]
+    fn postgres() {
+        case("postgres");
+    }
+}
