@@ -23,7 +23,8 @@ pub(crate) enum Command {
     /// Run a command with database servers and a broker of pristine databases, which are gone afterwards
     ///
     /// The command finds the broker by FRESHDB_BROKER, FRESHDB_BROKER_URL and FRESHDB_BROKER_TOKEN, and each server that
-    /// was asked for by FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL or FRESHDB_POSTGRES_URL.
+    /// was asked for by FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL or FRESHDB_POSTGRES_URL. Clients of IntegreSQL find its interface by
+    /// INTEGRESQL_CLIENT_BASE_URL.
     ///
     /// Exit code: that of the command; 128 and the number of the signal that ended it; 125 when freshdb itself failed, 126 when
     /// the command cannot be run, 127 when there is none of this name.

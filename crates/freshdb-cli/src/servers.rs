@@ -41,16 +41,14 @@ impl Servers {
         server.url().path().map(Path::to_owned).ok_or_else(|| Failure::new("SQLite's server has no directory"))
     }
 
-    /// Those that are there.
-    pub(crate) fn running(&self) -> Vec<Server> {
-        let mut servers: Vec<Server> = self.started().values().filter_map(|cell| cell.get().cloned()).collect();
-        servers.sort_by_key(|server| server.kind().name());
-        servers
+    /// The server of an engine, if it was started.
+    pub(crate) fn started_one(&self, kind: Kind) -> Option<Server> {
+        self.started().get(&kind)?.get().cloned()
     }
 
     /// Ends the private ones.
     pub(crate) async fn stop(&self) -> Result<(), Failure> {
-        let servers = self.running();
+        let servers: Vec<Server> = self.started().values().filter_map(|cell| cell.get().cloned()).collect();
         let stopped = futures_util::future::join_all(servers.iter().map(Server::stop)).await;
         stopped.into_iter().collect::<Result<(), _>>().map_err(Failure::from)
     }

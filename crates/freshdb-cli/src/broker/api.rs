@@ -230,13 +230,12 @@ pub(super) struct Status {
     leases: Vec<LeaseStatus>,
 }
 
-/// A server that is in use.
+/// An engine that databases can be had of.
 #[derive(Debug, Serialize, ToSchema)]
 struct EngineStatus {
     engine: &'static str,
-    /// Without its password.
-    url: String,
-    private: bool,
+    /// Where its server is, without the password; nothing while nobody has needed it.
+    url: Option<String>,
 }
 
 /// Databases of one schema.
@@ -261,10 +260,9 @@ struct LeaseStatus {
 /// What there is
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(broker): State<Arc<Broker>>) -> Json<Status> {
-    let engine = |server: &freshdb_databases::Server| EngineStatus {
-        engine: server.kind().name(),
-        url: server.url().to_string(),
-        private: server.is_throwaway(),
+    let engine = |kind: &Kind| EngineStatus {
+        engine: kind.name(),
+        url: broker.servers.started_one(*kind).map(|server| server.url().to_string()),
     };
     let pool = |(kind, template, pool): (Kind, Option<String>, freshdb_databases::Pool)| PoolStatus {
         engine: kind.name(),
@@ -280,7 +278,7 @@ pub(super) async fn status(State(broker): State<Arc<Broker>>) -> Json<Status> {
     };
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
-        engines: broker.servers.running().iter().map(engine).collect(),
+        engines: broker.servers.engines().iter().map(engine).collect(),
         pools: broker.templates.list().into_iter().map(pool).collect(),
         leases: broker.leases.list().into_iter().map(lease).collect(),
     })

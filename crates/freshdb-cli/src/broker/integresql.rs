@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use freshdb_databases::{DatabaseUrl, Kind, Lease, Pool};
@@ -55,6 +56,19 @@ pub(super) fn router() -> Router<Arc<Broker>> {
 struct Hash {
     #[serde(default)]
     hash: String,
+}
+
+impl Hash {
+    /// Some clients send JSON, and some a form, which `IntegreSQL` takes as well.
+    fn of(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("application/x-www-form-urlencoded") {
+            return serde_json::from_slice(body).ok();
+        }
+        let hash =
+            url::form_urlencoded::parse(body).find(|(name, _)| name == "hash").map(|(_, hash)| hash.into_owned());
+        Some(Self { hash: hash.unwrap_or_default() })
+    }
 }
 
 /// Which engine and template, and which test. With an engine in front of the path there is one more.
@@ -113,11 +127,15 @@ impl Described {
 async fn initialize(
     State(broker): State<Arc<Broker>>,
     Path(route): Path<Route>,
-    hash: Result<Json<Hash>, JsonRejection>,
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Result<Json<Template>, Refusal> {
     let kind = broker.engine_of(&route)?;
-    let Ok(Json(Hash { hash })) = hash else {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body is no JSON object with a `hash`"));
+    let Some(Hash { hash }) = Hash::of(&headers, &body) else {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the body is neither a JSON object nor a form with a `hash`",
+        ));
     };
     check_hash(&hash)?;
     if broker.templates.is_known(kind, &hash) {

@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +14,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -24,9 +25,9 @@ use super::leases::Owner;
 use super::{Broker, Token, api, integresql};
 use crate::failure::Failure;
 
-/// How long a client may take to send the head of a request. A connection that waits for the next one is not hurried: leases
-/// belong to it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take until it has shown the token. Afterwards its connection is never closed from here: leases belong
+/// to it, and nobody asks for anything while a test runs.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a broker listens: on the loopback interface, and on a socket in a directory that nobody else can enter.
 #[derive(Debug)]
@@ -108,8 +109,11 @@ impl Served {
         static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
         let belongings = Belongings { broker: self.broker, owner: Owner(CONNECTIONS.fetch_add(1, Ordering::Relaxed)) };
         let (router, token, owner) = (self.router, self.token, belongings.owner);
+        let is_known = Arc::new(AtomicBool::new(false));
+        let known = is_known.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let (router, admitted) = (router.clone(), token.admit(request));
+            known.fetch_or(admitted.is_some(), Ordering::Relaxed);
             async move {
                 let Some(mut request) = admitted else { return Ok(Refusal::unauthorized().into_response()) };
                 request.extensions_mut().insert(owner);
@@ -118,11 +122,17 @@ impl Served {
                 )
             }
         });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = connection.await {
+        let mut connection = pin!(
+            hyper::server::conn::http1::Builder::new()
+                .header_read_timeout(None)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let ended = match tokio::time::timeout(STRANGER_TIMEOUT, connection.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) if is_known.load(Ordering::Relaxed) => connection.await,
+            Err(_) => return,
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended badly");
         }
         drop(belongings);

@@ -35,6 +35,9 @@ async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> R
         // Tests that start servers by themselves share them, and they end with this process.
         (variables::RUN, std::process::id().to_string().into()),
     ];
+    if std::env::var_os(INTEGRESQL).is_none() {
+        environment.push((INTEGRESQL, format!("{}/{}/api", hosted.url, token.reveal()).into()));
+    }
     for kind in arguments.databases.engines() {
         if let Some(variable) = url_variable(kind) {
             environment.push((variable, administration(&servers.get(kind).await?).into()));
@@ -47,6 +50,9 @@ async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> R
     hosted.end().await;
     code
 }
+
+/// Where clients of `IntegreSQL` look for it.
+const INTEGRESQL: &str = "INTEGRESQL_CLIENT_BASE_URL";
 
 /// The variable in which a test looks for a server.
 fn url_variable(kind: Kind) -> Option<&'static str> {

@@ -157,11 +157,20 @@ impl Connection {
         self.answer().expect("an answer")
     }
 
+    pub(crate) fn form(&mut self, path: &str, body: &str) -> Answer {
+        self.write("POST", path, "application/x-www-form-urlencoded", body);
+        self.answer().expect("an answer")
+    }
+
     /// Sends a request, and does not wait.
     pub(crate) fn begin(&mut self, method: &str, path: &str, body: &str) {
+        self.write(method, path, "application/json", body);
+    }
+
+    fn write(&mut self, method: &str, path: &str, content_type: &str, body: &str) {
         let token = self.token.as_ref().map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: broker\r\n{token}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: broker\r\n{token}content-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.send(request.as_bytes());

@@ -46,6 +46,7 @@ fn templates(engine: Engine) {
     client.post("/api/v1/templates", &json!({"hash": ""})).expect(400);
     client.post("/api/v1/templates", &json!({})).expect(400);
     client.ask("POST", "/api/v1/templates", "no JSON").expect(400);
+    client.form("/api/v1/templates", "hash=").expect(400);
 
     let template = client.post("/api/v1/templates", &json!({"hash": hash})).expect(200);
     assert_eq!(template["database"]["templateHash"], hash);
@@ -53,6 +54,7 @@ fn templates(engine: Engine) {
     names.sort();
     assert_eq!(names, ["database", "host", "password", "port", "username"]);
     client.post("/api/v1/templates", &json!({"hash": hash})).expect(423);
+    client.form("/api/v1/templates", &format!("hash={hash}")).expect(423);
     // Discarded, it is somebody else's to initialise.
     client.delete(&format!("/api/v1/templates/{hash}")).expect(204);
     client.delete(&format!("/api/v1/templates/{hash}")).expect(404);

@@ -47,6 +47,21 @@ fn a_lease_ends_with_its_connection(engine: Engine) {
     }
 }
 
+/// While a test runs, nobody asks for anything.
+#[test]
+fn a_connection_that_waits_is_not_closed() {
+    let broker = Broker::of(Engine::Sqlite);
+    let mut client = broker.client();
+    client.post("/v1/leases", &json!({"note": "long"})).expect(201);
+    // Longer than strangers may stay.
+    let mut stranger = broker.client();
+    stranger.send(b"GET /v1/status HTTP/1.1\r\n");
+    assert!(stranger.answer().is_none(), "it was closed");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(broker.leased(), ["long"]);
+    client.get("/v1/status").expect(200);
+}
+
 fn a_lease_may_outlive_its_connection(engine: Engine) {
     let broker = Broker::of(engine);
     let wanted = json!({"note": "held", "hold": "until_given_back"});
@@ -77,7 +92,7 @@ fn nobody_gets_what_another_has(engine: Engine) {
     let broker = Broker::of(engine);
     let databases = std::thread::scope(|scope| {
         let take = |number: usize| {
-            let mut client = if number % 2 == 0 { broker.client() } else { broker.local_client() };
+            let mut client = if number.is_multiple_of(2) { broker.client() } else { broker.local_client() };
             let lease = client.post("/v1/leases", &json!({"note": number.to_string()})).expect(201);
             (client, text(&lease["url"]))
         };

@@ -1,0 +1,1 @@
+from tests.test_tags import *  # noqa: F403

@@ -1,0 +1,75 @@
+"""A database of the broker's, and how to reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from .drivers import default_driver, driver_of
+from .errors import DriverError
+
+
+class Url(str):
+    """The text of a URL, with the password in it. What pytest shows of it, its repr, has the password left out."""
+
+    __slots__ = ()
+
+    def masked(self) -> str:
+        parts = urlsplit(self)
+        user, colon, _ = parts.netloc.rpartition("@")[0].partition(":")
+        if not colon:
+            return str(self)
+        return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+
+    def __repr__(self) -> str:
+        return repr(self.masked())
+
+
+@dataclass(repr=False, eq=False)
+class Database:
+    """A database and how to reach it. Of SQLite there is a `path`, of the others all the rest."""
+
+    engine: str
+    url: Url
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: str | None = None
+    path: str | None = None
+    connections: int | None = None
+    drivers: Sequence[str] = ()
+
+    @staticmethod
+    def fields_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+        names = ("host", "port", "user", "password", "database", "path", "connections")
+        return {"url": Url(answer["url"]), **{name: answer.get(name) for name in names}}
+
+    @property
+    def name(self) -> str:
+        """The name of the database: for SQLite the path."""
+        return self.path or self.database or ""
+
+    def sqlalchemy_url(self, driver: str | None = None) -> Url:
+        """The URL in the form of SQLAlchemy, for this driver, or else for the default one.
+
+        The default is the first of the ini option `freshdb_drivers` that is one of the engine, or else the first async
+        driver that is installed.
+
+        Raises DriverError when the driver is not one of the engine, or none is installed.
+        """
+        chosen = default_driver(self.engine, self.drivers) if driver is None else driver_of(self.engine, driver)
+        try:
+            from sqlalchemy import URL
+        except ImportError as error:
+            raise DriverError("SQLAlchemy 2 is not installed", "use `.url`, or install sqlalchemy") from error
+        if self.path is not None:
+            url = URL.create(chosen.scheme, database=self.path)
+        else:
+            url = URL.create(chosen.scheme, self.user, self.password, self.host, self.port, self.database)
+        return Url(url.render_as_string(hide_password=False))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url.masked()}>"

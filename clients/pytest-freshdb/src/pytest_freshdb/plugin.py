@@ -1,0 +1,166 @@
+"""The plugin: options and fixtures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .broker import Broker, Lease
+from .drivers import check_names
+from .errors import FreshdbError, OverrideError
+from .overrides import check_overrides, checked_overrides
+from .template import Template
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    Override = Callable[[FastAPI, Callable[..., Any], Callable[..., Any]], None]
+
+leased = pytest.StashKey[Lease]()
+has_failed = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("freshdb", "a fresh database for every test")
+    group.addoption(
+        "--freshdb-engine",
+        choices=["sqlite", "mysql", "mariadb", "postgres"],
+        help="the engine of the databases, where the broker has several",
+    )
+    group.addoption(
+        "--freshdb-keep-failed",
+        action="store_true",
+        help="keep the database of a failed test, and name it in the report",
+    )
+    parser.addini("freshdb_drivers", "the drivers for SQLAlchemy URLs, such as `asyncmy asyncpg`", "args", default=[])
+    parser.addini(
+        "freshdb_check_overrides",
+        "whether tests that lease a database fail on an override of FastAPI that no route uses",
+        "bool",
+        default=True,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and report.when != "teardown":
+        item.stash[has_failed] = True
+        lease = item.stash.get(leased, None)
+        if lease is not None and item.config.getoption("freshdb_keep_failed"):
+            report.sections.append(("freshdb", f"kept: {lease.url.masked()}"))
+    return report
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """An error of the broker's is told in its own words: a traceback through this package would say no more."""
+    try:
+        yield
+    except FreshdbError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from error
+
+
+@pytest.fixture(scope="session")
+def freshdb_broker(pytestconfig: pytest.Config) -> Iterator[Broker]:
+    """The broker of `freshdb run`, over one connection for each process."""
+    drivers = pytestconfig.getini("freshdb_drivers")
+    with told():
+        check_names(drivers)
+        broker = Broker.from_env(drivers)
+    with broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def freshdb_engine_name(pytestconfig: pytest.Config, freshdb_broker: Broker) -> str:
+    """The engine of the databases: that of `--freshdb-engine`, or the only one."""
+    chosen = pytestconfig.getoption("freshdb_engine")
+    if chosen is not None:
+        return str(chosen)
+    with told():
+        engines = freshdb_broker.engines()
+        if len(engines) != 1:
+            names = ", ".join(engines) or "none"
+            raise FreshdbError(f"which engine is meant is unclear: the broker has {names}", "choose with `--freshdb-engine`")
+    return engines[0]
+
+
+@pytest.fixture(scope="session")
+def freshdb_schema() -> Template | None:
+    """What each database starts from. Override it; None is the schema of the command line."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def freshdb_template(freshdb_broker: Broker, freshdb_engine_name: str, freshdb_schema: Template | None) -> str | None:
+    """The hash of the template, which is ready."""
+    if freshdb_schema is None:
+        return None
+    with told():
+        name = freshdb_schema.hash_for(freshdb_engine_name)
+        freshdb_broker.template(freshdb_engine_name, name, freshdb_schema.fill)
+    return name
+
+
+@pytest.fixture
+def freshdb_lease(
+    request: pytest.FixtureRequest,
+    freshdb_broker: Broker,
+    freshdb_engine_name: str,
+    freshdb_template: str | None,
+) -> Iterator[Lease]:
+    """A database of this test's own, given back at the end."""
+    if request.config.getini("freshdb_check_overrides"):
+        request.getfixturevalue("freshdb_overrides_checked")
+    with told():
+        lease = freshdb_broker.lease(freshdb_engine_name, freshdb_template, note=request.node.nodeid)
+    request.node.stash[leased] = lease
+    yield lease
+    keep = request.config.getoption("freshdb_keep_failed") and request.node.stash.get(has_failed, False)
+    with told():
+        lease.give_back(keep=keep)
+
+
+@pytest.fixture
+def freshdb_url(freshdb_lease: Lease) -> str:
+    """The URL of this test's database in the form of SQLAlchemy, for the async driver."""
+    with told():
+        return freshdb_lease.sqlalchemy_url()
+
+
+@pytest.fixture
+def freshdb_override() -> Iterator[Override]:
+    """`freshdb_override(app, dependency, replacement)` overrides until the test ends, and checks that a route uses it."""
+    with contextlib.ExitStack() as undo:
+
+        def override(app: FastAPI, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> None:
+            undo.callback(restore, app.dependency_overrides, dependency, app.dependency_overrides.get(dependency))
+            app.dependency_overrides[dependency] = replacement
+            check_overrides(app)
+
+        yield override
+
+
+def restore(
+    overrides: dict[Callable[..., Any], Callable[..., Any]],
+    dependency: Callable[..., Any],
+    before: Callable[..., Any] | None,
+) -> None:
+    if before is None:
+        overrides.pop(dependency, None)
+    else:
+        overrides[dependency] = before
+
+
+@pytest.fixture
+def freshdb_overrides_checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Checks the overrides of each FastAPI app when it is sent a request."""
+    with checked_overrides() as found:
+        yield
+    # The app under test may have answered with a status instead of letting the error through.
+    if found and not request.node.stash.get(has_failed, False):
+        raise OverrideError(found[0].message)

@@ -1,0 +1,407 @@
+"""The fixtures and options, in test runs of their own."""
+
+import re
+
+import pytest
+from fake_broker import PASSWORD, TOKEN, FakeBroker
+
+SCHEMA = """
+    import pytest
+    from pytest_freshdb import Template
+
+    @pytest.fixture(scope="session")
+    def freshdb_schema():
+        return Template.of_sql("CREATE TABLE tags (name TEXT)")
+"""
+
+TAGS = """
+    import contextlib, sqlite3
+    import pytest
+
+    @pytest.mark.parametrize("number", range(20))
+    def test_tags(freshdb_lease, number):
+        with contextlib.closing(sqlite3.connect(freshdb_lease.path)) as connection:
+            assert connection.execute("SELECT count(*) FROM tags").fetchone() == (0,)
+            connection.execute("INSERT INTO tags VALUES ('a')")
+            connection.commit()
+"""
+
+ASYNC = """
+    import asyncio
+    import pytest, pytest_asyncio
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    loops = []
+
+    @pytest_asyncio.fixture
+    async def engine(freshdb_url):
+        engine = create_async_engine(freshdb_url)
+        yield engine
+        await engine.dispose()
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("number", range(5))
+    async def test_tags(engine, number):
+        loops.append(asyncio.get_running_loop())
+        async with engine.begin() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM tags"))).scalar() == 0
+            await connection.execute(text("INSERT INTO tags VALUES ('a')"))
+
+    def test_each_had_a_loop_of_its_own():
+        assert len(set(map(id, loops))) == 5
+"""
+
+
+@pytest.fixture
+def runs(pytester: pytest.Pytester, fake_broker: FakeBroker) -> pytest.Pytester:
+    """Test runs that find the broker."""
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    return pytester
+
+
+def test_each_test_has_a_database(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(SCHEMA)
+    path = runs.makepyfile(TAGS)
+    runs.runpytest().assert_outcomes(passed=20)
+    assert fake_broker.notes == [f"{path.name}::test_tags[{number}]" for number in range(20)]
+    assert fake_broker.leases == {}
+    assert fake_broker.kept == []
+    assert fake_broker.opened == 1
+    assert len([request for request in fake_broker.requests if request.startswith("PUT /v1/templates/sqlite/sql-")]) == 1
+
+
+def test_workers_share_the_template(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(SCHEMA)
+    runs.makepyfile(TAGS)
+    runs.runpytest_subprocess("-n", "2").assert_outcomes(passed=20)
+    assert len(set(fake_broker.notes)) == 20
+    assert fake_broker.leases == {}
+    assert fake_broker.opened == 2
+    assert len([request for request in fake_broker.requests if request.startswith("PUT")]) == 1
+
+
+def test_each_async_test_has_a_loop_and_an_engine(runs: pytest.Pytester) -> None:
+    runs.makeconftest(SCHEMA)
+    runs.makepyfile(ASYNC)
+    runs.runpytest("-W", "error").assert_outcomes(passed=6)
+
+
+def test_the_schema_of_the_command_line(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makepyfile(
+        """
+        def test_url(freshdb_url, freshdb_lease, freshdb_template):
+            assert freshdb_url == f"sqlite+aiosqlite:///{freshdb_lease.path}"
+            assert freshdb_template is None
+        """
+    )
+    runs.runpytest().assert_outcomes(passed=1)
+    assert fake_broker.templates == {}
+
+
+FAILING = """
+    import pytest
+
+    def test_passes(freshdb_lease):
+        pass
+
+    def test_fails(freshdb_lease):
+        assert False
+
+    @pytest.fixture
+    def broken(freshdb_lease):
+        raise ValueError("broken")
+
+    def test_is_not_set_up(broken):
+        pass
+
+    def test_fails_without_a_database():
+        assert False
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_what_failed_is_kept(runs: pytest.Pytester, fake_broker: FakeBroker, workers: list[str]) -> None:
+    runs.makepyfile(FAILING)
+    result = runs.runpytest_subprocess("--freshdb-keep-failed", *workers)
+    result.assert_outcomes(passed=1, failed=2, errors=1)
+    of_failed = {str(number + 1) for number, note in enumerate(fake_broker.notes) if not str(note).endswith("::test_passes")}
+    assert len(of_failed) == 2
+    assert set(fake_broker.kept) == of_failed
+    shown = result.stdout.re_match_lines_random if workers else result.stdout.re_match_lines
+    shown([r"-+ freshdb -+", rf"kept: sqlite://.*/freshdb_s_[{''.join(sorted(of_failed))}]\.sqlite"])
+    assert len(re.findall(r"^kept: ", result.stdout.str(), re.MULTILINE)) == 2
+
+
+def test_what_failed_is_given_back_without_the_option(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makepyfile(FAILING)
+    result = runs.runpytest()
+    result.assert_outcomes(passed=1, failed=2, errors=1)
+    assert fake_broker.kept == []
+    assert fake_broker.leases == {}
+    result.stdout.no_fnmatch_line("*kept: *")
+
+
+def test_without_a_broker(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FRESHDB_BROKER", "FRESHDB_BROKER_URL", "FRESHDB_BROKER_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile("def test_a(freshdb_lease): pass\ndef test_b(freshdb_url): pass\ndef test_c(): pass")
+    result = pytester.runpytest("-p", "no:asyncio")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "there is no broker: neither `FRESHDB_BROKER` nor `FRESHDB_BROKER_URL` is set",
+            "hint: run under freshdb: `freshdb run --mysql -- pytest`",
+        ],
+        consecutive=True,
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_broker_that_dies_in_the_middle(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture
+        def die(freshdb_lease, pytestconfig):
+            return pytestconfig.die
+        """
+    )
+    runs.makepyfile(
+        """
+        def test_before(freshdb_lease): pass
+        def test_during(die): die()
+        def test_after(freshdb_lease): pass
+        """
+    )
+
+    class Dies:
+        def pytest_configure(self, config: pytest.Config) -> None:
+            config.die = fake_broker.close  # type: ignore[attr-defined]
+
+    result = runs.inline_run("-q", plugins=[Dies()])
+    reports = {(report.nodeid.split("::")[1], report.when): report for report in result.getreports("pytest_runtest_logreport")}
+    assert reports["test_before", "teardown"].passed
+    assert reports["test_during", "call"].passed
+    lost = reports["test_during", "teardown"].longreprtext
+    assert re.search(r"the connection to the broker was lost \(.*\), and with it lease 2 of sqlite \(`.*::test_during`\)", lost)
+    assert "Traceback" not in lost
+    gone = reports["test_after", "setup"].longreprtext
+    assert "broker.sock` cannot be connected to: " in gone
+
+
+def test_a_refusal_has_its_hint(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    fake_broker.refusal = (503, {"error": "no database became free in a minute", "hint": "3 are with `test_a`"})
+    runs.makepyfile("def test_a(freshdb_lease): pass")
+    result = runs.runpytest("--freshdb-engine", "sqlite")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["no database became free in a minute", "hint: 3 are with `test_a`"],
+        consecutive=True,
+    )
+
+
+@pytest.fixture
+def server_runs(pytester: pytest.Pytester, fake_servers: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Test runs that find a broker of three servers."""
+    for name, value in fake_servers.environ.items():
+        monkeypatch.setenv(name, value)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\nfreshdb_drivers = asyncmy\n")
+    return pytester
+
+
+def test_the_engine_has_to_be_chosen_of_several(server_runs: pytest.Pytester) -> None:
+    server_runs.makepyfile("def test_a(freshdb_lease): pass")
+    result = server_runs.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "which engine is meant is unclear: the broker has mysql, mariadb, postgres",
+            "hint: choose with `--freshdb-engine`",
+        ],
+        consecutive=True,
+    )
+
+
+def test_the_engine_and_the_driver_are_chosen(server_runs: pytest.Pytester) -> None:
+    server_runs.makepyfile(
+        f"""
+        import sqlalchemy
+
+        def test_url(freshdb_url, freshdb_engine_name):
+            assert freshdb_engine_name == "mariadb"
+            url = sqlalchemy.make_url(freshdb_url)
+            assert (url.drivername, url.port, url.password) == ("mysql+asyncmy", 21902, {PASSWORD!r})
+        """
+    )
+    server_runs.runpytest("--freshdb-engine", "mariadb").assert_outcomes(passed=1)
+
+
+def test_a_suite_may_run_on_several_engines(server_runs: pytest.Pytester, fake_servers: FakeBroker) -> None:
+    server_runs.makeconftest(
+        """
+        import pytest
+        from pytest_freshdb import Template
+
+        @pytest.fixture(scope="session", params=["mysql", "postgres"])
+        def freshdb_engine_name(request):
+            return request.param
+
+        @pytest.fixture(scope="session")
+        def freshdb_schema():
+            return Template(lambda engine: f"of {engine}", lambda database: None)
+        """
+    )
+    server_runs.makepyfile("def test_a(freshdb_lease): pass\ndef test_b(freshdb_lease): pass")
+    server_runs.runpytest().assert_outcomes(passed=4)
+    assert set(fake_servers.templates) == {("mysql", "of mysql"), ("postgres", "of postgres")}
+
+
+def test_an_unknown_driver_is_told(server_runs: pytest.Pytester) -> None:
+    server_runs.makepyfile("def test_a(freshdb_lease): pass")
+    result = server_runs.runpytest("-o", "freshdb_drivers=mysqldb")
+    result.stdout.fnmatch_lines(["`mysqldb` of the ini option `freshdb_drivers` is not known"])
+
+
+def test_a_failure_shows_no_secrets(server_runs: pytest.Pytester) -> None:
+    server_runs.makepyfile(
+        "def test_a(freshdb_url, freshdb_lease, freshdb_broker):\n    local = freshdb_url\n    assert not local"
+    )
+    result = server_runs.runpytest("--freshdb-engine", "mysql", "--freshdb-keep-failed", "--showlocals")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*mysql+asyncmy://root:[*][*][*]@127.0.0.1:21901/freshdb_s_1*"])
+    result.stdout.fnmatch_lines(["kept: mysql://root:[*][*][*]@127.0.0.1:21901/freshdb_s_1"])
+    for secret in (PASSWORD, "p%40ss", TOKEN):
+        assert secret not in result.stdout.str()
+
+
+def test_a_schema_that_fails_is_told_with_its_traceback(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(SCHEMA.replace("CREATE TABLE", "CREATE TABEL"))
+    runs.makepyfile("def test_a(freshdb_lease): pass")
+    result = runs.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E *sqlite3.OperationalError: near *TABEL*"])
+    assert fake_broker.templates == {}
+
+
+APP = """
+    from typing import Annotated
+    import asyncio
+    import httpx
+    import pytest
+    from fastapi import Depends, FastAPI
+
+    def get_session(): return "development"
+    def get_db(): return "development"
+
+    @pytest.fixture(scope="session")
+    def app():
+        app = FastAPI()
+
+        @app.get("/")
+        def root(session: Annotated[str, Depends(get_session)]) -> str:
+            return session
+
+        return app
+
+    def get(app, raise_app_exceptions=True):
+        async def request():
+            transport = httpx.ASGITransport(app, raise_app_exceptions=raise_app_exceptions)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.get("/")
+
+        return asyncio.run(request())
+"""
+
+USELESS = "*the override of `test_*.get_db` (*test_*.py:*) does nothing: no route of the app depends on it"
+
+
+def run_with_app(runs: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
+    runs.makepyfile(APP + tests)
+    return runs.runpytest(*options)
+
+
+def test_an_override_ends_with_its_test(runs: pytest.Pytester) -> None:
+    result = run_with_app(
+        runs,
+        """
+    def test_a(app, freshdb_override):
+        freshdb_override(app, get_session, lambda: "first")
+        freshdb_override(app, get_session, lambda: "second")
+        assert get(app).json() == "second"
+
+    def test_b(app):
+        assert app.dependency_overrides == {}
+
+    def test_c(app, freshdb_override):
+        freshdb_override(app, get_db, lambda: "test")
+
+    def test_d(app):
+        assert app.dependency_overrides == {}
+    """,
+    )
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines([USELESS])
+
+
+OVERRIDDEN = """
+    @pytest.fixture(autouse=True)
+    def overridden(app):
+        app.dependency_overrides[get_db] = lambda: "test"
+"""
+
+
+def test_who_leases_a_database_is_checked(runs: pytest.Pytester) -> None:
+    result = run_with_app(
+        runs,
+        OVERRIDDEN
+        + """
+    def test_a(app, freshdb_lease):
+        get(app)
+
+    def test_b(app):
+        assert get(app).json() == "development"
+    """,
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([USELESS, "*routes of the app depend on:", "*test_*.get_session` (*): GET /"])
+
+
+def test_an_answer_of_500_does_not_hide_it(runs: pytest.Pytester) -> None:
+    result = run_with_app(
+        runs,
+        OVERRIDDEN
+        + """
+    def test_a(app, freshdb_overrides_checked):
+        assert get(app, raise_app_exceptions=False).status_code == 500
+    """,
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([USELESS])
+
+
+def test_the_check_may_be_switched_off(runs: pytest.Pytester) -> None:
+    result = run_with_app(
+        runs,
+        OVERRIDDEN
+        + """
+    def test_a(app, freshdb_lease):
+        assert get(app).json() == "development"
+    """,
+        "-o",
+        "freshdb_check_overrides=false",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_the_plugin_imports_neither_fastapi_nor_sqlalchemy(runs: pytest.Pytester) -> None:
+    runs.makepyfile(
+        """
+        import sys
+
+        def test_a(freshdb_lease):
+            assert not {"fastapi", "sqlalchemy", "starlette"} & set(sys.modules)
+        """
+    )
+    runs.runpytest_subprocess().assert_outcomes(passed=1)

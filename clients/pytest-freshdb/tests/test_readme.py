@@ -1,0 +1,34 @@
+"""What README.md shows."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_broker import FakeBroker
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_smallest_test(pytester: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(blocks("python")[0])
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.usefixtures("fake_broker")
+def test_the_wrong_override(pytester: pytest.Pytester) -> None:
+    shutil.copytree(ROOT / "example", pytester.path, dirs_exist_ok=True)
+    result = pytester.runpytest_subprocess("wrong_override")
+    result.assert_outcomes(failed=1)
+    shown = [line.removeprefix("E").strip() for line in result.outlines]
+    for line in blocks("text")[0].splitlines():
+        assert line.strip().removeprefix("OverrideError: ") in [
+            text.removeprefix("pytest_freshdb.errors.OverrideError: ") for text in shown
+        ]
+    assert not (pytester.path / "development.db").exists()

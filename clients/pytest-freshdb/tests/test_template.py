@@ -1,0 +1,181 @@
+"""Templates of SQL text and of SQLAlchemy's metadata."""
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fake_broker import PASSWORD, FakeBroker
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, event
+
+from pytest_freshdb import Broker, Database, DriverError, FreshdbError, Template
+from pytest_freshdb.database import Url
+
+SQL = "CREATE TABLE tags (name TEXT); INSERT INTO tags VALUES ('100%'), ('a;b');"
+
+
+def metadata(length: int = 50) -> MetaData:
+    made = MetaData()
+    tags = Table("tags", made, Column("id", Integer, primary_key=True), Column("name", String(length), unique=True))
+    Table("uses", made, Column("id", Integer, primary_key=True), Column("tag", ForeignKey(tags.c.id)), Column("at", Integer))
+    for number in range(8):
+        Index(f"ix_{number}", made.tables["uses"].c.at, made.tables["uses"].c.id)
+    return made
+
+
+def rows(path: str, select: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(select).fetchall()
+
+
+def fill(broker: Broker, template: Template) -> str:
+    name = template.hash_for("sqlite")
+    broker.template("sqlite", name, template.fill)
+    return name
+
+
+def test_sql_text(broker: Broker) -> None:
+    with broker.lease(template=fill(broker, Template.of_sql(SQL))) as lease:
+        assert rows(lease.name, "SELECT name FROM tags") == [("100%",), ("a;b",)]
+
+
+def test_sql_of_a_file_and_of_a_directory(tmp_path: Path, broker: Broker) -> None:
+    (tmp_path / "2.sql").write_text("INSERT INTO tags VALUES ('ö');", encoding="utf-8")
+    (tmp_path / "1.sql").write_text("CREATE TABLE tags (name TEXT);", encoding="utf-8")
+    (tmp_path / "README").write_text("no SQL", encoding="utf-8")
+    with broker.lease(template=fill(broker, Template.of_sql(tmp_path))) as lease:
+        assert rows(lease.name, "SELECT name FROM tags") == [("ö",)]
+    hashes = {Template.of_sql(tmp_path / "1.sql").hash, Template.of_sql(str(tmp_path / "1.sql")).hash}
+    assert hashes == {Template.of_sql("CREATE TABLE tags (name TEXT);").hash}
+
+
+def test_the_hash_of_sql_is_that_of_its_text() -> None:
+    assert Template.of_sql(SQL).hash == Template.of_sql(SQL).hash != Template.of_sql(SQL + " ").hash
+
+
+def test_a_directory_without_sql(tmp_path: Path) -> None:
+    with pytest.raises(FreshdbError, match=r"there is no `\*\.sql` in"):
+        Template.of_sql(tmp_path)
+
+
+def test_wrong_sql_discards_the_template(fake_broker: FakeBroker, broker: Broker) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
+        fill(broker, Template.of_sql("CREATE TABEL tags"))
+    assert fake_broker.templates == {}
+
+
+@pytest.mark.parametrize("drivers", [("aiosqlite",), ("pysqlite",)])
+def test_metadata(fake_broker: FakeBroker, drivers: tuple[str, ...]) -> None:
+    with Broker.from_env(drivers) as broker, broker.lease(template=fill(broker, Template.of_metadata(metadata()))) as lease:
+        tables = rows(lease.name, "SELECT name FROM sqlite_master WHERE type = 'table'")
+        assert sorted(tables) == [("tags",), ("uses",)]
+
+
+def test_metadata_within_a_running_loop(broker: Broker) -> None:
+    async def in_loop() -> str:
+        return fill(broker, Template.of_metadata(metadata()))
+
+    assert asyncio.run(in_loop()).startswith("metadata-")
+
+
+def test_the_hash_of_metadata_follows_its_statements() -> None:
+    one, same, other = (Template.of_metadata(metadata(length)) for length in (50, 50, 51))
+    for engine in ("sqlite", "mysql", "mariadb", "postgres"):
+        assert one.hash_for(engine) == same.hash_for(engine) != other.hash_for(engine)
+    assert one.hash_for("mysql") != one.hash_for("postgres")
+    assert len(one.hash_for("mysql").encode()) < 200
+
+
+def test_the_hash_of_metadata_has_its_rows_too() -> None:
+    def seeded(name: str) -> MetaData:
+        made = metadata()
+        tags = made.tables["tags"]
+        event.listen(tags, "after_create", lambda _, connection, **__: connection.execute(tags.insert(), [{"name": name}]))
+        return made
+
+    one, same, other = (Template.of_metadata(seeded(name)).hash_for("sqlite") for name in ("a", "a", "b"))
+    assert one == same != other
+
+
+def test_the_hash_of_metadata_is_the_same_in_every_process() -> None:
+    program = "import test_template as t; print(t.Template.of_metadata(t.metadata()).hash_for('mysql'))"
+    command = [sys.executable, "-c", program]
+    found = {subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, check=True).stdout for _ in range(3)}
+    assert len(found) == 1
+
+
+class Recorder(ModuleType):
+    """A driver that notes what it is called with."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.calls: list[Any] = []
+
+    def connect(self, **arguments: Any) -> "Recorder":
+        self.calls.append(arguments)
+        return self
+
+    def execute(self, text: str) -> None:
+        self.calls.append(text)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def cursor(self) -> contextlib.nullcontext["Recorder"]:
+        return contextlib.nullcontext(self)
+
+    def nextset(self) -> bool:
+        return False
+
+
+class AsyncRecorder(Recorder):
+    async def connect(self, **arguments: Any) -> "Recorder":  # type: ignore[override]
+        return super().connect(**arguments)
+
+    async def execute(self, text: str) -> None:  # type: ignore[override]
+        super().execute(text)
+
+    async def close(self) -> None:  # type: ignore[override]
+        super().close()
+
+
+def on_server(engine: str, monkeypatch: pytest.MonkeyPatch, driver: Recorder, *missing: str) -> None:
+    monkeypatch.setitem(sys.modules, driver.__name__, driver)
+    monkeypatch.setattr("pytest_freshdb.template.is_installed", lambda module: module not in missing)
+    Template.of_sql(SQL).fill(Database(engine, Url("…"), host="h", port=1, user="u", password=PASSWORD, database="freshdb_s_1"))
+
+
+CONNECT = {"host": "h", "port": 1, "user": "u", "password": PASSWORD}
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_sql_on_mysql(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pymysql.constants import CLIENT
+
+    driver = Recorder("pymysql")
+    on_server(engine, monkeypatch, driver)
+    several = {"client_flag": CLIENT.MULTI_STATEMENTS, "autocommit": True}
+    assert driver.calls == [{**CONNECT, "database": "freshdb_s_1", **several}, SQL, "close"]
+
+
+def test_sql_on_postgres_with_asyncpg(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = AsyncRecorder("asyncpg")
+    on_server("postgres", monkeypatch, driver)
+    assert driver.calls == [{**CONNECT, "database": "freshdb_s_1"}, SQL, "close"]
+
+
+def test_sql_on_postgres_with_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Recorder("psycopg")
+    on_server("postgres", monkeypatch, driver, "asyncpg")
+    assert driver.calls == [{**CONNECT, "dbname": "freshdb_s_1", "autocommit": True}, SQL, "close"]
+
+
+@pytest.mark.parametrize(("engine", "hint"), [("mysql", "install pymysql"), ("postgres", "install asyncpg or psycopg")])
+def test_sql_without_a_driver(engine: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DriverError, match=rf"there is no driver to execute SQL on {engine} with\nhint: {hint}"):
+        on_server(engine, monkeypatch, Recorder("none"), "pymysql", "asyncpg", "psycopg")

@@ -1,0 +1,124 @@
+"""URLs in the form of SQLAlchemy, and the choice of the driver."""
+
+import importlib.util
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy
+from fake_broker import PASSWORD, FakeBroker
+
+from pytest_freshdb import Broker, Database, DriverError
+from pytest_freshdb.database import Url
+from pytest_freshdb.drivers import check_names
+
+
+def server(engine: str, **fields: object) -> Database:
+    values = {"host": "127.0.0.1", "port": 21901, "user": "ro@ot:", "password": PASSWORD, "database": "freshdb_s_1", **fields}
+    return Database(engine, Url(f"{engine}://…"), **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The modules that are found."""
+    modules: set[str] = set()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in modules else None)
+    return modules
+
+
+@pytest.mark.parametrize(
+    ("engine", "driver", "scheme"),
+    [
+        ("mysql", "aiomysql", "mysql+aiomysql"),
+        ("mysql", "asyncmy", "mysql+asyncmy"),
+        ("mysql", "pymysql", "mysql+pymysql"),
+        ("mariadb", "aiomysql", "mysql+aiomysql"),
+        ("mariadb", "asyncmy", "mysql+asyncmy"),
+        ("mariadb", "pymysql", "mysql+pymysql"),
+        ("postgres", "asyncpg", "postgresql+asyncpg"),
+        ("postgres", "psycopg", "postgresql+psycopg"),
+    ],
+)
+def test_a_url_says_what_it_was_made_of(engine: str, driver: str, scheme: str) -> None:
+    text = server(engine).sqlalchemy_url(driver)
+    url = sqlalchemy.make_url(text)
+    assert url.drivername == scheme
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "ro@ot:",
+        PASSWORD,
+        "127.0.0.1",
+        21901,
+        "freshdb_s_1",
+    )
+    assert sqlalchemy.make_url(text.masked()).password == "***"
+
+
+def test_the_text_of_a_url() -> None:
+    assert server("mysql", user="root").sqlalchemy_url("aiomysql") == (
+        "mysql+aiomysql://root:p%40ss%3Aw%2F%C3%B6 rd%25@127.0.0.1:21901/freshdb_s_1"
+    )
+
+
+def test_an_ipv6_host() -> None:
+    assert sqlalchemy.make_url(server("postgres", host="::1").sqlalchemy_url("asyncpg")).host == "::1"
+
+
+@pytest.mark.parametrize("path", ["/tmp/freshdb_s_1.sqlite", "/tmp/with space/ö/a+b.sqlite"])
+@pytest.mark.parametrize(("driver", "scheme"), [("aiosqlite", "sqlite+aiosqlite"), ("pysqlite", "sqlite+pysqlite")])
+def test_a_file(path: str, driver: str, scheme: str) -> None:
+    text = Database("sqlite", Url(f"sqlite://{path}"), path=path).sqlalchemy_url(driver)
+    assert text.startswith(f"{scheme}:////tmp/")
+    assert sqlalchemy.make_url(text).database == path
+
+
+def test_a_lease_has_the_url_of_its_parts(fake_servers: FakeBroker) -> None:
+    with Broker.from_env(drivers=["asyncmy"], environ=fake_servers.environ) as broker, broker.lease("mysql") as lease:
+        assert lease.url == f"mysql://root:{quote(PASSWORD, safe='')}@127.0.0.1:21901/freshdb_s_1"
+        assert lease.sqlalchemy_url().startswith("mysql+asyncmy://root:p%40ss")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("mysql://root:pass@h:1/d", "mysql://root:***@h:1/d"),
+        ("mysql://root@h:1/d", "mysql://root@h:1/d"),
+        ("sqlite:///tmp/a:b@c", "sqlite:///tmp/a:b@c"),
+        ("sqlite+aiosqlite:////tmp/a", "sqlite+aiosqlite:////tmp/a"),
+    ],
+)
+def test_what_is_shown_of_a_url(text: str, masked: str) -> None:
+    assert repr(Url(text)) == repr(masked)
+    assert str(Url(text)) == text
+
+
+def test_the_first_that_is_installed_is_the_default(installed: set[str]) -> None:
+    installed.update(["asyncmy", "pymysql", "psycopg", "aiosqlite", "sqlite3"])
+    assert server("mysql").sqlalchemy_url().startswith("mysql+asyncmy://")
+    assert server("postgres").sqlalchemy_url().startswith("postgresql+psycopg://")
+    installed.update(["aiomysql", "asyncpg"])
+    assert server("mariadb").sqlalchemy_url().startswith("mysql+aiomysql://")
+    assert server("postgres").sqlalchemy_url().startswith("postgresql+asyncpg://")
+
+
+def test_the_preferred_is_the_default() -> None:
+    assert server("mysql", drivers=["asyncpg", "pymysql", "asyncmy"]).sqlalchemy_url().startswith("mysql+pymysql://")
+
+
+def test_no_driver_is_installed(installed: set[str]) -> None:
+    installed.add("pymysql")
+    with pytest.raises(DriverError) as raised:
+        server("mysql").sqlalchemy_url()
+    assert str(raised.value) == (
+        "no async driver for mysql is installed\n"
+        "hint: install aiomysql or asyncmy, or name another in the ini option `freshdb_drivers`"
+    )
+
+
+def test_a_driver_of_another_engine() -> None:
+    with pytest.raises(DriverError) as raised:
+        server("mysql").sqlalchemy_url("asyncpg")
+    assert str(raised.value) == "`asyncpg` is not a driver for mysql\nhint: one of `aiomysql`, `asyncmy`, `pymysql`"
+
+
+def test_an_unknown_driver() -> None:
+    with pytest.raises(DriverError, match="`mysqldb` of the ini option `freshdb_drivers` is not known"):
+        check_names(["aiomysql", "mysqldb"])
