@@ -91,10 +91,15 @@ fn by_the_death_of_freshdb() {
     }
 }
 
-/// Killed while it starts, before or after its server and its command are there.
+/// Killed while it starts, before or after its server and its command are there. In the millisecond between making a directory and
+/// starting who removes it, that is left, and empty, until the next start.
 #[test]
 fn by_death_at_any_moment() {
     let directory = tempfile::tempdir().expect("a directory");
+    let left = || {
+        let entries = std::fs::read_dir(directory.path()).expect("a directory");
+        entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
+    };
     for moment in 0..40 {
         let mut freshdb = Command::new(env!("CARGO_BIN_EXE_freshdb"))
             .args(["run", "--quiet", "--sqlite", "--", "sleep", "600"])
@@ -105,7 +110,16 @@ fn by_death_at_any_moment() {
         freshdb.kill().expect("it is there");
         freshdb.wait().expect("it ends");
     }
-    eventually("no directory is left", || std::fs::read_dir(directory.path()).expect("a directory").next().is_none());
+    let is_empty = |path: &PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    eventually("no file is left", || left().iter().all(is_empty));
+    let next = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["run", "--quiet", "--sqlite", "--", "true"])
+        .env("FRESHDB_RUN_DIR", directory.path())
+        .status();
+    assert!(next.expect("it runs").success());
+    // Those whose lock was not even taken could be somebody's who is about to.
+    let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    eventually("nothing is left", || left().iter().all(is_hidden));
 }
 
 /// With a private server, whose process is seen by its port.
