@@ -19,6 +19,8 @@ pub(super) struct Templates {
     clients: Mutex<HashMap<(Kind, String), Arc<Template>>>,
     /// Which are made anew when they are asked for again.
     discarded: Mutex<HashSet<(Kind, String)>>,
+    /// Their databases, which leases may have still.
+    forgotten: Mutex<Vec<Pool>>,
 }
 
 /// What a client fills, and what becomes of it.
@@ -57,7 +59,15 @@ pub(super) enum Missing {
 
 impl Templates {
     pub(super) fn new(servers: Arc<Servers>, schema: Arc<dyn Schema>, rebuild: bool) -> Self {
-        Self { servers, schema, rebuild, own: Mutex::default(), clients: Mutex::default(), discarded: Mutex::default() }
+        Self {
+            servers,
+            schema,
+            rebuild,
+            own: Mutex::default(),
+            clients: Mutex::default(),
+            discarded: Mutex::default(),
+            forgotten: Mutex::default(),
+        }
     }
 
     /// The databases of the command line's schema.
@@ -115,7 +125,9 @@ impl Templates {
         self.finish(kind, hash, Err("it was discarded".to_owned())).await?;
         let key = (kind, hash.to_owned());
         if let Some(template) = lock(&self.clients).remove(&key) {
-            template.state.send_replace(State::Discarded);
+            if let State::Ready(pool) = template.state.send_replace(State::Discarded) {
+                lock(&self.forgotten).push(pool);
+            }
             lock(&self.discarded).insert(key);
         }
         Ok(())
@@ -164,7 +176,8 @@ impl Templates {
     }
 
     pub(super) async fn close(&self) {
-        let pools: Vec<Pool> = self.list().into_iter().map(|(.., pool)| pool).collect();
+        let mut pools: Vec<Pool> = self.list().into_iter().map(|(.., pool)| pool).collect();
+        pools.append(&mut lock(&self.forgotten));
         lock(&self.own).clear();
         lock(&self.clients).clear();
         for pool in pools {

@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
@@ -99,9 +99,10 @@ fn exit_code(status: ExitStatus) -> u8 {
     status.code().or_else(signalled).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
-/// Becomes the command, which gets SIGTERM when `parent` has ended. Comes back only if that fails.
+/// Becomes the command, which on Linux gets SIGTERM when `parent` has ended. Comes back only if that fails.
 pub(super) fn become_command(parent: i32, command: &[OsString]) -> Failure {
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::TERM)) {
         return Failure::new("cannot tie the command to freshdb").because(error);
     }
     // It may have ended before that.
