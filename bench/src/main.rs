@@ -1,5 +1,6 @@
 //! The benchmarks behind the tables in freshdb's README. Data go to standard output, progress to standard error.
 
+mod broker;
 mod databases;
 mod engine;
 mod failure;
@@ -37,6 +38,8 @@ enum Command {
     Leases(Box<leases::Args>),
     /// Measure what a database of its own for every test costs, beside what people do today
     Isolation(Box<isolation::Args>),
+    /// Measure what a lease costs that is taken over the broker's socket, with many clients at once
+    Broker(Box<broker::Args>),
     /// Serve the bare handler that `load` compares with
     #[command(hide = true)]
     Bare(load::bare::Args),
@@ -63,6 +66,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Isolation(args) => {
             one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(isolation::run(*args))
         }
+        Command::Broker(args) => broker::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
         Command::Bare(args) => Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 ///
 /// What goes wrong is told on standard error. Exit code 2 is a wrong argument, and 125 a failure of freshdb's own.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "freshdb", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -37,8 +37,27 @@ pub(crate) enum Command {
         after_help = "Examples:\n  freshdb serve --postgres\n  freshdb serve --mysql --listen 127.0.0.1:5000 --token-file token"
     )]
     Serve(Serve),
+    /// List the brokers that you have running, and what they have leased
+    ///
+    /// Exit code: 0 when there is one, 1 when there is none.
+    Status(Status),
+    /// Try whether each engine can be used, and say what to do where not
+    ///
+    /// Starts its server, or connects to yours, makes a database, leases it, and puts it back.
+    ///
+    /// Exit code: 0 when all can be used, 1 when one cannot.
+    Doctor(Doctor),
     /// Drop what freshdb made on the servers of the environment and nobody uses any more
     Gc(Gc),
+    /// Print what makes a shell complete freshdb's arguments
+    #[command(after_help = "Example:\n  freshdb completions bash > ~/.local/share/bash-completion/completions/freshdb")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  freshdb man | man -l -")]
+    Man,
     /// Starts a command that ends with its parent. For freshdb itself.
     #[command(hide = true, name = "__start")]
     Start {
@@ -50,10 +69,10 @@ pub(crate) enum Command {
     },
 }
 
-/// The engines, and what their databases start from.
+/// The engines that are asked for.
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub(crate) struct Databases {
+struct Engines {
     /// A SQLite file for every test
     #[arg(long)]
     sqlite: bool,
@@ -66,6 +85,25 @@ pub(crate) struct Databases {
     /// A PostgreSQL server: the one that FRESHDB_POSTGRES_URL names, or else a private one
     #[arg(long)]
     postgres: bool,
+}
+
+impl Engines {
+    fn asked(&self) -> Vec<Kind> {
+        let asked = [
+            (self.sqlite, Kind::Sqlite),
+            (self.mysql, Kind::Mysql),
+            (self.mariadb, Kind::Mariadb),
+            (self.postgres, Kind::Postgres),
+        ];
+        asked.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
+    }
+}
+
+/// The engines, and what their databases start from.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Databases {
+    #[command(flatten)]
+    engines: Engines,
     /// What every database starts from: an SQL file, or a directory of them, in the order of their names; several are applied one
     /// after the other
     #[arg(long, value_name = "PATH")]
@@ -76,6 +114,9 @@ pub(crate) struct Databases {
     /// A file or directory that decides what --schema-command makes; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) watch: Vec<PathBuf>,
+    /// How many connections a lease may open; with fewer, a server has room for more databases
+    #[arg(long, default_value_t = 8, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: u32,
     /// Make templates anew, whatever was made before
     #[arg(long)]
     pub(crate) rebuild: bool,
@@ -84,13 +125,7 @@ pub(crate) struct Databases {
 impl Databases {
     /// Those that were asked for.
     pub(crate) fn engines(&self) -> Vec<Kind> {
-        let asked = [
-            (self.sqlite, Kind::Sqlite),
-            (self.mysql, Kind::Mysql),
-            (self.mariadb, Kind::Mariadb),
-            (self.postgres, Kind::Postgres),
-        ];
-        asked.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
+        self.engines.asked()
     }
 }
 
@@ -119,6 +154,25 @@ pub(crate) struct Serve {
     /// Say nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// A JSON document a line for each broker, as GET /v1/status gives it
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    engines: Engines,
+}
+
+impl Doctor {
+    pub(crate) fn engines(&self) -> Vec<Kind> {
+        self.engines.asked()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -293,6 +293,11 @@ impl Config {
         [self.cache_dir.as_path()].into_iter().chain(usual)
     }
 
+    /// Where the data of throwaway servers may live: the directory that is set, or else the usual ones, best first.
+    pub fn run_dirs(&self) -> Vec<PathBuf> {
+        self.run_dir.as_ref().map_or_else(|| self.usual_run_dirs.clone(), |directory| vec![directory.clone()])
+    }
+
     /// Where throwaway data live, if that is set.
     pub(crate) fn run_dir(&self) -> Option<&Path> {
         self.run_dir.as_deref()

@@ -338,6 +338,7 @@ impl<DB: Backend> Returning<DB> {
             }
             drop((writer, slot));
         } else if let Some(id) = live.id {
+            drop(live);
             let mut ending = std::pin::pin!(within(CANCEL_AT_ALL, pool.cancel(id)));
             let in_time = within(CANCEL, ending.as_mut()).await;
             // Who waits for the place waits no longer. The server is told all the same, for the sake of its locks.
@@ -351,7 +352,6 @@ impl<DB: Backend> Returning<DB> {
                 Some(Err(error)) => tracing::warn!(id, %error, "a session could not be ended on the server"),
                 None => tracing::warn!(id, limit = ?CANCEL_AT_ALL, "the server did not end a session in time"),
             }
-            drop(live);
         }
     }
 }

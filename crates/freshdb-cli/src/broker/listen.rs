@@ -29,6 +29,10 @@ use crate::failure::Failure;
 /// to it, and nobody asks for anything while a test runs.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The socket's name in its directory, and that of the file from which others of the same user know the token.
+pub(crate) const SOCKET: &str = "broker.sock";
+pub(crate) const TOKEN: &str = "broker.token";
+
 /// Where a broker listens: on the loopback interface, and on a socket in a directory that nobody else can enter.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -50,7 +54,7 @@ impl Listener {
         let tcp = TcpListener::bind(address)
             .await
             .map_err(|error| Failure::new(format!("cannot listen on {address}")).because(error))?;
-        let socket = directory.join("broker.sock");
+        let socket = directory.join(SOCKET);
         let unix = UnixListener::bind(&socket).map_err(|error| {
             Failure::new(format!("cannot listen on the socket `{}`", socket.display()))
                 .because(error)

@@ -13,14 +13,15 @@ mod templates;
 use std::fmt;
 use std::sync::Arc;
 
-use freshdb_databases::{Kind, Schema};
+use freshdb_databases::Kind;
 
 pub(crate) use access::Token;
-pub(crate) use listen::{ANY_PORT, Listener};
+pub(crate) use listen::{ANY_PORT, Listener, SOCKET, TOKEN};
 
 use crate::failure::Failure;
 use crate::servers::Servers;
 use leases::Leases;
+pub(crate) use templates::Start;
 use templates::Templates;
 
 /// What all requests share.
@@ -32,9 +33,9 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// A broker of databases that start from `schema`, unless they are made from a template of somebody else's.
-    pub(crate) fn new(servers: Arc<Servers>, schema: Arc<dyn Schema>, rebuild: bool) -> Self {
-        let templates = Templates::new(servers.clone(), schema, rebuild);
+    /// A broker of databases that start as the command line says, unless they are made from a template of a client's.
+    pub(crate) fn new(servers: Arc<Servers>, start: Start) -> Self {
+        let templates = Templates::new(servers.clone(), start);
         Self { servers, templates, leases: Leases::default(), integresql: integresql::Tests::default() }
     }
 

@@ -13,14 +13,24 @@ use crate::servers::Servers;
 
 pub(super) struct Templates {
     servers: Arc<Servers>,
-    schema: Arc<dyn Schema>,
-    rebuild: bool,
+    start: Start,
     own: Mutex<HashMap<Kind, Arc<OnceCell<Pool>>>>,
     clients: Mutex<HashMap<(Kind, String), Arc<Template>>>,
     /// Which are made anew when they are asked for again.
     discarded: Mutex<HashSet<(Kind, String)>>,
     /// Their databases, which leases may have still.
     forgotten: Mutex<Vec<Pool>>,
+}
+
+/// How pools start, as the command line says.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// What databases have that are not made from a client's template.
+    pub(crate) schema: Arc<dyn Schema>,
+    /// Whether templates are made anew.
+    pub(crate) rebuild: bool,
+    /// How many connections a lease may open.
+    pub(crate) connections: u32,
 }
 
 /// What a client fills, and what becomes of it.
@@ -58,11 +68,10 @@ pub(super) enum Missing {
 }
 
 impl Templates {
-    pub(super) fn new(servers: Arc<Servers>, schema: Arc<dyn Schema>, rebuild: bool) -> Self {
+    pub(super) fn new(servers: Arc<Servers>, start: Start) -> Self {
         Self {
             servers,
-            schema,
-            rebuild,
+            start,
             own: Mutex::default(),
             clients: Mutex::default(),
             discarded: Mutex::default(),
@@ -75,7 +84,8 @@ impl Templates {
         let cell = lock(&self.own).entry(kind).or_default().clone();
         let open = || async {
             let server = self.servers.get(kind).await?;
-            Pool::builder(server, self.schema.clone()).rebuild(self.rebuild).open().await
+            let Start { schema, rebuild, connections } = &self.start;
+            Pool::builder(server, schema.clone()).connections(*connections).rebuild(*rebuild).open().await
         };
         cell.get_or_try_init(open).await.cloned()
     }
@@ -212,15 +222,15 @@ impl Templates {
             given_up: AtomicBool::new(false),
             filler,
         });
-        let rebuild = lock(&self.discarded).remove(&key) || self.rebuild;
+        let rebuild = lock(&self.discarded).remove(&key) || self.start.rebuild;
         clients.insert(key, template.clone());
         let schema =
             ByClient { hash: hash.to_owned(), template: template.clone(), is_filled: Mutex::new(Some(is_filled)) };
-        let (servers, opened) = (self.servers.clone(), template.clone());
+        let (servers, opened, connections) = (self.servers.clone(), template.clone(), self.start.connections);
         tokio::spawn(async move {
             let open = async {
                 let server = servers.get(kind).await?;
-                Pool::builder(server, schema).rebuild(rebuild).open().await
+                Pool::builder(server, schema).connections(connections).rebuild(rebuild).open().await
             };
             let state = match open.await {
                 Ok(pool) => State::Ready(pool),

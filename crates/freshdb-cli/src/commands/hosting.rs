@@ -1,7 +1,9 @@
 //! A broker at work: its servers, its sockets, its task.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +11,7 @@ use freshdb_databases::Kind;
 use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, Listener, Token};
+use crate::broker::{Broker, Listener, Start, TOKEN, Token};
 use crate::cli::Databases;
 use crate::failure::Failure;
 use crate::servers::{Servers, schema};
@@ -37,7 +39,9 @@ impl Hosted {
         let (socket, url) = (listener.socket().to_owned(), listener.url()?);
 
         let has_schema = !databases.schema.is_empty() || databases.schema_command.is_some();
-        let broker = Arc::new(Broker::new(servers.clone(), schema(databases)?, databases.rebuild));
+        let start =
+            Start { schema: schema(databases)?, rebuild: databases.rebuild, connections: databases.connections };
+        let broker = Arc::new(Broker::new(servers.clone(), start));
         let ready = engines.iter().map(async |kind| {
             let started = Instant::now();
             let server = servers.get(*kind).await?;
@@ -51,6 +55,7 @@ impl Hosted {
             Ok::<(), Failure>(())
         });
         try_join_all(ready).await?;
+        write_private(&directory.join(TOKEN), token.reveal())?;
         let serving = tokio::spawn(listener.serve(broker.clone(), token));
         Ok(Self { broker, serving, socket, url })
     }
@@ -62,4 +67,11 @@ impl Hosted {
         drop(self.serving.await);
         self.broker.close().await;
     }
+}
+
+/// Nobody else can enter the directory; that the file itself is closed as well is for those who copy it.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| Failure::new(format!("cannot write `{}`", path.display())).because(error))
 }

@@ -1,10 +1,13 @@
 //! What the commands do.
 
 mod child;
+mod doctor;
 mod gc;
 mod hosting;
 mod run;
 mod serve;
+mod status;
+mod texts;
 
 use std::process::ExitCode;
 
@@ -15,7 +18,11 @@ pub(crate) fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Run(run) => block_on(run::run(run)),
         Command::Serve(serve) => block_on(serve::serve(serve)),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Doctor(arguments) => block_on(doctor::doctor(arguments)),
         Command::Gc(gc) => block_on(gc::gc(gc)),
+        Command::Completions { shell } => texts::completions(shell),
+        Command::Man => texts::manual(),
         Command::Start { parent, command } => Err(child::become_command(parent, &command)),
     }
 }

@@ -21,6 +21,8 @@ fn help() {
     insta::assert_snapshot!(told(&["run", "--help"]));
     insta::assert_snapshot!(told(&["serve", "--help"]));
     insta::assert_snapshot!(told(&["gc", "--help"]));
+    insta::assert_snapshot!(told(&["status", "--help"]));
+    insta::assert_snapshot!(told(&["doctor", "--help"]));
 }
 
 #[test]
@@ -38,4 +40,29 @@ fn wrong_arguments() {
     ] {
         insta::assert_snapshot!(told(arguments));
     }
+}
+
+#[test]
+fn shells_are_told_what_can_be_completed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = told(&["completions", shell]);
+        assert!(script.ends_with("[0]"), "{script}");
+        for word in ["freshdb", "run", "serve", "doctor", "schema-command"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+        assert!(!script.contains("__start"), "{shell} offers what is freshdb's own");
+    }
+    insta::assert_snapshot!(told(&["completions", "tcsh"]));
+}
+
+/// Each command has a section, and what is freshdb's own has none.
+#[test]
+fn the_manual_page_has_every_command() {
+    let page = told(&["man"]);
+    assert!(page.starts_with(".ie") && page.ends_with("[0]"), "{page}");
+    let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    for section in ["NAME", "RUN", "SERVE", "STATUS", "DOCTOR", "GC"] {
+        assert!(sections.contains(&section), "{section} is not in {sections:?}");
+    }
+    assert!(!page.contains("__start"), "{page}");
 }

@@ -102,11 +102,7 @@ fn create_in(base: &Path, user: &User, name: Option<&str>) -> io::Result<RunDire
 pub(super) fn named(config: &Config, name: &str) -> impl Iterator<Item = PathBuf> {
     let names = [format!("{PREFIX}{name}"), format!("{UNLOCKED}{name}")];
     // Whichever has room now: it may have been another one then.
-    all_bases(config).into_iter().flat_map(move |base| names.clone().map(|name| base.join(name)))
-}
-
-fn all_bases(config: &Config) -> Vec<PathBuf> {
-    config.run_dir().map_or_else(|| config.usual_run_dirs().to_vec(), |base| vec![base.to_owned()])
+    config.run_dirs().into_iter().flat_map(move |base| names.clone().map(|name| base.join(name)))
 }
 
 /// Removes what a dead process left under a name that it shared with others. `false` as long as somebody holds it.
@@ -182,7 +178,7 @@ fn is_memory_with_room(_directory: &Path) -> bool {
 pub(super) fn sweep(config: &Config) {
     // Those of our servers, and those that are ours.
     let ours = [geteuid().as_raw(), User::for_server().map_or(geteuid().as_raw(), |user| user.uid())];
-    for entry in all_bases(config).iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
+    for entry in config.run_dirs().iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if !name.starts_with(PREFIX) && !name.starts_with(UNLOCKED) {

@@ -45,6 +45,9 @@ pub trait Backend: sqlx::Database {
     /// How many transactions may write at once, where the engine has a limit of its own.
     const WRITERS: Option<usize> = None;
 
+    /// Whether a new connection may be left without a word by a server that is well.
+    const MAY_BE_SILENT: bool = false;
+
     /// The driver's options for a URL.
     fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
         url.parse()
@@ -85,6 +88,11 @@ pub trait Backend: sqlx::Database {
 
     /// Ends the session of this number, and what it is executing. One that is gone already is no error.
     fn cancel(connection: &mut Self::Connection, id: u64) -> BoxFuture<'_, Result<(), sqlx::Error>>;
+
+    /// Ends what a session executes whose client has closed its connection, so that it ends itself; says whether it is gone.
+    fn interrupt(connection: &mut Self::Connection, id: u64) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move { Self::cancel(connection, id).await.map(|()| true) })
+    }
 
     /// What the server knows of these sessions.
     fn activity<'c>(

@@ -16,6 +16,9 @@ impl Backend for MySql {
 
     const SCHEMES: &[&str] = &["mysql", "mariadb"];
 
+    /// See [`is_disturbed`](Backend::is_disturbed).
+    const MAY_BE_SILENT: bool = true;
+
     /// The driver knows MariaDB by MySQL's name only.
     fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
         match url.strip_prefix("mariadb:") {
@@ -94,6 +97,18 @@ impl Backend for MySql {
         })
     }
 
+    /// KILL closes the socket under a thread that may be writing to it, and what it writes can go to the next connection that gets
+    /// the number (MySQL 9.7). A session whose client is gone ends itself, once its statement has been ended. One that had
+    /// not begun yet is ended when this is asked again.
+    fn interrupt(connection: &mut MySqlConnection, id: u64) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            match simple(connection, format!("KILL QUERY {id}")).await {
+                Err(error) if number(&error) == Some(1094) => Ok(true),
+                answer => answer.map(|_| false),
+            }
+        })
+    }
+
     /// What an idle session executed last is in `performance_schema`, which MariaDB has and leaves empty.
     fn activity<'c>(
         connection: &'c mut MySqlConnection,
@@ -137,7 +152,7 @@ impl Backend for MySql {
 
     /// MySQL 9.7 now and then tells a session that is killed its end over the socket of one that is just being greeted, and closes
     /// that: seen some times in a hundred thousand connections, with other clients too. The new one gets bytes of another one's TLS,
-    /// an end, or 1158 (reading from the client failed), which while TLS is agreed on is no message of TLS.
+    /// an end, nothing at all, or 1158 (reading from the client failed), which while TLS is agreed on is no message of TLS.
     fn is_disturbed(error: &sqlx::Error) -> bool {
         use std::io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
 

@@ -1,10 +1,11 @@
 //! Connections: made, kept, and handed out.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use sqlx::Connection as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -315,18 +316,38 @@ impl<DB: Backend> Pool<DB> {
     }
 }
 
+/// How long a server may be silent until another connection is tried besides, where that is known to help.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Connects once more, and once more again, when it was not this connection that the server had trouble with.
 pub(super) async fn undisturbed<DB: Backend, T, F>(attempt: impl Fn() -> F) -> Result<T, sqlx::Error>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
     for _ in 0..2 {
-        match attempt().await {
+        match one_or_another::<DB, T, F>(&attempt).await {
             Err(error) if DB::is_disturbed(&error) => tracing::debug!(%error, "connecting again"),
             result => return result,
         }
     }
     attempt().await
+}
+
+async fn one_or_another<DB: Backend, T, F>(attempt: &impl Fn() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let mut one = pin!(attempt());
+    if !DB::MAY_BE_SILENT {
+        return one.await;
+    }
+    if let Some(result) = within(SILENCE, one.as_mut()).await {
+        return result;
+    }
+    match select(one, pin!(attempt())).await {
+        Either::Left((Ok(connection), _)) | Either::Right((Ok(connection), _)) => Ok(connection),
+        Either::Left((Err(_), other)) | Either::Right((Err(_), other)) => other.await,
+    }
 }
 
 async fn reap_regularly<DB: Backend>(pool: Weak<Pool<DB>>, ended: Arc<Notify>, period: Duration, _alive: Arc<()>) {

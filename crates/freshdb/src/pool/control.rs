@@ -10,11 +10,24 @@ use super::closing::{CLOSE, close_connection};
 use super::connections::{Pool, undisturbed};
 use crate::dialect::Backend;
 use crate::lease::bounded;
+use crate::runtime::sleep;
+
+/// How often a session is looked for that does not end.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 impl<DB: Backend> Pool<DB> {
-    /// Ends a session on the server, by the connection that is kept for that.
+    /// Ends a session on the server whose connection is closed, by the connection that is kept for that.
     pub(crate) async fn cancel(&self, id: u64) -> Result<(), sqlx::Error> {
-        let cancelled = self.with_control(async |connection| DB::cancel(connection, id).await).await;
+        let mut pause = Duration::from_millis(1);
+        let cancelled = loop {
+            match self.with_control(async |connection| DB::interrupt(connection, id).await).await {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        };
         if self.idle().closed {
             self.close_control().await;
         }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::harness::{CLOSE, PlainPool, patient};
+use crate::harness::{CLOSE, PlainPool, all_come_back, number, patient};
 
 const CREATE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY)";
 const INSERT: &str = "INSERT INTO items VALUES (1)";
@@ -119,6 +119,30 @@ with_every_driver! {
         let error = engine.session().await.expect_err("three attempts and no more");
         assert_eq!(error.verdict(), Verdict::Lost, "{error}");
         assert!(format!("{error:?}").contains("1158"), "{error:?}");
+        engine.close(CLOSE).await.expect("nothing leaks");
+        network.abort();
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// It is the fate of one connection, and another is tried besides.
+    async fn a_server_that_says_nothing_to_one_connection_is_asked_by_another(database: &TestDatabase, open: Open) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let url = database.url_through(listener.local_addr().expect("an address").port());
+        let address = database.server_address();
+        let network = tokio::spawn(async move {
+            let (silent, _) = listener.accept().await.expect("a connection");
+            let (mut client, _) = listener.accept().await.expect("another connection");
+            let mut server = TcpStream::connect(&address).await.expect("a server");
+            drop(copy_bidirectional(&mut client, &mut server).await);
+            drop(silent);
+        });
+        let engine = open(&url, patient().max_connections(1));
+        let mut session = engine.session().await.expect("the other connection");
+        assert_eq!(number(&mut session, "SELECT 1").await.expect("an answer"), 1);
+        drop(session);
+        all_come_back(&engine).await;
         engine.close(CLOSE).await.expect("nothing leaks");
         network.abort();
     }

@@ -1,0 +1,111 @@
+//! What `status` and `doctor` find.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output, Stdio};
+
+fn freshdb(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_broker_is_found_and_its_leases_are_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = [("FRESHDB_RUN_DIR", directory.path().to_str().expect("text"))];
+    let none = freshdb(&["status"], &place);
+    assert_eq!((none.status.code(), none.stdout.len()), (Some(1), 0));
+    assert_eq!(text(&none.stderr), "freshdb: no broker is running\n");
+
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["serve", "--quiet", "--sqlite"])
+        .envs(place)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a broker");
+    let mut lines = BufReader::new(broker.stdout.take().expect("it is piped")).lines();
+    let mut value = || lines.next().expect("a line").expect("text").split_once('=').expect("a variable").1.to_owned();
+    let (socket, _, token) = (value(), value(), value());
+    let body = r#"{"note": "a test"}"#;
+    let mut client = UnixStream::connect(&socket).expect("a connection");
+    let request = format!(
+        "POST /v1/leases HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(request.as_bytes()).expect("it is sent");
+    client.read_exact(&mut [0; 12]).expect("an answer");
+
+    let shown = freshdb(&["status"], &place);
+    let said = text(&shown.stdout);
+    assert!(shown.status.success(), "{said}{}", text(&shown.stderr));
+    assert!(said.starts_with(&format!("broker at {socket}\n  sqlite     sqlite:///")), "{said}");
+    assert!(said.contains("  lease      freshdb_s_") && said.ends_with(": a test\n"), "{said}");
+    let json = freshdb(&["status", "--json"], &place).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["leases"][0]["note"], "a test");
+
+    let process = rustix::process::Pid::from_raw(broker.id().cast_signed()).expect("a process");
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it is there");
+    assert!(broker.wait().expect("it ends").success());
+    assert_eq!(freshdb(&["status"], &place).status.code(), Some(1));
+}
+
+#[test]
+fn an_engine_that_can_be_used_is_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = freshdb(&["doctor", "--sqlite"], &[("FRESHDB_RUN_DIR", directory.path().to_str().expect("text"))]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.contains("SQLite       ok: sqlite:///") && said.contains("put back in "), "{said}");
+    assert!(said.contains(&format!("private data {}", directory.path().display())), "{said}");
+}
+
+#[test]
+fn a_server_that_is_not_installed_is_named_with_what_to_do() {
+    let nothing = tempfile::tempdir().expect("a directory");
+    let directory = nothing.path().to_str().expect("text");
+    for engine in ["mysql", "mariadb", "postgres"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["doctor", &format!("--{engine}")])
+            .env("FRESHDB_PROGRAM_DIRS", directory)
+            .env_remove(format!("FRESHDB_{}_URL", engine.to_uppercase()))
+            .output()
+            .expect("it runs");
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("CANNOT BE USED: ") && said.contains("hint: "), "{said}");
+        assert!(said.contains(&format!("FRESHDB_{}_URL", engine.to_uppercase())), "{said}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_named_without_its_password() {
+    for (engine, url) in [
+        ("mysql", "mysql://root:secret-word@127.0.0.1:1"),
+        ("mariadb", "mariadb://root:secret-word@127.0.0.1:1"),
+        ("postgres", "postgres://postgres:secret-word@127.0.0.1:1/postgres"),
+    ] {
+        let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+        let output = freshdb(&["doctor", &format!("--{engine}")], &[(&variable, url)]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("127.0.0.1:1") && said.contains("refused"), "{said}");
+        assert!(!said.contains("secret-word") && !text(&output.stderr).contains("secret-word"), "{said}");
+    }
+}
+
+#[test]
+fn a_place_for_data_that_is_full_or_closed_is_named() {
+    let output = freshdb(&["doctor", "--sqlite"], &[("FRESHDB_RUN_DIR", "/proc/1")]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("CANNOT BE USED: ") && said.contains("/proc/1"), "{said}");
+}
