@@ -251,7 +251,8 @@ impl<DB: Dialect> Lease<DB> {
         if self.level() == 0 {
             let is_to_write;
             (statement, is_to_write) = beginning.resolve::<DB>();
-            if is_to_write {
+            // One that was dropped, and whose ROLLBACK goes first on this connection, may not have let go of it yet.
+            if is_to_write && !self.has_writer() {
                 let writer = self.pool().writer().await?;
                 self.keep_writer(writer);
             }

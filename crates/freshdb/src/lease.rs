@@ -148,6 +148,10 @@ impl<DB: Backend> Lease<DB> {
         self.writer = writer;
     }
 
+    pub(crate) fn has_writer(&self) -> bool {
+        self.writer.is_some()
+    }
+
     /// Hands the right to write on to another connection.
     pub(crate) fn take_writer(&mut self) -> Option<OwnedSemaphorePermit> {
         self.writer.take()

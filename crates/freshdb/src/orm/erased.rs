@@ -1,7 +1,7 @@
 //! Engines and sessions whose database is known when the program runs.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{DbBackend, ExecResult, QueryResult, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::{AssertSqlSafe, Either, IntoArguments};
+use tokio::sync::MutexGuard;
 
 use crate::counters::Stats;
 use crate::dialect::{Backend, Begin};
@@ -56,7 +57,32 @@ pub(crate) trait ErasedEngine: fmt::Debug + Send + Sync {
 pub(crate) struct Shared<L: ?Sized = dyn ErasedLease> {
     pub(crate) engine: Arc<dyn ErasedEngine>,
     pub(crate) place: Place,
+    /// The outermost of the transactions that were dropped while the session was at work.
+    pub(crate) dropped: Mutex<Option<usize>>,
     pub(crate) lease: tokio::sync::Mutex<L>,
+}
+
+impl<L: ErasedLease + ?Sized> Shared<L> {
+    /// The session, when nobody is at work on it, and without what is left of transactions that were dropped.
+    pub(crate) async fn lock(&self) -> MutexGuard<'_, L> {
+        let mut lease = self.lease.lock().await;
+        if let Some(level) = self.take_dropped()
+            && let Err(error) = lease.roll_back(level).await
+        {
+            tracing::debug!(%error, "a dropped transaction was not rolled back in order");
+        }
+        lease
+    }
+
+    /// Whoever locks the session next rolls this back first.
+    pub(crate) fn note_dropped(&self, level: usize) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        *dropped = Some(dropped.map_or(level, |other| other.min(level)));
+    }
+
+    pub(crate) fn take_dropped(&self) -> Option<usize> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -131,7 +157,12 @@ where
     Lease<DB>: ErasedLease,
 {
     let place = lease.place();
-    Arc::new(Shared { engine: Arc::new(engine.clone()), place, lease: tokio::sync::Mutex::new(lease) })
+    Arc::new(Shared {
+        engine: Arc::new(engine.clone()),
+        place,
+        dropped: Mutex::default(),
+        lease: tokio::sync::Mutex::new(lease),
+    })
 }
 
 impl<DB> ErasedLease for Lease<DB>

@@ -80,7 +80,7 @@ impl OrmSession {
 
     /// How the server calls this connection; none on an embedded database.
     pub async fn connection_id(&self) -> Option<u64> {
-        self.0.lease.lock().await.connection_id()
+        self.0.lock().await.connection_id()
     }
 
     /// The engine that it comes from.

@@ -32,7 +32,7 @@ impl OrmTx {
 
     /// A transaction on a session, or a savepoint in one that is open on it.
     pub(crate) async fn begin_on(shared: &Arc<Shared>, begin: Option<Begin>) -> Result<Self, Error> {
-        let level = shared.lease.lock().await.begin(begin).await?;
+        let level = shared.lock().await.begin(begin).await?;
         Ok(Self { shared: shared.clone(), level, open: true })
     }
 
@@ -50,7 +50,7 @@ impl OrmTx {
     ///
     /// Dropped before its end, the transaction is either committed or rolled back.
     pub async fn commit(mut self) -> Result<(), DbErr> {
-        self.shared.lease.lock().await.commit(self.level).await?;
+        self.shared.lock().await.commit(self.level).await?;
         self.open = false;
         Ok(())
     }
@@ -65,7 +65,7 @@ impl OrmTx {
     ///
     /// Safe: dropped before its end, the transaction is rolled back all the same.
     pub async fn rollback(mut self) -> Result<(), DbErr> {
-        self.shared.lease.lock().await.roll_back(self.level).await?;
+        self.shared.lock().await.roll_back(self.level).await?;
         self.open = false;
         Ok(())
     }
@@ -110,7 +110,7 @@ impl OrmTx {
 
     /// How the server calls this connection; none on an embedded database.
     pub async fn connection_id(&self) -> Option<u64> {
-        self.shared.lease.lock().await.connection_id()
+        self.shared.lock().await.connection_id()
     }
 
     /// The engine that it comes from.
@@ -131,12 +131,20 @@ impl Drop for OrmTx {
             return;
         }
         // Before the next statement on the session; and at once, for whoever waits for its locks.
-        let begun = self.shared.lease.try_lock().is_ok_and(|mut lease| lease.roll_back_later(self.level));
-        let (shared, level) = (self.shared.clone(), self.level);
+        self.shared.note_dropped(self.level);
+        let mut begun = false;
+        if let Ok(mut lease) = self.shared.lease.try_lock()
+            && let Some(level) = self.shared.take_dropped()
+        {
+            begun = lease.roll_back_later(level);
+            if !begun {
+                self.shared.note_dropped(level);
+            }
+        }
+        let shared = self.shared.clone();
         let ended = async move {
-            let mut lease = shared.lease.lock().await;
-            let ended = if begun { lease.flush().await } else { lease.roll_back(level).await };
-            if let Err(error) = ended {
+            let mut lease = shared.lock().await;
+            if begun && let Err(error) = lease.flush().await {
                 tracing::debug!(%error, "a dropped transaction was not rolled back in order");
             }
         };

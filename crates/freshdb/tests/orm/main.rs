@@ -109,6 +109,22 @@ async fn a_dropped_transaction_is_over_while_its_session_is_held(engine: OrmEngi
     assert_eq!(names(&engine).await, ["b"]);
 }
 
+/// The next one begins right after it, and does not wait for the right to write that its own session has.
+#[freshdb::test(schema = items())]
+async fn a_transaction_may_follow_one_that_was_dropped(engine: OrmEngine) {
+    let session = engine.session().await.expect("a session");
+    for _ in 0..20 {
+        let tx = session.begin().await.expect("a transaction");
+        item("dropped").insert(&tx).await.expect("a row");
+        drop(tx);
+        let tx = session.begin().await.expect("a transaction");
+        item("kept").insert(&tx).await.expect("a row");
+        tx.commit().await.expect("it commits");
+    }
+    let kept = names(&session).await;
+    assert!(kept.len() == 20 && kept.iter().all(|name| name == "kept"), "{kept:?}");
+}
+
 #[freshdb::test(schema = items())]
 async fn a_transaction_can_have_properties(engine: OrmEngine) {
     for (isolation, access) in [
