@@ -38,7 +38,7 @@ async fn serve_with(
         hosted = Hosted::begin(servers, &arguments.databases, address, token.clone(), arguments.quiet) => hosted?,
         _ = ends.next() => return Ok(ExitCode::SUCCESS),
     };
-    // For a shell to read, as `eval` does.
+    // For a shell to read.
     let secret = match arguments.token_file {
         Some(_) => String::new(),
         None => format!("FRESHDB_BROKER_TOKEN={}\n", token.reveal()),
