@@ -81,11 +81,17 @@ impl Ledger {
     }
 }
 
-/// Whether a process is alive: not one that was killed and is not collected yet.
+/// Whether a process is alive: not one that was killed and is not collected yet, nor one that is ending. Its files are closed, and
+/// its locks gone, a moment before the kernel shows it as dead.
 fn lives(process: &str) -> bool {
+    /// `PF_EXITING`: <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>.
+    const EXITING: u64 = 4;
+
     let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    let mut fields = status.rsplit(") ").next().unwrap_or_default().split(' ');
+    let state = fields.next().unwrap_or_default();
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
+    !matches!(state, "" | "Z" | "X") && flags.is_some_and(|flags| flags & EXITING == 0)
 }
 
 impl fmt::Debug for Ledger {
