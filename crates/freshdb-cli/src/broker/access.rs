@@ -1,6 +1,8 @@
 //! Who may ask: whoever knows the token.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use axum::http::header::AUTHORIZATION;
@@ -10,19 +12,16 @@ use axum::http::{Request, Uri};
 use crate::failure::Failure;
 
 /// What every request must carry.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Token(String);
 
 impl Token {
-    pub(crate) fn random() -> Self {
-        use std::io::Read as _;
+    pub(crate) fn random() -> Result<Self, Failure> {
         let mut bytes = [0_u8; 16];
-        let read = std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
-        // What the system has no randomness for nobody should guess either.
-        if read.is_err() {
-            bytes.fill_with(|| fastrand::u8(..));
-        }
-        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut bytes))
+            .map_err(|error| Failure::new("the system has nothing random for a token").because(error))?;
+        Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 
     pub(crate) fn from_file(path: &Path) -> Result<Self, Failure> {

@@ -23,7 +23,7 @@ pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
 }
 
 async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> Result<u8, Failure> {
-    let token = Token::random();
+    let token = Token::random()?;
     let hosted = tokio::select! {
         hosted = Hosted::begin(servers, &arguments.databases, ANY_PORT, token.clone(), arguments.quiet) => hosted?,
         signal = ends.next() => return Ok(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)),

@@ -19,7 +19,7 @@ pub(super) async fn serve(arguments: Serve) -> Result<ExitCode, Failure> {
     let address = address(&arguments.listen)?;
     let token = match &arguments.token_file {
         Some(path) => Token::from_file(path)?,
-        None => Token::random(),
+        None => Token::random()?,
     };
     let servers = Arc::new(Servers::new(Config::from_env()?, &arguments.databases.engines()));
     let served = serve_with(&arguments, &servers, address, token, &mut ends).await;
