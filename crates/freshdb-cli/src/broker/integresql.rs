@@ -20,7 +20,7 @@ use super::Broker;
 use super::answer::Refusal;
 use super::api::check_hash;
 use super::location::Location;
-use super::templates::{Asked, Missing};
+use super::templates::Asked;
 
 /// How long a client waits for a database.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -174,8 +174,6 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
     let filled = tokio::time::timeout(PATIENCE, broker.templates.pool(kind, &route.hash, true)).await;
     let pool = match filled {
         Ok(Ok(pool)) => pool,
-        // One that was given up while somebody waited for it is not there.
-        Ok(Err(Missing::Failed(error))) => return Err(Refusal::from(&*error)),
         Ok(Err(missing)) => return Err(missing.into()),
         Err(_) => {
             return Err(Refusal::new(

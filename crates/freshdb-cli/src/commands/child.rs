@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::failure::{CANNOT_BE_RUN, Failure, NOT_FOUND};
 
@@ -57,7 +58,7 @@ pub(super) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> R
 /// Waits for the command's end, and hands on what this process is told to end with.
 pub(super) async fn wait(mut child: Child, ends: &mut Ends) -> Result<u8, Failure> {
     let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let mut grace = None;
+    let mut kill_at = None;
     loop {
         let signal = tokio::select! {
             status = child.wait() => {
@@ -65,23 +66,21 @@ pub(super) async fn wait(mut child: Child, ends: &mut Ends) -> Result<u8, Failur
                 return Ok(exit_code(status));
             }
             signal = ends.next() => signal,
-            () = until(grace) => Signal::KILL,
+            () = until(kill_at) => Signal::KILL,
         };
         // What is typed at a terminal goes to all that it started.
-        let was_typed = matches!(signal, Signal::INT | Signal::QUIT) && has_the_terminal();
-        if let Some(process) = process.filter(|_| !was_typed) {
+        if matches!(signal, Signal::INT | Signal::QUIT) && has_the_terminal() {
+            continue;
+        }
+        if let Some(process) = process {
             // One that has ended just now is seen above.
             kill_process(process, signal).ok();
         }
-        if signal != Signal::KILL && !was_typed {
-            grace.get_or_insert_with(|| tokio::time::Instant::now() + GRACE);
-        } else if signal == Signal::KILL {
-            grace = None;
-        }
+        kill_at = (signal != Signal::KILL).then(|| kill_at.unwrap_or_else(|| Instant::now() + GRACE));
     }
 }
 
-async fn until(moment: Option<tokio::time::Instant>) {
+async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

@@ -64,9 +64,12 @@ async fn examine(kind: Kind, config: &Config) -> Result<Found, freshdb_databases
         pool.close().await?;
         Ok(Found { server: server.url().to_string(), start, template, lease, reset: report.elapsed() })
     };
-    let found = examined.await;
-    server.stop().await?;
-    found
+    let examined = examined.await;
+    let stopped = server.stop().await;
+    // What failed first is told first.
+    let found = examined?;
+    stopped?;
+    Ok(found)
 }
 
 /// Where data of private servers may live, and how much room there is.

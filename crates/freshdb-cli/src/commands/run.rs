@@ -18,8 +18,11 @@ pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     let mut ends = Ends::listen()?;
     let servers = Arc::new(Servers::new(Config::from_env()?, &arguments.databases.engines()));
     let code = run_with(&arguments, &servers, &mut ends).await;
-    servers.stop().await?;
-    code.map(ExitCode::from)
+    let stopped = servers.stop().await;
+    // What failed first is told first.
+    let code = code?;
+    stopped?;
+    Ok(ExitCode::from(code))
 }
 
 async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> Result<u8, Failure> {

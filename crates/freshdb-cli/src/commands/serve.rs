@@ -23,8 +23,11 @@ pub(super) async fn serve(arguments: Serve) -> Result<ExitCode, Failure> {
     };
     let servers = Arc::new(Servers::new(Config::from_env()?, &arguments.databases.engines()));
     let served = serve_with(&arguments, &servers, address, token, &mut ends).await;
-    servers.stop().await?;
-    served
+    let stopped = servers.stop().await;
+    // What failed first is told first.
+    let code = served?;
+    stopped?;
+    Ok(code)
 }
 
 async fn serve_with(
