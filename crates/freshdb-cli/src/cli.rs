@@ -182,6 +182,14 @@ pub(crate) struct Gc {
     pub(crate) everything: bool,
 }
 
+/// Where clients of `IntegreSQL` look for it.
+pub(crate) const INTEGRESQL: &str = "INTEGRESQL_CLIENT_BASE_URL";
+
+/// Whether such clients know already where to look.
+pub(crate) fn has_integresql() -> bool {
+    std::env::var_os(INTEGRESQL).is_some()
+}
+
 /// Warnings go to standard error; `FRESHDB_LOG` says otherwise.
 pub(crate) fn begin_log() {
     let filter = EnvFilter::try_from_env("FRESHDB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));

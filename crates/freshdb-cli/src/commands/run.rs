@@ -9,7 +9,7 @@ use freshdb_databases::{Config, Kind, Server, variables};
 use super::child::{self, Ends};
 use super::hosting::Hosted;
 use crate::broker::{ANY_PORT, Token};
-use crate::cli::Run;
+use crate::cli::{INTEGRESQL, Run, has_integresql};
 use crate::failure::Failure;
 use crate::servers::Servers;
 
@@ -38,7 +38,7 @@ async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> R
         // Tests that start servers by themselves share them, and they end with this process.
         (variables::RUN, std::process::id().to_string().into()),
     ];
-    if std::env::var_os(INTEGRESQL).is_none() {
+    if !has_integresql() {
         environment.push((INTEGRESQL, format!("{}/{}/api", hosted.url, token.reveal()).into()));
     }
     for kind in arguments.databases.engines() {
@@ -53,9 +53,6 @@ async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> R
     hosted.end().await;
     code
 }
-
-/// Where clients of `IntegreSQL` look for it.
-const INTEGRESQL: &str = "INTEGRESQL_CLIENT_BASE_URL";
 
 /// The variable in which a test looks for a server.
 fn url_variable(kind: Kind) -> Option<&'static str> {

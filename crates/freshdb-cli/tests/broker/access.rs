@@ -1,7 +1,5 @@
 //! Who is let in, and what those get who ask for nonsense.
 
-use std::time::Duration;
-
 use serde_json::json;
 use test_support::Engine;
 
@@ -116,7 +114,6 @@ fn the_slow_hold_nobody_up() {
     for client in &mut slow {
         client.send(b"POST /v1/leases HTTP/1.1\r\nhost: b\r\n");
     }
-    std::thread::sleep(Duration::from_millis(50));
     let mut client = broker.client();
     for _ in 0..20 {
         let lease = client.post("/v1/leases", &json!({})).expect(201);

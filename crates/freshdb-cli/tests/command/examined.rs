@@ -103,7 +103,7 @@ fn a_server_that_cannot_be_reached_is_named_without_its_password() {
 }
 
 #[test]
-fn a_place_for_data_that_is_full_or_closed_is_named() {
+fn a_place_for_data_that_cannot_be_written_to_is_named() {
     let output = freshdb(&["doctor", "--sqlite"], &[("FRESHDB_RUN_DIR", "/proc/1")]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
