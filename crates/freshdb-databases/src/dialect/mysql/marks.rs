@@ -164,14 +164,15 @@ impl Marks {
 
     /// Takes note of what is open.
     pub(super) fn note_opened(&mut self, answers: [Vec<TextRow>; Opened::QUESTIONS]) {
-        self.opened = Opened::of(answers, self.flushes);
+        self.opened = Opened::of(answers);
     }
 
     /// The tables that can have been touched since `then`, where that is known of many.
     pub(super) fn opened_since(&self, then: &Self, template: &Template) -> Option<Vec<usize>> {
         let opened = self.opened.as_ref()?.since(then.opened.as_ref()?, template)?;
-        // A TRUNCATE closes its table.
-        (self.has_definitions_of(then) && self.truncates.most == then.truncates.least).then_some(opened)
+        // A TRUNCATE closes its table, as a FLUSH does.
+        let closed_by_others = self.truncates.most != then.truncates.least || self.flushes.most != then.flushes.least;
+        (self.has_definitions_of(then) && !closed_by_others).then_some(opened)
     }
 
     /// Just these tables are looked at. Of the others, what was known then is as it was.

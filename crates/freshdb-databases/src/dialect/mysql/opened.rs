@@ -8,8 +8,7 @@ use std::collections::HashSet;
 
 use sqlx::MySqlConnection;
 
-use super::connection::{TextRow, execute, literal, number};
-use super::own::Others;
+use super::connection::{TextRow, execute, identifier, literal, number};
 use super::template::{Template, qualified};
 
 /// Of so many tables it pays to ask first, which takes another round trip.
@@ -29,8 +28,6 @@ pub(super) struct Opened {
     ever: u64,
     /// How many it keeps.
     limit: u64,
-    /// How often others told it to close some.
-    pub(super) flushes: Others,
 }
 
 impl Template {
@@ -48,12 +45,12 @@ impl Opened {
             "SHOW GLOBAL STATUS LIKE 'Open%table\\_definitions'".to_owned(),
             "SELECT @@GLOBAL.table_definition_cache".to_owned(),
             // Last: what is opened before this is in it, whatever was counted.
-            format!("SHOW OPEN TABLES FROM {}", super::connection::identifier(name)),
+            format!("SHOW OPEN TABLES FROM {}", identifier(name)),
         ]
     }
 
     /// Out of the answers.
-    pub(super) fn of([counters, limit, tables]: [Vec<TextRow>; Self::QUESTIONS], flushes: Others) -> Option<Self> {
+    pub(super) fn of([counters, limit, tables]: [Vec<TextRow>; Self::QUESTIONS]) -> Option<Self> {
         let count = |name: &str| {
             let row = counters
                 .iter()
@@ -65,7 +62,6 @@ impl Opened {
             now: count("Open_table_definitions")?,
             ever: count("Opened_table_definitions")?,
             limit: limit.into_iter().flatten().flatten().next()?.parse().ok()?,
-            flushes,
         })
     }
 
@@ -75,7 +71,7 @@ impl Opened {
         let opened = self.ever.checked_sub(then.ever)?;
         // Never were there more at once than this.
         let most = then.now.checked_add(opened)?;
-        if most >= self.limit.min(then.limit) || self.flushes.most != then.flushes.least {
+        if most >= self.limit.min(then.limit) {
             return None;
         }
         // However the file system writes them.
