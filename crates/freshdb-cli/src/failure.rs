@@ -49,12 +49,8 @@ impl Failure {
 }
 
 impl From<freshdb_databases::Error> for Failure {
-    /// Shown for people, an error has its causes and its hint.
     fn from(error: freshdb_databases::Error) -> Self {
-        let text = format!("{error:?}");
-        match text.rsplit_once("\nhint: ") {
-            Some((text, hint)) => Self::new(text).hint(hint),
-            None => Self::new(text),
-        }
+        let (text, hint) = error.explained();
+        Self { hint: hint.map(ToOwned::to_owned), ..Self::new(text) }
     }
 }

@@ -89,6 +89,14 @@ impl Error {
         self.0.hint.as_deref()
     }
 
+    /// The fact with its causes, a line each; and what can be done about it, or about one of them.
+    pub fn explained(&self) -> (String, Option<&str>) {
+        let causes: Vec<String> = self.causes().map(|cause| format!("\n  caused by: {cause}")).collect();
+        let text = format!("{self}{}", causes.concat());
+        let hint = self.advice().or_else(|| self.causes().find_map(|cause| cause.downcast_ref::<Self>()?.advice()));
+        (text, hint)
+    }
+
     /// The driver's error behind it.
     pub fn driver_error(&self) -> Option<&sqlx::Error> {
         self.0.source.as_ref()?.downcast_ref()
@@ -103,15 +111,9 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{self}")?;
-        for cause in self.causes() {
-            write!(formatter, "\n  caused by: {cause}")?;
-        }
-        let hint = self.advice().or_else(|| self.causes().find_map(|cause| cause.downcast_ref::<Self>()?.advice()));
-        match hint {
-            Some(hint) => write!(formatter, "\nhint: {hint}"),
-            None => Ok(()),
-        }
+        let (text, hint) = self.explained();
+        formatter.write_str(&text)?;
+        hint.map_or(Ok(()), |hint| write!(formatter, "\nhint: {hint}"))
     }
 }
 

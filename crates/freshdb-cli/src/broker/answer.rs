@@ -54,11 +54,8 @@ impl From<&Error> for Refusal {
             ErrorKind::Schema => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let text = format!("{error:?}");
-        match text.rsplit_once("\nhint: ") {
-            Some((text, hint)) => Self::new(status, text).hint(hint),
-            None => Self::new(status, text),
-        }
+        let (text, hint) = error.explained();
+        Self { hint: hint.map(ToOwned::to_owned), ..Self::new(status, text) }
     }
 }
 
