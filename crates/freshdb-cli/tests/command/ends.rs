@@ -122,28 +122,10 @@ fn by_death_at_any_moment() {
     eventually("nothing is left", || left().iter().all(is_hidden));
 }
 
-/// With a private server, whose process is seen by its port.
-mod with_a_private_server {
-    use super::{Run, Signal, kill_process};
+on_every_server!(by_the_death_of_freshdb_with_a_private_server);
 
-    fn case(engine: &str) {
-        let run = Run::begin(engine);
-        kill_process(run.process(), Signal::KILL).expect("it is there");
-        run.end(&format!("freshdb with {engine} is killed"));
-    }
-
-    #[test]
-    fn mysql() {
-        case("mysql");
-    }
-
-    #[test]
-    fn mariadb() {
-        case("mariadb");
-    }
-
-    #[test]
-    fn postgres() {
-        case("postgres");
-    }
+fn by_the_death_of_freshdb_with_a_private_server(engine: &str) {
+    let run = Run::begin(engine);
+    kill_process(run.process(), Signal::KILL).expect("it is there");
+    run.end(&format!("freshdb with {engine} is killed"));
 }

@@ -73,37 +73,19 @@ fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));
 }
 
-/// A private server of each kind, the programs' own way.
-mod a_server_that_was_asked_for_is_there_and_gone_afterwards {
-    use super::{Command, said};
+on_every_server!(a_server_that_was_asked_for_is_there_and_gone_afterwards);
 
-    fn case(engine: &str) {
-        let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
-        let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
-            .args(["run", &format!("--{engine}"), "--", "sh", "-c", &format!("echo ${variable}")])
-            .env_remove(&variable)
-            .output()
-            .expect("it runs");
-        assert!(output.status.success(), "{}", said(&output));
-        let url = String::from_utf8(output.stdout.clone()).expect("text");
-        let address = url.trim().split('@').nth(1).expect("an address").split('/').next().expect("a port").to_owned();
-        assert!(std::net::TcpStream::connect(&address).is_err(), "{address} still listens");
-        let password = url.split([':', '@']).nth(2).expect("a password");
-        assert!(!said(&output).contains(password), "{}", said(&output));
-    }
-
-    #[test]
-    fn mysql() {
-        case("mysql");
-    }
-
-    #[test]
-    fn mariadb() {
-        case("mariadb");
-    }
-
-    #[test]
-    fn postgres() {
-        case("postgres");
-    }
+fn a_server_that_was_asked_for_is_there_and_gone_afterwards(engine: &str) {
+    let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["run", &format!("--{engine}"), "--", "sh", "-c", &format!("echo ${variable}")])
+        .env_remove(&variable)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let url = String::from_utf8(output.stdout.clone()).expect("text");
+    let address = url.trim().split('@').nth(1).expect("an address").split('/').next().expect("a port").to_owned();
+    assert!(std::net::TcpStream::connect(&address).is_err(), "{address} still listens");
+    let password = url.split([':', '@']).nth(2).expect("a password");
+    assert!(!said(&output).contains(password), "{}", said(&output));
 }
