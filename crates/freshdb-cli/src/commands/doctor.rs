@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use freshdb_databases::{Config, Kind, Pool, Server, schema};
 
+use super::print;
 use crate::cli::Doctor;
 use crate::failure::Failure;
 
@@ -13,16 +14,15 @@ const NOT_WELL: u8 = 1;
 
 pub(super) async fn doctor(arguments: Doctor) -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
-    println!("cache        {}", config.cache_dir().display());
-    println!("private data {}", places(&config));
+    print(format!("cache        {}\nprivate data {}\n", config.cache_dir().display(), places(&config)).as_bytes())?;
     let asked = arguments.engines();
     let engines = if asked.is_empty() { Kind::ALL.to_vec() } else { asked };
     let mut all_are_well = true;
     for kind in engines {
         let whose = if config.url(kind).is_some() { "yours" } else { "private" };
-        match examine(kind, &config).await {
-            Ok(found) => println!(
-                "{:<12} ok: {}, {whose}, there in {}; a database made in {}, leased in {}, put back in {}",
+        let line = match examine(kind, &config).await {
+            Ok(found) => format!(
+                "{:<12} ok: {}, {whose}, there in {}; a database made in {}, leased in {}, put back in {}\n",
                 kind.title(),
                 found.server,
                 shown(found.start),
@@ -33,9 +33,10 @@ pub(super) async fn doctor(arguments: Doctor) -> Result<ExitCode, Failure> {
             Err(error) => {
                 all_are_well = false;
                 let failure = format!("{error:?}").replace('\n', "\n             ");
-                println!("{:<12} CANNOT BE USED: {failure}", kind.title());
+                format!("{:<12} CANNOT BE USED: {failure}\n", kind.title())
             }
-        }
+        };
+        print(line.as_bytes())?;
     }
     Ok(if all_are_well { ExitCode::SUCCESS } else { ExitCode::from(NOT_WELL) })
 }

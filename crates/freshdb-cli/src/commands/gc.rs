@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use freshdb_databases::{Config, Garbage, Kind, Server};
 
+use super::print;
 use crate::cli::Gc;
 use crate::failure::{Failure, OWN_FAILURE};
 
@@ -17,7 +18,8 @@ pub(super) async fn gc(arguments: Gc) -> Result<ExitCode, Failure> {
         servers += 1;
         let garbage = if arguments.everything { Garbage::everything() } else { Garbage::default() };
         let collected = garbage.collect(&Server::existing(url.clone())).await?;
-        println!("{kind} at {url}: dropped {}, in use {}", collected.dropped.len(), collected.in_use.len());
+        let counts = (collected.dropped.len(), collected.in_use.len());
+        print(format!("{kind} at {url}: dropped {}, in use {}\n", counts.0, counts.1).as_bytes())?;
         for (database, error) in &collected.failed {
             eprintln!("freshdb: cannot drop `{database}`: {error}");
             code = ExitCode::from(OWN_FAILURE);

@@ -9,6 +9,7 @@ mod serve;
 mod status;
 mod texts;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
@@ -18,12 +19,24 @@ pub(crate) fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Run(run) => block_on(run::run(run)),
         Command::Serve(serve) => block_on(serve::serve(serve)),
-        Command::Status(arguments) => status::status(&arguments),
+        Command::Status(arguments) => block_on(status::status(arguments)),
         Command::Doctor(arguments) => block_on(doctor::doctor(arguments)),
         Command::Gc(gc) => block_on(gc::gc(gc)),
         Command::Completions { shell } => texts::completions(shell),
         Command::Man => texts::manual(),
         Command::Start { parent, command } => Err(child::become_command(parent, &command)),
+    }
+}
+
+/// To standard output.
+fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    let mut output = io::stdout();
+    match output.write_all(text).and_then(|()| output.flush()) {
+        // Whoever reads it may have read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to standard output").because(error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -1,14 +1,20 @@
 //! `freshdb status`: the brokers of this user, and what they have leased.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use axum::http::header::{AUTHORIZATION, HOST};
 use freshdb_databases::Config;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
 
+use super::print;
 use crate::broker::{SOCKET, TOKEN};
 use crate::cli::Status;
 use crate::failure::Failure;
@@ -16,24 +22,20 @@ use crate::failure::Failure;
 /// There is none.
 const NONE: u8 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST: usize = 64 << 20;
 
-pub(super) fn status(arguments: &Status) -> Result<ExitCode, Failure> {
-    let mut found = 0;
+pub(super) async fn status(arguments: Status) -> Result<ExitCode, Failure> {
+    let mut found = Vec::new();
     for directory in directories(&Config::from_env()?) {
         // One that ended a moment ago, or is somebody else's, is not told of.
-        let Some(status) = ask(&directory) else { continue };
-        found += 1;
-        if arguments.json {
-            println!("{status}");
-        } else {
-            print!("{}", shown(&directory, &status));
-        }
+        let Ok(Some(status)) = timeout(PATIENCE, ask(&directory)).await else { continue };
+        found.push(if arguments.json { format!("{status}\n") } else { shown(&directory, &status) });
     }
-    if found == 0 {
+    if found.is_empty() {
         eprintln!("freshdb: no broker is running");
         return Ok(ExitCode::from(NONE));
     }
-    Ok(ExitCode::SUCCESS)
+    print(found.concat().as_bytes())
 }
 
 /// Where brokers may be.
@@ -51,18 +53,17 @@ fn directories(config: &Config) -> Vec<PathBuf> {
     found
 }
 
-fn ask(directory: &Path) -> Option<Value> {
+async fn ask(directory: &Path) -> Option<Value> {
     let token = std::fs::read_to_string(directory.join(TOKEN)).ok()?;
-    let mut stream = UnixStream::connect(directory.join(SOCKET)).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let request = format!(
-        "GET /v1/status HTTP/1.1\r\nhost: broker\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok())?
+    let stream = UnixStream::connect(directory.join(SOCKET)).await.ok()?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/v1/status").header(HOST, "broker").header(AUTHORIZATION, format!("Bearer {token}"));
+    let answer = sender.send_request(request.body(Body::empty()).ok()?).await.ok()?;
+    let is_fine = answer.status().is_success();
+    let body = to_bytes(Body::new(answer.into_body()), LONGEST).await.ok()?;
+    connection.abort();
+    is_fine.then(|| serde_json::from_slice(&body).ok())?
 }
 
 fn shown(directory: &Path, status: &Value) -> String {

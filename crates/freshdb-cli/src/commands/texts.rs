@@ -1,12 +1,13 @@
 //! What the command line says of itself, for shells and for `man`.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use super::print;
 use crate::cli::Cli;
 use crate::failure::Failure;
 
@@ -35,15 +36,4 @@ pub(super) fn manual() -> Result<ExitCode, Failure> {
         man.render_options_section(&mut page).map_err(failed)?;
     }
     print(&page)
-}
-
-fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    let mut output = io::stdout();
-    match output.write_all(text).and_then(|()| output.flush()) {
-        // Whoever reads it may have read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new("cannot write to standard output").because(error))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }
