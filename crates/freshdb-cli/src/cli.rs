@@ -70,7 +70,7 @@ pub(crate) enum Command {
 }
 
 /// The engines that are asked for.
-#[derive(Clone, Debug, Args)]
+#[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Engines {
     /// A SQLite file for every test
@@ -100,7 +100,7 @@ impl Engines {
 }
 
 /// The engines, and what their databases start from.
-#[derive(Clone, Debug, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct Databases {
     #[command(flatten)]
     engines: Engines,

@@ -10,7 +10,6 @@ mod listen;
 mod location;
 mod templates;
 
-use std::fmt;
 use std::sync::Arc;
 
 use freshdb_databases::Kind;
@@ -50,11 +49,5 @@ impl Broker {
         self.leases.clear();
         self.integresql.forget(None);
         self.templates.close().await;
-    }
-}
-
-impl fmt::Debug for Broker {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Broker").field("engines", &self.servers.engines()).finish_non_exhaustive()
     }
 }
