@@ -91,35 +91,32 @@ fn by_the_death_of_freshdb() {
     }
 }
 
-/// Killed while it starts, before or after its server and its command are there. In the millisecond between making a directory and
-/// starting who removes it, that is left, and empty, until the next start.
+/// Killed while it starts, before or after its directories, its server and its command are there, 200 times.
 #[test]
 fn by_death_at_any_moment() {
     let directory = tempfile::tempdir().expect("a directory");
-    let left = || {
-        let entries = std::fs::read_dir(directory.path()).expect("a directory");
-        entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
-    };
-    for moment in 0..40 {
+    let left = || std::fs::read_dir(directory.path()).expect("a directory").count();
+    for moment in 0..200 {
         let mut freshdb = Command::new(env!("CARGO_BIN_EXE_freshdb"))
             .args(["run", "--quiet", "--sqlite", "--", "sleep", "600"])
             .env("FRESHDB_RUN_DIR", directory.path())
             .spawn()
             .expect("it runs");
-        std::thread::sleep(Duration::from_millis(2 * moment));
+        std::thread::sleep(Duration::from_micros(400 * moment));
         freshdb.kill().expect("it is there");
         freshdb.wait().expect("it ends");
     }
-    let is_empty = |path: &PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    eventually("no file is left", || left().iter().all(is_empty));
-    let next = Command::new(env!("CARGO_BIN_EXE_freshdb"))
-        .args(["run", "--quiet", "--sqlite", "--", "true"])
-        .env("FRESHDB_RUN_DIR", directory.path())
-        .status();
-    assert!(next.expect("it runs").success());
-    // Those whose lock was not even taken could be somebody's who is about to.
-    let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    eventually("nothing is left", || left().iter().all(is_hidden));
+    eventually("no file is left", || left() == 0);
+    eventually("no process is left", || !is_in_an_environment(directory.path()));
+}
+
+/// Whether any process was started with this directory in its environment.
+fn is_in_an_environment(directory: &Path) -> bool {
+    let wanted = directory.as_os_str().as_encoded_bytes();
+    let entries = std::fs::read_dir("/proc").expect("it is mounted").flatten();
+    // What ends meanwhile cannot be read.
+    let environments = entries.filter_map(|entry| std::fs::read(entry.path().join("environ")).ok());
+    environments.into_iter().any(|text| text.windows(wanted.len()).any(|part| part == wanted))
 }
 
 on_every_server!(by_the_death_of_freshdb_with_a_private_server);

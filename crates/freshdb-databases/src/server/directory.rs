@@ -12,6 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::geteuid;
 
 use super::copy;
+use super::guard::Guard;
 use super::user::User;
 use crate::config::variables;
 use crate::{Config, Error, ErrorKind};
@@ -28,11 +29,12 @@ const SOCKET_NAME: &str = "/.s.PGSQL.65535";
 /// Below that, memory is not used: the servers need some hundred megabytes each.
 const LEAST_MEMORY: u64 = 1 << 30;
 
-/// A directory that only one user can enter.
+/// A directory that only one user can enter. It is removed with this, or with this process, until it has a keeper.
 #[derive(Debug)]
 pub(super) struct RunDirectory {
     path: PathBuf,
     lock: File,
+    guard: Option<Guard>,
 }
 
 impl RunDirectory {
@@ -42,15 +44,15 @@ impl RunDirectory {
     ///
     /// If there is no place for it.
     pub(super) fn create(config: &Config, user: &User) -> Result<Self, Error> {
-        Self::create_named(config, user, None)
+        Self::create_named(config, user, "")
     }
 
-    /// Makes one under a name of which others know, if there is one.
+    /// Makes one that others [find](named) by this name.
     ///
     /// # Errors
     ///
     /// If there is no place for it.
-    pub(super) fn create_named(config: &Config, user: &User, name: Option<&str>) -> Result<Self, Error> {
+    pub(super) fn create_named(config: &Config, user: &User, name: &str) -> Result<Self, Error> {
         let bases = bases(config)?;
         for base in &bases {
             if user.can_write(base) {
@@ -78,44 +80,43 @@ impl RunDirectory {
     pub(super) fn share_lock(&self) -> io::Result<OwnedFd> {
         Ok(rustix::io::dup(&self.lock)?)
     }
+
+    /// It has a keeper, who removes it.
+    pub(super) fn is_kept(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.release();
+        }
+    }
 }
 
-fn create_in(base: &Path, user: &User, name: Option<&str>) -> io::Result<RunDirectory> {
+fn create_in(base: &Path, user: &User, name: &str) -> io::Result<RunDirectory> {
     loop {
-        let random = || std::iter::repeat_with(fastrand::alphanumeric).take(8).collect();
-        let id: String = name.map_or_else(random, str::to_owned);
-        let unlocked = base.join(format!("{UNLOCKED}{id}"));
+        // Never the same twice: whoever removes one that its maker left cannot remove the next.
+        let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(8).collect();
+        let path = base.join(format!("{PREFIX}{name}{random}"));
+        let unlocked = base.join(format!("{UNLOCKED}{name}{random}"));
+        let guard = Guard::of([&unlocked, &path])?;
         match DirBuilder::new().mode(0o700).create(&unlocked) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && name.is_none() => continue,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                guard.release();
+                continue;
+            }
             result => result?,
         }
         let lock = File::open(&unlocked)?;
         lock.lock()?;
         user.own(&unlocked)?;
-        let path = base.join(format!("{PREFIX}{id}"));
         fs::rename(&unlocked, &path)?;
-        return Ok(RunDirectory { path, lock });
+        return Ok(RunDirectory { path, lock, guard: Some(guard) });
     }
 }
 
-/// Where a directory of this name is, or is being made, if it is anywhere.
+/// The directories that were made by this name.
 pub(super) fn named(config: &Config, name: &str) -> impl Iterator<Item = PathBuf> {
-    let names = [format!("{PREFIX}{name}"), format!("{UNLOCKED}{name}")];
+    let prefix = format!("{PREFIX}{name}");
     // Whichever has room now: it may have been another one then.
-    config.run_dirs().into_iter().flat_map(move |base| names.clone().map(|name| base.join(name)))
-}
-
-/// Removes what a dead process left under a name that it shared with others. `false` as long as somebody holds it.
-pub(super) fn clear(path: &Path) -> io::Result<bool> {
-    let cleared = match is_left_behind(path, false, [geteuid().as_raw(); 2]) {
-        Ok(Some(_lock)) => copy::remove(path, Duration::ZERO).map(|()| true),
-        Ok(None) => Ok(false),
-        Err(error) => Err(error),
-    };
-    match cleared {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        cleared => cleared,
-    }
+    let entries = config.run_dirs().into_iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten();
+    entries.filter(move |entry| entry.file_name().as_bytes().starts_with(prefix.as_bytes())).map(|entry| entry.path())
 }
 
 /// Whether a directory is of this user, closed to all others, and held by somebody.

@@ -63,7 +63,7 @@ impl Keeper {
     ///
     /// If there is no shell.
     pub(super) fn hold(
-        directory: RunDirectory,
+        mut directory: RunDirectory,
         user: &User,
         config: &Config,
         run: Option<&Run>,
@@ -97,6 +97,7 @@ impl Keeper {
         user.run(&mut command);
 
         let mut child = tokio::process::Command::from(command).spawn().map_err(failed)?;
+        directory.is_kept();
         drop(inherited);
         let pipe = child.stdin.take().expect("it is piped").into_owned_fd().map_err(failed)?;
         let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));

@@ -99,7 +99,9 @@ while read -r order; do
             printf 'ended %s\n' "$code"
             ;;
         keep)
-            # From here on it is this shell's word that the directory stays, whatever has become of who gave the order.
+            # From here on it is this shell's word that the directory stays, whatever has become of who gave the order, and reads
+            # the answer.
+            trap '' PIPE
             run_lives && : >"$directory/kept" || break
             printf 'kept\n'
             # Nothing that a shell can wait for tells of the end of a process that is not its child.

@@ -6,6 +6,7 @@ mod directory;
 #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "not every server needs all of it"))]
 mod engine;
 mod failure;
+mod guard;
 mod handle;
 mod keeper;
 mod launch;

@@ -93,11 +93,13 @@ pub(super) async fn server(kind: Kind, config: &Config, run: &Run) -> Result<OfR
         let Some(lock) = blocking(move || locked.lock(kind)).await? else { continue };
         // Somebody else may have started it in the meantime.
         let server = match meeting.server(kind) {
-            Some(server) => server,
+            Some(server) => Some(server),
             None => start(kind, config, run, &meeting).await?,
         };
         drop(lock);
-        return Ok(server);
+        if let Some(server) = server {
+            return Ok(server);
+        }
     }
 }
 
@@ -111,8 +113,9 @@ fn name(config: &Config, run: &Run) -> String {
     name.digest()
 }
 
-/// Starts a server, leaves it to the run, and writes down where it is. In this order: what is written down stays.
-async fn start(kind: Kind, config: &Config, run: &Run, meeting: &Meeting) -> Result<OfRun, Error> {
+/// Starts a server, leaves it to the run, and writes down where it is, in this order: what is written down stays. Nothing if the
+/// directory was lost.
+async fn start(kind: Kind, config: &Config, run: &Run, meeting: &Meeting) -> Result<Option<OfRun>, Error> {
     let shared = if kind == Kind::Sqlite {
         OfRun { url: DatabaseUrl::file(meeting.directory.join(kind.name())), socket: None, process: None }
     } else {
@@ -122,11 +125,7 @@ async fn start(kind: Kind, config: &Config, run: &Run, meeting: &Meeting) -> Res
         OfRun { url, socket, process }
     };
     let meeting = meeting.clone();
-    blocking(move || {
-        meeting.write_down(kind, &shared)?;
-        Ok(shared)
-    })
-    .await
+    blocking(move || Ok(meeting.write_down(kind, &shared)?.then_some(shared))).await
 }
 
 /// Where the processes of a run meet.
@@ -159,16 +158,15 @@ async fn make(config: &Config, name: &str, run: &Run) -> Result<Meeting, Error> 
             if let Some(meeting) = find(&settings, &wanted) {
                 return Ok((lock, Err(meeting)));
             }
-            // Of one who was killed half-way. Its keeper makes it the run's or removes it, and would remove the next one as well.
-            let mut left = directory::named(&settings, &wanted).map(|path| (directory::clear(&path), path));
-            match left.find(|(cleared, _)| !matches!(cleared, Ok(true))) {
+            // Of one who was killed half-way. Its keeper makes it the run's, or removes it.
+            let undecided = directory::named(&settings, &wanted).find(|path| directory::is_held(path).unwrap_or(false));
+            match undecided {
                 None => break,
-                Some((Ok(_), _)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-                Some((Ok(_), path)) => return Err(failed(&path, io::ErrorKind::TimedOut.into())),
-                Some((Err(error), path)) => return Err(failed(&path, error)),
+                Some(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                Some(path) => return Err(failed(&path, io::ErrorKind::TimedOut.into())),
             }
         }
-        Ok((lock, Ok(RunDirectory::create_named(&settings, &User::Ourselves, Some(&wanted))?)))
+        Ok((lock, Ok(RunDirectory::create_named(&settings, &User::Ourselves, &wanted)?)))
     })
     .await?;
     let directory = match made {
@@ -219,19 +217,26 @@ impl Meeting {
         }
     }
 
-    /// All at once, for others look without a lock.
-    fn write_down(&self, kind: Kind, shared: &OfRun) -> Result<(), Error> {
+    /// All at once, for others look without a lock. `false` if the directory was lost.
+    fn write_down(&self, kind: Kind, shared: &OfRun) -> Result<bool, Error> {
         let path = self.directory.join(format!("{}.server", kind.name()));
         let written = || {
             let text = shared.to_text().ok_or(io::ErrorKind::InvalidFilename)?;
             if let (Kind::Sqlite, Some(directory)) = (kind, shared.url.path()) {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+                match fs::DirBuilder::new().mode(0o700).create(directory) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
             }
             let part = path.with_extension(format!("{:016x}", fastrand::u64(..)));
             directory::write_private(&part, &text, &User::Ourselves)?;
             fs::rename(&part, &path)
         };
-        written().map_err(|error| failed(&path, error))
+        match written() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(&path, error)),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ async fn what_was_interrupted_is_not_used() {
     until("a data directory is begun", begun);
     assert_eq!(cached(&place), [""; 0]);
     other.child.kill().unwrap();
-    until("nothing is left of it", || place.is_empty());
+    place.await_empty("nothing is left of it");
     assert_eq!(cached(&place), [""; 0]);
 
     // Another was interrupted while it copied.
@@ -54,7 +54,7 @@ fn two_processes_share_an_empty_cache() {
         assert_ne!(servers[0], servers[1]);
         assert_eq!(cached(&place).len(), 1);
         drop(others);
-        until("nothing is left of them", || place.is_empty());
+        place.await_empty("nothing is left of them");
     }
 }
 

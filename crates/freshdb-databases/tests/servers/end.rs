@@ -11,7 +11,7 @@ use crate::harness::{Other, Place, kill, lives, names, on_every_server, parent, 
 const PROMISE: Duration = Duration::from_secs(2);
 
 pub(crate) fn await_end(what: &str, server: u32, place: &Place) {
-    let took = until(what, || !lives(server) && place.is_empty());
+    let took = until(&format!("{what}: the server's end"), || !lives(server)) + place.await_empty(what);
     assert_eq!(shared_memory_of(server), [""; 0], "{what}: shared memory is left");
     eprintln!("{what}: gone after {took:?}{}", if took > PROMISE { ", which is too long" } else { "" });
 }
@@ -82,6 +82,19 @@ fn ctrl_c_leaves_nothing() {
     assert!(sent.success());
     await_end("PostgreSQL, Ctrl-C", server, &place);
     assert!(!other.child.wait().unwrap().success());
+}
+
+/// From before the directory is made until after it has its keeper.
+#[test]
+fn whoever_is_killed_while_it_makes_a_directory_leaves_nothing() {
+    let place = Place::new();
+    for step in 0..100 {
+        let mut other = Other::start(Kind::Sqlite, &place.config(), &place);
+        other.begins();
+        std::thread::sleep(Duration::from_micros(50 * step));
+        other.end();
+        place.await_empty(&format!("killed at step {step}"));
+    }
 }
 
 /// Killed at the same moment, neither the process nor the keeper removes the directory. The next one to start does.

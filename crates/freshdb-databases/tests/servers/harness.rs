@@ -42,6 +42,7 @@ pub(crate) use on_every_server;
 
 /// Generous: it only ever passes in full when something is broken.
 const DEADLINE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Where one test's servers run, which is shared with no other.
 pub(crate) struct Place {
@@ -87,6 +88,18 @@ impl Place {
 
     pub(crate) fn is_empty(&self) -> bool {
         names(&self.run()).is_empty()
+    }
+
+    /// Waits until nothing is there, and says for how long.
+    pub(crate) fn await_empty(&self, what: &str) -> Duration {
+        let start = Instant::now();
+        while !self.is_empty() {
+            let files = || Command::new("ls").arg("-laR").arg(self.run()).output().map(|output| output.stdout);
+            let files = || String::from_utf8_lossy(&files().unwrap_or_default()).into_owned();
+            assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?}: {what}; there is still\n{}", files());
+            std::thread::sleep(PAUSE);
+        }
+        start.elapsed()
     }
 
     /// A script in place of a program.
@@ -140,7 +153,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(PAUSE);
     }
     start.elapsed()
 }
@@ -148,6 +161,8 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
 const KIND: &str = "FRESHDB_TEST_KIND";
 const RUN: &str = "FRESHDB_TEST_RUN";
 const CACHE: &str = "FRESHDB_TEST_CACHE";
+/// What it says before it starts a server.
+const BEGINS: &str = "it begins";
 
 /// Another process, which starts a server and does nothing more.
 pub(crate) struct Other {
@@ -197,6 +212,12 @@ impl Other {
         said.expect("the other process has a server")
     }
 
+    /// Waits until it is about to start its server.
+    pub(crate) fn begins(&mut self) {
+        let mut lines = BufReader::new(self.child.stdout.as_mut().expect("it is piped")).lines();
+        assert!(lines.any(|line| line.expect("a line") == BEGINS), "it ended before");
+    }
+
     pub(crate) fn end(mut self) {
         self.child.kill().expect("it lives");
         self.child.wait().expect("it ended");
@@ -218,6 +239,7 @@ async fn other_process() {
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == variable(KIND)).expect("a kind");
     let config = Config::from_env().expect("a configuration").without_urls();
     let config = config.with_run_dir(variable(RUN)).with_cache_dir(variable(CACHE));
+    println!("\n{BEGINS}");
     let server = Server::of(kind, &config).await.expect("a server");
     println!("its server: {} {}", server.process().unwrap_or_default(), server.url().reveal());
     // By hand, as a test of nextest's.

@@ -93,7 +93,7 @@ fn a_directory_is_shared_too() {
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     fs::write(directory.join("file"), "").unwrap();
     drop(run);
-    let took = until("the directory goes", || place.is_empty());
+    let took = place.await_empty("the run killed");
     eprintln!("SQLite, the run killed: gone after {took:?}");
 }
 
@@ -131,7 +131,7 @@ fn whoever_is_killed_while_it_starts_a_server_is_in_nobodys_way() {
     let (place, run) = (Place::new(), Run::start());
     let config = place.config();
     Other::start(Kind::Postgres, &config, &place).server();
-    until("the cache is filled, and nothing more is there", || place.is_empty());
+    place.await_empty("the cache is filled");
     for milliseconds in [10, 20, 30, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400, 600] {
         let starter = Other::of_run(&run.name(), Kind::Postgres, &config, &place);
         std::thread::sleep(Duration::from_millis(milliseconds));
@@ -142,6 +142,25 @@ fn whoever_is_killed_while_it_starts_a_server_is_in_nobodys_way() {
     let server = other.server();
     assert_eq!(server, next.server());
     run.kill_and_await_end("PostgreSQL, starters and the run killed", server, &place);
+}
+
+/// From before the directory in which the run's processes meet is made until after it is the run's.
+#[test]
+fn whoever_is_killed_while_it_makes_the_place_to_meet_is_in_nobodys_way() {
+    let place = Place::new();
+    for step in 0..50 {
+        let run = Run::start();
+        let start = || Other::of_run(&run.name(), Kind::Sqlite, &place.config(), &place);
+        let mut other = start();
+        other.begins();
+        std::thread::sleep(Duration::from_micros(100 * step));
+        other.end();
+        let mut others = [start(), start()];
+        let urls = others.each_mut().map(|other| other.server_and_url().1);
+        assert_eq!(urls[0], urls[1], "killed at step {step}");
+        drop(run);
+        place.await_empty(&format!("killed at step {step}"));
+    }
 }
 
 on_every_server! {
@@ -260,7 +279,7 @@ async fn a_run_of_one_process_ends_with_it_and_not_before() {
     kill("TERM", parent(process));
     until("its keeper was told to end it", || !lives(process));
     kill_keepers_of(&place);
-    until("nothing is left", || place.is_empty());
+    place.await_empty("its keeper was told to end it");
 }
 
 /// What keeps the place at which the run's processes meet. One that ends by itself meanwhile is as welcome.
