@@ -8,6 +8,7 @@ compile_error!(
      as in `freshdb = { version = \"0.1\", features = [\"postgres\", \"test\"] }`"
 );
 
+mod changes;
 mod config;
 mod dialect;
 mod error;
@@ -22,6 +23,7 @@ mod server;
 mod template;
 mod url;
 
+pub use changes::{Changes, ObjectChange, RowChange, TableChanges};
 pub use config::{Config, variables};
 pub use dialect::ServerSession;
 pub use error::{Error, ErrorKind};

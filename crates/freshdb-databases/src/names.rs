@@ -64,6 +64,17 @@ impl Names {
     }
 }
 
+/// Whether freshdb could have given it. Any other has no place in a statement.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.starts_with("freshdb_") && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+/// A name for another database of the same template.
+pub(crate) fn sibling(entry: &Entry) -> String {
+    let names = Names { checkout: entry.checkout.clone(), fingerprint: entry.fingerprint.clone() };
+    names.new_slot()
+}
+
 pub(crate) fn digest_of_checkout(checkout: &str) -> String {
     Fingerprint::new().add("checkout", checkout).digest()
 }
@@ -90,7 +101,7 @@ mod tests {
         for name in [names.new_template(), names.new_slot(), names.new_user(), names.template_lock()] {
             assert!(name.len() <= 63, "{name}");
             assert!(name.starts_with("freshdb_"), "{name}");
-            assert!(name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')), "{name}");
+            assert!(is_ours(&name), "{name}");
         }
         assert_ne!(names.new_slot(), names.new_slot());
         assert_ne!(names.checkout(), Names::new("/home/you", &Fingerprint::new()).checkout());

@@ -126,11 +126,82 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
         staying: &[u64],
     ) -> impl Future<Output = Result<Reset, Error>> + Send;
 
+    /// Whether a session may look into a template while copies of it are made.
+    const TEMPLATES_CAN_BE_READ: bool;
+
+    /// Makes a plain copy of a template, to be read, where the template itself cannot be.
+    fn duplicate(
+        connection: &mut Self::Connection,
+        template: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Everything in a database but its rows. The connection is to that database.
+    fn definitions(
+        connection: &mut Self::Connection,
+        database: &str,
+    ) -> impl Future<Output = Result<Vec<Definition>, sqlx::Error>> + Send;
+
+    /// Its tables, and how their rows are read. The connection is to that database.
+    fn tables(
+        connection: &mut Self::Connection,
+        database: &str,
+    ) -> impl Future<Output = Result<Vec<ReadTable>, sqlx::Error>> + Send;
+
+    /// Runs a query, and hands on each row as it comes, every value as text.
+    fn for_each(
+        connection: &mut Self::Connection,
+        sql: &str,
+        each: impl FnMut(Vec<Option<String>>) + Send,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// Closes what a slot holds open. The database stays.
     fn close(slot: Self::Slot) -> impl Future<Output = ()> + Send;
 
     /// What an error of the server's means.
     fn fault(error: &sqlx::Error) -> Fault;
+}
+
+/// An object of a database, and the statement that makes it.
+pub(crate) struct Definition {
+    /// `table`, `view`.
+    pub(crate) kind: String,
+    /// As SQL writes it.
+    pub(crate) name: String,
+    pub(crate) statement: String,
+}
+
+/// A table, as its rows are read.
+pub(crate) struct ReadTable {
+    /// As SQL writes it within its database.
+    pub(crate) name: String,
+    /// What stands behind `FROM`.
+    pub(crate) source: String,
+    /// Each column's name, and the expression that is its value as text.
+    pub(crate) columns: Vec<(String, String)>,
+    /// The names of the primary key's columns.
+    pub(crate) key: Vec<String>,
+}
+
+impl ReadTable {
+    /// The tables out of rows in their order: table, source, column, value, and anything where the column is of the primary key.
+    pub(crate) fn of_rows(rows: Vec<Vec<Option<String>>>) -> Vec<Self> {
+        let mut tables: Vec<Self> = Vec::new();
+        for row in rows {
+            let mut values = row.into_iter();
+            let mut next = || values.next().flatten();
+            let (Some(name), Some(source)) = (next(), next()) else { continue };
+            if tables.last().is_none_or(|table| table.name != name) {
+                tables.push(Self { name, source, columns: Vec::new(), key: Vec::new() });
+            }
+            let (Some(table), Some(column), Some(value)) = (tables.last_mut(), next(), next()) else { continue };
+            if next().is_some() {
+                table.key.push(column.clone());
+            }
+            table.columns.push((column, value));
+        }
+        tables
+    }
 }
 
 /// What an error of the server's means for freshdb.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::report::ResetReport;
 use super::slots::{Fate, Order, Shared};
 use crate::dialect::ServerSession;
-use crate::{DatabaseUrl, Error, ErrorKind, Kind};
+use crate::{Changes, DatabaseUrl, Error, ErrorKind, Kind};
 
 /// A pristine database, for as long as this lives.
 ///
@@ -69,6 +69,19 @@ impl Lease {
         let (reply, answer) = oneshot::channel();
         self.shared.order(Order::Sessions { number: self.number, reply });
         answer.await.unwrap_or_else(|_| Err(pool_is_gone(&self.name)))
+    }
+
+    /// What was done to the database until now, and committed: see [`Changes::of`]. It can be asked for while tests are connected.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancellation
+    ///
+    /// The work goes on.
+    pub async fn changes(&self) -> Result<Changes, Error> {
+        Changes::read(self.kind(), self.shared.administration.clone(), self.name.to_string()).await
     }
 
     /// Gives the database back: what was touched is found and put back, while whoever called this goes on. What this

@@ -216,9 +216,8 @@ fn is_left_behind(path: &Path, unlocked: bool, ours: [u32; 2]) -> io::Result<Opt
     }
 }
 
-/// Writes a file that only this user can read.
-pub(super) fn write_private(path: &Path, text: &str, user: &User) -> io::Result<()> {
+/// Writes a file that nobody else can read.
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    user.own(path)
+    file.write_all(text.as_bytes())
 }

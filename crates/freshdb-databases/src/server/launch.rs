@@ -147,7 +147,9 @@ async fn serve(
     data::provide(engine, program, config, user, &door.directory).await?;
     let (files, owner) = (engine.files(door), user.clone());
     blocking(move || {
-        files.iter().try_for_each(|(path, text)| directory::write_private(path, text, &owner)).map_err(|error| {
+        let write =
+            |(path, text): &(PathBuf, String)| directory::write_private(path, text).and_then(|()| owner.own(path));
+        files.iter().try_for_each(write).map_err(|error| {
             Error::new(ErrorKind::Files, "failed to write what a server reads when it starts").because(error)
         })
     })

@@ -16,4 +16,5 @@ mod run;
 mod sharing;
 mod user;
 
+pub(crate) use directory::write_private;
 pub use handle::Server;

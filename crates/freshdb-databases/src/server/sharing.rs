@@ -229,7 +229,7 @@ impl Meeting {
                 }
             }
             let part = path.with_extension(format!("{:016x}", fastrand::u64(..)));
-            directory::write_private(&part, &text, &User::Ourselves)?;
+            directory::write_private(&part, &text)?;
             fs::rename(&part, &path)
         };
         match written() {

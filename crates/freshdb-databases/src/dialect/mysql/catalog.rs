@@ -100,6 +100,11 @@ impl Kind {
         }
     }
 
+    /// `table`, `package body`.
+    pub(super) fn title(self) -> String {
+        self.keyword().to_lowercase()
+    }
+
     pub(super) fn is_table(self) -> bool {
         matches!(self, Self::Table | Self::Versioned)
     }
@@ -113,7 +118,16 @@ impl Object {
     }
 
     pub(super) fn title(&self) -> String {
-        format!("{} {}", self.kind.keyword().to_lowercase(), identifier(&self.name))
+        format!("{} {}", self.kind.title(), identifier(&self.name))
+    }
+
+    /// The statement that makes it, for somebody to read, with what it was made under.
+    pub(super) fn shown(&self) -> String {
+        let Settings { sql_mode, client, connection, database, time_zone } = &self.settings;
+        let settings = [sql_mode, client, connection, database, time_zone].into_iter().flatten();
+        let settings: Vec<&str> = settings.map(String::as_str).collect();
+        let create = self.create.replace(ITSELF, "");
+        if settings.is_empty() { create } else { format!("{create}\n-- made under {}", settings.join(" ")) }
     }
 }
 
@@ -241,7 +255,7 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
     Some(Object { kind, name, table: None, create, settings })
 }
 
-fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
+pub(super) fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
     let mut values = row.into_iter();
     std::array::from_fn(|_| values.next().flatten())
 }

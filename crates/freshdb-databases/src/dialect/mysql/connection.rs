@@ -135,7 +135,7 @@ fn values(row: &MySqlRow) -> Result<Vec<Option<Vec<u8>>>, sqlx::Error> {
     (0..row.len()).map(|column| row.try_get_unchecked(column)).collect()
 }
 
-fn texts(row: &MySqlRow) -> Result<TextRow, sqlx::Error> {
+pub(super) fn texts(row: &MySqlRow) -> Result<TextRow, sqlx::Error> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(values(row)?.into_iter().map(|value| value.map(text)).collect())
 }

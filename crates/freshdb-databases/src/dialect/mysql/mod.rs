@@ -6,6 +6,7 @@
 mod blockers;
 mod catalog;
 mod connection;
+mod contents;
 mod copy;
 mod fault;
 mod find;
@@ -25,7 +26,7 @@ mod undo;
 
 use sqlx::MySqlConnection;
 
-use super::{Dialect, Fault, Reset, ServerSession};
+use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
 use crate::{DatabaseUrl, Error};
 
 /// MySQL 8.4 and later, and MariaDB 10.6 and later.
@@ -116,6 +117,28 @@ impl Dialect for Mysql {
 
     async fn reset(slot: &mut Self::Slot, template: &Self::Template, staying: &[u64]) -> Result<Reset, Error> {
         reset::reset(slot, template, staying).await
+    }
+
+    const TEMPLATES_CAN_BE_READ: bool = true;
+
+    async fn duplicate(_: &mut MySqlConnection, _: &str, _: &str) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn definitions(connection: &mut MySqlConnection, database: &str) -> Result<Vec<Definition>, sqlx::Error> {
+        contents::definitions(connection, database).await
+    }
+
+    async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Vec<ReadTable>, sqlx::Error> {
+        contents::tables(connection, database).await
+    }
+
+    async fn for_each(
+        connection: &mut MySqlConnection,
+        sql: &str,
+        each: impl FnMut(Vec<Option<String>>) + Send,
+    ) -> Result<(), sqlx::Error> {
+        contents::for_each(connection, sql, each).await
     }
 
     async fn close(slot: Self::Slot) {

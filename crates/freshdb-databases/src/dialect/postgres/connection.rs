@@ -76,7 +76,7 @@ pub(super) async fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<V
     rows.iter().map(values).collect()
 }
 
-fn values(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
+pub(super) fn values(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
     (0..row.len()).map(|column| row.try_get_unchecked::<Option<String>, _>(column)).collect()
 }
 

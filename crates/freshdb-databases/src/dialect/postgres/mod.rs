@@ -7,6 +7,7 @@
 mod catalog;
 mod clear;
 mod connection;
+mod contents;
 mod databases;
 mod fault;
 mod probe;
@@ -20,7 +21,7 @@ mod undo;
 
 use connection::Connection;
 
-use super::{Dialect, Fault, Reset, ServerSession};
+use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
 use crate::{DatabaseUrl, Error};
 
 /// PostgreSQL 13 and later.
@@ -114,6 +115,29 @@ impl Dialect for Postgres {
 
     async fn reset(slot: &mut Self::Slot, template: &Self::Template, staying: &[u64]) -> Result<Reset, Error> {
         reset::reset(slot, template, staying).await
+    }
+
+    /// A session on a template keeps the server from copying it.
+    const TEMPLATES_CAN_BE_READ: bool = false;
+
+    async fn duplicate(connection: &mut Connection, template: &str, name: &str) -> Result<(), sqlx::Error> {
+        databases::copy(connection, template, "", name).await
+    }
+
+    async fn definitions(connection: &mut Connection, _: &str) -> Result<Vec<Definition>, sqlx::Error> {
+        contents::definitions(connection).await
+    }
+
+    async fn tables(connection: &mut Connection, _: &str) -> Result<Vec<ReadTable>, sqlx::Error> {
+        contents::tables(connection).await
+    }
+
+    async fn for_each(
+        connection: &mut Connection,
+        sql: &str,
+        each: impl FnMut(Vec<Option<String>>) + Send,
+    ) -> Result<(), sqlx::Error> {
+        contents::for_each(connection, sql, each).await
     }
 
     async fn close(slot: Self::Slot) {

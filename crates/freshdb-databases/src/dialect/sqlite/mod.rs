@@ -12,6 +12,7 @@
 //! to a file without a name.
 
 mod connection;
+mod contents;
 mod files;
 mod template;
 
@@ -25,7 +26,7 @@ use sqlx::{AssertSqlSafe, Row};
 pub(crate) use connection::Connection;
 pub(crate) use template::{Slot, Template};
 
-use super::{Dialect, Fault, Reset, ServerSession};
+use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
 use crate::{DatabaseUrl, Error};
 
 /// SQLite, in files.
@@ -128,6 +129,28 @@ impl Dialect for Sqlite {
 
     async fn reset(slot: &mut Slot, template: &Template, _: &[u64]) -> Result<Reset, Error> {
         slot.reset(template).await
+    }
+
+    const TEMPLATES_CAN_BE_READ: bool = true;
+
+    async fn duplicate(_: &mut Connection, _: &str, _: &str) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn definitions(connection: &mut Connection, _: &str) -> Result<Vec<Definition>, sqlx::Error> {
+        contents::definitions(connection).await
+    }
+
+    async fn tables(connection: &mut Connection, _: &str) -> Result<Vec<ReadTable>, sqlx::Error> {
+        contents::tables(connection).await
+    }
+
+    async fn for_each(
+        connection: &mut Connection,
+        sql: &str,
+        each: impl FnMut(Vec<Option<String>>) + Send,
+    ) -> Result<(), sqlx::Error> {
+        contents::for_each(connection, sql, each).await
     }
 
     /// A slot holds nothing open.

@@ -1,0 +1,74 @@
+//! Changes that were written down, for somebody to look at when the database and its server are gone.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::process::geteuid;
+
+use super::Changes;
+use crate::server::write_private;
+use crate::{Config, Error, ErrorKind};
+
+/// How many are kept, and for how long, as kept databases are.
+const MOST: usize = 100;
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
+impl Changes {
+    /// Writes it down in the [cache](Config::cache_dir), in a file that only this user can read, where
+    /// [`stored`](Self::stored) finds it. The newest hundred are kept for a week.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn store(&self, config: &Config) -> Result<PathBuf, Error> {
+        let directory = directory(config);
+        let path = directory.join(format!("{:013}-{}.json", self.at_ms, self.database));
+        // Whoever looks meanwhile sees all of it or nothing.
+        let part = path.with_extension(format!("{:016x}", fastrand::u64(..)));
+        let written = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .and_then(|()| write_private(&part, &serde_json::to_string(self)?))
+            .and_then(|()| fs::rename(&part, &path));
+        written.map_err(|error| {
+            Error::new(ErrorKind::Files, format!("failed to write `{}`", path.display())).because(error)
+        })?;
+        forget_the_oldest(&directory);
+        Ok(path)
+    }
+
+    /// All that was written down by this user, the newest first.
+    pub fn stored(config: &Config) -> Vec<Self> {
+        let files = files(&directory(config)).into_iter().rev();
+        // What another version wrote, or is being removed, is passed over.
+        files.filter_map(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok()).collect()
+    }
+}
+
+fn directory(config: &Config) -> PathBuf {
+    config.cache_dir().join(format!("changes-of-user{}", geteuid().as_raw()))
+}
+
+/// The oldest first.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    files.sort();
+    files
+}
+
+fn forget_the_oldest(directory: &Path) {
+    let files = files(directory);
+    let too_many = files.len().saturating_sub(MOST);
+    for (index, path) in files.iter().enumerate() {
+        let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+        let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > LONGEST));
+        if index < too_many || is_old {
+            // Another process may have removed it.
+            drop(fs::remove_file(path));
+        }
+    }
+}
