@@ -39,6 +39,8 @@ class FakeBroker:
         self.requests: list[str] = []
         self.notes: list[str | None] = []
         self.kept: list[str] = []
+        self.outcomes: dict[str, str] = {}
+        self.changes = "nothing"
         self.refusal: tuple[int, dict[str, str]] | None = None
         self.limit = 1000
         self.next_id = 1
@@ -156,7 +158,11 @@ class Handler(BaseHTTPRequestHandler):
             if (self.command, words) == ("POST", ["leases"]):
                 return self.take(body)
             if (self.command, words[0]) == ("DELETE", "leases"):
-                return self.give_back(words[1], "keep" in parse_qs(parts.query))
+                query = parse_qs(parts.query)
+                broker.outcomes.setdefault(words[1], query.get("outcome", [""])[0])
+                return self.give_back(words[1], "keep" in query)
+            if (self.command, words[2:]) == ("PUT", ["outcome"]):
+                return self.tell_outcome(words[1], body)
             if (self.command, words) == ("POST", ["templates"]):
                 return self.open_template(body["engine"], body["hash"])
             return self.end_template((words[1], words[2]))
@@ -196,6 +202,13 @@ class Handler(BaseHTTPRequestHandler):
         elif "path" in lease:
             os.unlink(lease["path"])
         return 204, None
+
+    def tell_outcome(self, id: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        broker = self.broker
+        if id not in broker.leases:
+            return 404, {"error": f"there is no lease {id}"}
+        broker.outcomes[id] = f"{body['outcome']}: {body['failure']}"
+        return 200, {"changes": broker.changes}
 
     def open_template(self, engine: str, hash: str) -> tuple[int, dict[str, Any]]:
         broker = self.broker

@@ -133,6 +133,35 @@ def test_what_failed_is_kept(runs: pytest.Pytester, fake_broker: FakeBroker, wor
     assert len(re.findall(r"^kept: ", result.stdout.str(), re.MULTILINE)) == 2
 
 
+def test_how_each_test_ended_is_told(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makepyfile(
+        """
+        import pytest
+
+        def test_passes(freshdb_lease): pass
+        def test_fails(freshdb_lease): assert "what it is" == "what it should be"
+        def test_skips(freshdb_lease): pytest.skip("not today")
+        """
+    )
+    fake_broker.changes = "tags: 2 inserted; table x: dropped"
+    result = runs.runpytest()
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+    outcomes = list(fake_broker.outcomes.values())
+    assert (outcomes[0], outcomes[2]) == ("passed", "skipped")
+    assert outcomes[1].startswith("failed: AssertionError: assert 'what it is' == 'what it should be'")
+    result.stdout.fnmatch_lines(
+        ["*- freshdb -*", "what it did to its database: tags: 2 inserted; table x: dropped", "`freshdb diff` shows the rows"]
+    )
+
+
+def test_a_broker_that_is_gone_does_not_hide_why_a_test_failed(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest("import pytest\n\n@pytest.fixture\ndef fake_broker(): pass")
+    runs.makepyfile("def test_fails(freshdb_lease, freshdb_broker):\n    freshdb_broker.close()\n    assert 'the reason' == ''")
+    result = runs.runpytest()
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*assert 'the reason' == ''*", "what it did to its database is not known: *"])
+
+
 def test_what_failed_is_given_back_without_the_option(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
     runs.makepyfile(FAILING)
     result = runs.runpytest()

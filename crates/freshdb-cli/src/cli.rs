@@ -47,6 +47,16 @@ pub(crate) enum Command {
     ///
     /// Exit code: 0 when all can be used, 1 when one cannot.
     Doctor(Doctor),
+    /// Show what a failed test did to its database: rows inserted, changed and deleted, and what became of the schema
+    ///
+    /// Of each test that failed this is written down in the cache, for a week. A database that was kept on a server of yours is compared
+    /// with its template now.
+    ///
+    /// Exit code: 0 when something was shown, 1 when there is nothing of this name.
+    #[command(
+        after_help = "Examples:\n  freshdb diff\n  freshdb diff test_post\n  freshdb diff --list\n  freshdb diff --json | jq '.tables[].rows'"
+    )]
+    Diff(Diff),
     /// Drop what freshdb made on the servers of the environment and nobody uses any more
     Gc(Gc),
     /// Print what makes a shell complete freshdb's arguments
@@ -133,6 +143,9 @@ impl Databases {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) databases: Databases,
+    /// Write a page about the run: which test had which database, when, for how long, and what it left behind
+    #[arg(long, value_name = "PATH")]
+    pub(crate) report: Option<PathBuf>,
     /// Say nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -173,6 +186,21 @@ impl Doctor {
     pub(crate) fn engines(&self) -> Vec<Kind> {
         self.engines.asked()
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The database, or a part of the test's name [default: the last one]
+    pub(crate) name: Option<String>,
+    /// List what there is, the newest first
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) list: bool,
+    /// As JSON: one document, or with --list one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How many rows of a table are shown
+    #[arg(long, default_value_t = 20, value_name = "NUMBER")]
+    pub(crate) rows: usize,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,8 @@ pub(crate) struct Failure {
 
 /// freshdb itself failed, and not the command that it ran: what `env` and `timeout` say as well.
 pub(crate) const OWN_FAILURE: u8 = 125;
+/// As clap says it.
+pub(crate) const WRONG_ARGUMENT: u8 = 2;
 pub(crate) const CANNOT_BE_RUN: u8 = 126;
 pub(crate) const NOT_FOUND: u8 = 127;
 

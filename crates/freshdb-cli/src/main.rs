@@ -4,6 +4,7 @@ mod broker;
 mod cli;
 mod commands;
 mod failure;
+mod report;
 mod servers;
 
 use std::process::ExitCode;

@@ -25,6 +25,10 @@ impl Servers {
         Self { config, engines, started: Mutex::default() }
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(crate) fn engines(&self) -> &[Kind] {
         &self.engines
     }

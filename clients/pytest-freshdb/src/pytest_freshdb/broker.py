@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from .connection import Address, Channel
 from .database import Database
 from .errors import FreshdbError
 
 NOTE_LENGTH = 500
+FAILURE_LENGTH = 4000
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -30,8 +31,20 @@ class Lease(Database):
     pid: int
     is_given_back: bool = False
 
-    def give_back(self, keep: bool = False) -> None:
+    def tell_failure(self, failure: str) -> str | None:
+        """Tells the broker that the test has failed, and hears what it did to the database: `tags: 2 inserted, 1 changed`.
+
+        The broker writes down the rows, for `freshdb diff` to show. To be called before the database is given back.
+        """
+        body = {"outcome": "failed", "failure": failure[:FAILURE_LENGTH]}
+        answer = self.channel.request("PUT", f"{self._path()}/outcome", body)
+        changes = answer.get("changes")
+        return None if changes is None else str(changes)
+
+    def give_back(self, keep: bool = False, outcome: str | None = None) -> None:
         """Gives the database back, to be put back in order; with `keep` it stays as it is. A second call does nothing.
+
+        `outcome` is `passed` or `skipped`, for the report of `freshdb run`.
 
         Raises LeaseLostError when it had ended before, so that the database may have been somebody else's meanwhile.
         """
@@ -40,8 +53,13 @@ class Lease(Database):
         if self.pid != os.getpid():
             raise FreshdbError(f"lease {self.id} belongs to process {self.pid}: only that gives it back")
         self.is_given_back = True
-        path = f"/v1/leases/{quote(self.id, safe='')}"
-        self.channel.end(self._name(self.id), self.number, "DELETE", f"{path}?keep=true" if keep else path)
+        how = {"keep": "true" if keep else None, "outcome": outcome}
+        query = urlencode({name: value for name, value in how.items() if value is not None})
+        path = f"{self._path()}?{query}" if query else self._path()
+        self.channel.end(self._name(self.id), self.number, "DELETE", path)
+
+    def _path(self) -> str:
+        return f"/v1/leases/{quote(self.id, safe='')}"
 
     @staticmethod
     def _name(id: str) -> str:

@@ -143,9 +143,9 @@ class Channel:
         self._connection: http.client.HTTPConnection | None = None
         channels.add(self)
 
-    def request(self, method: str, path: str) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         with self._lock:
-            return self._request(method, path, None, ANSWER_SECONDS)
+            return self._request(method, path, body, ANSWER_SECONDS)
 
     def take(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 leased = pytest.StashKey[Lease]()
 has_failed = pytest.StashKey[bool]()
+was_skipped = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,14 +46,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.skipped:
+        item.stash[was_skipped] = True
     if report.failed and report.when != "teardown":
         item.stash[has_failed] = True
         lease = item.stash.get(leased, None)
-        if lease is not None and item.config.getoption("freshdb_keep_failed"):
-            report.sections.append(("freshdb", f"kept: {lease.url.masked()}"))
+        if lease is not None:
+            report.sections.append(("freshdb", "\n".join(told_of_failure(item, call, lease))))
     return report
+
+
+def told_of_failure(item: pytest.Item, call: pytest.CallInfo[None], lease: Lease) -> Iterator[str]:
+    try:
+        changes = lease.tell_failure(call.excinfo.exconly() if call.excinfo is not None else "")
+    except FreshdbError as error:
+        # The test's own failure is what its report is about.
+        yield f"what it did to its database is not known: {error}"
+    else:
+        yield f"what it did to its database: {changes}"
+        if changes != "nothing":
+            yield "`freshdb diff` shows the rows"
+    if item.config.getoption("freshdb_keep_failed"):
+        yield f"kept: {lease.url.masked()}"
 
 
 @contextlib.contextmanager
@@ -120,9 +139,11 @@ def freshdb_lease(
         lease = freshdb_broker.lease(freshdb_engine_name, freshdb_template, note=request.node.nodeid)
     request.node.stash[leased] = lease
     yield lease
-    keep = request.config.getoption("freshdb_keep_failed") and request.node.stash.get(has_failed, False)
+    failed = request.node.stash.get(has_failed, False)
+    # Whoever has failed has said so.
+    outcome = None if failed else "skipped" if request.node.stash.get(was_skipped, False) else "passed"
     with told():
-        lease.give_back(keep=keep)
+        lease.give_back(keep=failed and request.config.getoption("freshdb_keep_failed"), outcome=outcome)
 
 
 @pytest.fixture

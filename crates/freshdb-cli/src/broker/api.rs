@@ -1,7 +1,7 @@
 //! The broker's own interface: docs/broker.md.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -9,25 +9,30 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
-use freshdb_databases::{ErrorKind, Kind, Lease, ResetReport};
+use freshdb_databases::{Changes, ErrorKind, Kind, Lease, ResetReport};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Broker;
 use super::answer::Refusal;
 use super::document;
-use super::leases::Owner;
+use super::leases::{Held, Owner};
 use super::location::Location;
 use super::templates::{Asked, Missing};
+use crate::report::{Begun, Details, Outcome};
 
 const MOST_BODY: usize = 64 * 1024;
 const MOST_HASH: usize = 200;
 const MOST_NOTE: usize = 1000;
+/// A test that failed with a lock on a table would hold up its runner.
+const COMPARISON_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn router() -> Router<Arc<Broker>> {
     Router::new()
         .route("/v1/leases", post(take_lease))
         .route("/v1/leases/{id}", delete(give_back))
+        .route("/v1/leases/{id}/outcome", put(tell_outcome))
+        .route("/v1/leases/{id}/changes", get(changes))
         .route("/v1/templates", post(ask_for_template))
         .route("/v1/templates/{engine}/{hash}", put(finish_template).delete(discard_template))
         .route("/v1/status", get(status))
@@ -85,7 +90,7 @@ pub(super) struct Leased {
     (status = 503, body = Refusal, description = "No database became free, or the server does not answer")))]
 pub(super) async fn take_lease(
     State(broker): State<Arc<Broker>>,
-    Extension(owner): Extension<Owner>,
+    Extension(connection): Extension<Owner>,
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Leased>), Refusal> {
     let Json(wanted) = wanted?;
@@ -96,9 +101,20 @@ pub(super) async fn take_lease(
     let started = Instant::now();
     let lease = broker.lease(kind, wanted.template.as_deref()).await?;
     let (database, connections) = (Location::of(lease.url()), lease.connections());
-    let owner = (wanted.hold == Hold::Connection).then_some(owner);
-    let id = broker.leases.add(lease, owner, wanted.note).to_string();
-    let waited_ms = milliseconds(started.elapsed());
+    let owner = (wanted.hold == Hold::Connection).then_some(connection);
+    let elapsed = started.elapsed();
+    let number = broker.recorder.as_ref().map(|recorder| {
+        recorder.begin(Begun {
+            engine: kind.name(),
+            database: lease.name().to_owned(),
+            worker: Some(connection.0),
+            note: wanted.note.clone(),
+            asked: started,
+            waited: elapsed,
+        })
+    });
+    let id = broker.leases.add(Held::new(lease, owner, wanted.note, number)).to_string();
+    let waited_ms = milliseconds(elapsed);
     Ok((StatusCode::CREATED, Json(Leased { id, database, connections, waited_ms })))
 }
 
@@ -109,6 +125,7 @@ pub(super) struct HowGivenBack {
     wait: bool,
     #[serde(default)]
     keep: bool,
+    outcome: Option<Outcome>,
 }
 
 /// How a database was put back.
@@ -139,7 +156,8 @@ impl PutBack {
 /// Give a lease back
 #[utoipa::path(delete, path = "/v1/leases/{id}", params(
     ("id" = String, Path), ("wait" = Option<bool>, Query, description = "Answer when the database is put back"),
-    ("keep" = Option<bool>, Query, description = "Leave the database as it is")), responses(
+    ("keep" = Option<bool>, Query, description = "Leave the database as it is"),
+    ("outcome" = Option<Outcome>, Query, description = "How the test ended, unless that was told before")), responses(
     (status = 204, description = "It is being put back"), (status = 200, body = PutBack), (status = 404, body = Refusal),
     (status = 503, body = Refusal)))]
 pub(super) async fn give_back(
@@ -149,12 +167,80 @@ pub(super) async fn give_back(
 ) -> Result<Response, Refusal> {
     let (Path(id), Query(how)) = (id?, how?);
     let held = id.parse().ok().and_then(|number| broker.leases.take(number));
-    let held = held.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such lease, or it has ended"))?;
-    let given_back = if how.keep { held.lease.keep(held.note) } else { held.lease.give_back() };
+    let held = held.ok_or_else(no_such_lease)?;
+    if let (Some(recorder), Some(number), Some(outcome)) = (&broker.recorder, held.number, how.outcome) {
+        recorder.tell(number, outcome, Details::default());
+    }
+    let given_back = broker.give_back(held, how.keep);
     if !how.wait {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(Json(PutBack::of(&given_back.await?)).into_response())
+}
+
+/// How a test ended.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Told {
+    outcome: Outcome,
+    #[serde(flatten)]
+    details: Details,
+}
+
+/// What a test that has ended did to its database.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Heard {
+    /// Of one that failed: `tags: 2 inserted, 1 changed`. `freshdb diff` shows the rows, also when the database is gone.
+    changes: Option<String>,
+}
+
+/// Tell how the test ended
+///
+/// Before the lease is given back. What a failed test did to its database is compared with the template and written down.
+#[utoipa::path(put, path = "/v1/leases/{id}/outcome", params(("id" = String, Path)), request_body = Told, responses(
+    (status = 200, body = Heard), (status = 400, body = Refusal), (status = 404, body = Refusal), (status = 503, body = Refusal)))]
+pub(super) async fn tell_outcome(
+    State(broker): State<Arc<Broker>>,
+    id: Result<Path<String>, PathRejection>,
+    told: Result<Json<Told>, JsonRejection>,
+) -> Result<Json<Heard>, Refusal> {
+    let (Path(id), Json(told)) = (id?, told?);
+    let outcome = told.outcome;
+    let Some((kind, name, note)) = broker.with_lease(&id, |held| {
+        if let (Some(recorder), Some(number)) = (&broker.recorder, held.number) {
+            recorder.tell(number, outcome, told.details);
+        }
+        (held.lease.kind(), held.lease.name().to_owned(), held.note.clone())
+    }) else {
+        return Err(no_such_lease());
+    };
+    if outcome != Outcome::Failed {
+        return Ok(Json(Heard { changes: None }));
+    }
+    let server = broker.servers.get(kind).await?;
+    let changes = tokio::time::timeout(COMPARISON_LIMIT, Changes::of(&server, &name)).await.map_err(|_| {
+        let fact = format!("`{name}` was not compared with its template within {COMPARISON_LIMIT:?}");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, fact)
+    })?;
+    let changes = changes?.noted(note);
+    changes.store(broker.config())?;
+    Ok(Json(Heard { changes: Some(changes.to_string()) }))
+}
+
+/// What was done to a database that is leased
+#[utoipa::path(get, path = "/v1/leases/{id}/changes", params(("id" = String, Path)), responses(
+    (status = 200, body = Object, description = "What `freshdb diff --json` prints"), (status = 404, body = Refusal), (status = 503, body = Refusal)))]
+pub(super) async fn changes(
+    State(broker): State<Arc<Broker>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Changes>, Refusal> {
+    let Path(id) = id?;
+    let found = broker.with_lease(&id, |held| (held.lease.kind(), held.lease.name().to_owned(), held.note.clone()));
+    let (kind, name, note) = found.ok_or_else(no_such_lease)?;
+    Ok(Json(Changes::of(&broker.servers.get(kind).await?, &name).await?.noted(note)))
+}
+
+fn no_such_lease() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "there is no such lease, or it has ended")
 }
 
 /// Which template is wanted.
@@ -316,6 +402,11 @@ impl Broker {
         }
     }
 
+    /// A look at a lease.
+    fn with_lease<T>(&self, id: &str, look: impl FnOnce(&Held) -> T) -> Option<T> {
+        self.leases.with(id.parse().ok()?, look)
+    }
+
     fn holders(&self, kind: Kind) -> String {
         let leases = self.leases.list();
         let told = leases.iter().filter(|told| told.engine == kind.name()).take(20);
@@ -347,6 +438,6 @@ impl From<Missing> for Refusal {
     }
 }
 
-fn milliseconds(time: std::time::Duration) -> f64 {
+fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -13,14 +13,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use freshdb_databases::{DatabaseUrl, Kind, Lease, Pool};
+use freshdb_databases::{DatabaseUrl, Kind, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::Broker;
 use super::answer::Refusal;
 use super::api::check_hash;
+use super::leases::Held;
 use super::location::Location;
 use super::templates::Asked;
+use crate::report::Begun;
 
 /// How long a client waits for a database.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,7 +38,7 @@ pub(super) struct Tests(Mutex<HashMap<(Kind, String), Numbered>>);
 #[derive(Default)]
 struct Numbered {
     names: Vec<String>,
-    out: HashMap<usize, (Lease, Instant)>,
+    out: HashMap<usize, Held>,
 }
 
 pub(super) fn router() -> Router<Arc<Broker>> {
@@ -158,12 +160,12 @@ async fn finalize(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -
 async fn discard(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Result<StatusCode, Refusal> {
     let kind = broker.engine_of(&route)?;
     broker.templates.discard(kind, &route.hash).await?;
-    broker.integresql.forget(Some((kind, route.hash)));
+    broker.forget_tests(Some((kind, route.hash)));
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn discard_all(State(broker): State<Arc<Broker>>) -> StatusCode {
-    broker.integresql.forget(None);
+    broker.forget_tests(None);
     broker.templates.discard_all().await;
     StatusCode::NO_CONTENT
 }
@@ -183,19 +185,25 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
         }
     };
     let key = (kind, route.hash);
-    broker.integresql.make_room(&key, &pool, deadline).await?;
+    let asked = Instant::now();
+    broker.make_room(&key, &pool, deadline).await?;
     let lease = pool.lease().await?;
     let database = Described::of(&key.1, lease.url());
-    Ok(Json(Test { id: broker.integresql.add(key, lease), database }))
+    let number = broker.recorder.as_ref().map(|recorder| {
+        let (database, note) = (lease.name().to_owned(), String::new());
+        recorder.begin(Begun { engine: kind.name(), database, worker: None, note, asked, waited: asked.elapsed() })
+    });
+    let held = Held::new(lease, None, String::new(), number);
+    Ok(Json(Test { id: broker.integresql.add(key, held), database }))
 }
 
 /// The database is put back in any case: whoever says that it need not be may be wrong, and does not wait for it.
 async fn unlock(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Result<StatusCode, Refusal> {
     let kind = broker.engine_of(&route)?;
     let id = route.id.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the id of a test is a number"))?;
-    let lease = broker.integresql.take(&(kind, route.hash), id);
-    let (lease, _) = lease.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such test database"))?;
-    drop(lease.give_back());
+    let held = broker.integresql.take(&(kind, route.hash), id);
+    let held = held.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such test database"))?;
+    drop(broker.give_back(held, false));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -211,24 +219,19 @@ impl Broker {
     }
 }
 
-fn no_server() -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "SQLite has no server whose databases could be told of here")
-        .hint("take leases with POST /v1/leases")
-}
-
-impl Tests {
+impl Broker {
     /// Waits until a database of the pool can be had.
     async fn make_room(&self, key: &(Kind, String), pool: &Pool, deadline: Instant) -> Result<(), Refusal> {
         loop {
-            let Some(oldest) = self.oldest_if_full(key, pool.limit()) else { return Ok(()) };
+            let Some(oldest) = self.integresql.oldest_if_full(key, pool.limit()) else { return Ok(()) };
             for id in oldest {
-                let Some((lease, since)) = self.take(key, id) else { continue };
+                let Some(held) = self.integresql.take(key, id) else { continue };
                 // Out of the map meanwhile: nobody else takes it for idle.
-                if lease.sessions().await.is_ok_and(|sessions| sessions.is_empty()) {
-                    drop(lease.give_back());
+                if held.lease.sessions().await.is_ok_and(|sessions| sessions.is_empty()) {
+                    drop(self.give_back(held, false));
                     return Ok(());
                 }
-                self.put(key, id, (lease, since));
+                self.integresql.put(key, id, held);
             }
             if Instant::now() > deadline {
                 let fact = format!("all {} databases of the template are in use", pool.limit());
@@ -239,45 +242,58 @@ impl Tests {
         }
     }
 
+    /// Gives back the databases of one template, or of all.
+    pub(super) fn forget_tests(&self, key: Option<(Kind, String)>) {
+        for held in self.integresql.take_all_of(key) {
+            drop(self.give_back(held, false));
+        }
+    }
+}
+
+fn no_server() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "SQLite has no server whose databases could be told of here")
+        .hint("take leases with POST /v1/leases")
+}
+
+impl Tests {
     /// Nothing while there is room.
     fn oldest_if_full(&self, key: &(Kind, String), limit: usize) -> Option<Vec<usize>> {
         let tests = self.lock();
         let numbered = tests.get(key).filter(|numbered| numbered.out.len() >= limit)?;
-        let mut out: Vec<(usize, Instant)> = numbered.out.iter().map(|(id, (_, since))| (*id, *since)).collect();
+        let mut out: Vec<(usize, Instant)> = numbered.out.iter().map(|(id, held)| (*id, held.since)).collect();
         out.retain(|(_, since)| since.elapsed() >= LEAST_HOLD);
         out.sort_by_key(|(_, since)| *since);
         Some(out.into_iter().map(|(id, _)| id).collect())
     }
 
-    fn add(&self, key: (Kind, String), lease: Lease) -> usize {
+    fn add(&self, key: (Kind, String), held: Held) -> usize {
         let mut tests = self.lock();
         let numbered = tests.entry(key).or_default();
-        let known = numbered.names.iter().position(|name| name == lease.name());
+        let known = numbered.names.iter().position(|name| name == held.lease.name());
         let id = known.unwrap_or_else(|| {
-            numbered.names.push(lease.name().to_owned());
+            numbered.names.push(held.lease.name().to_owned());
             numbered.names.len() - 1
         });
-        numbered.out.insert(id, (lease, Instant::now()));
+        numbered.out.insert(id, held);
         id
     }
 
-    fn put(&self, key: &(Kind, String), id: usize, out: (Lease, Instant)) {
-        self.lock().entry(key.clone()).or_default().out.insert(id, out);
+    fn put(&self, key: &(Kind, String), id: usize, held: Held) {
+        self.lock().entry(key.clone()).or_default().out.insert(id, held);
     }
 
-    fn take(&self, key: &(Kind, String), id: usize) -> Option<(Lease, Instant)> {
+    fn take(&self, key: &(Kind, String), id: usize) -> Option<Held> {
         self.lock().get_mut(key)?.out.remove(&id)
     }
 
     /// Of one template, or of all.
-    pub(super) fn forget(&self, key: Option<(Kind, String)>) {
+    fn take_all_of(&self, key: Option<(Kind, String)>) -> Vec<Held> {
         let mut tests = self.lock();
-        let forgotten = match key {
-            Some(key) => tests.remove(&key).into_iter().collect::<Vec<_>>(),
+        let taken: Vec<Numbered> = match key {
+            Some(key) => tests.remove(&key).into_iter().collect(),
             None => tests.drain().map(|(_, numbered)| numbered).collect(),
         };
-        drop(tests);
-        drop(forgotten);
+        taken.into_iter().flat_map(|numbered| numbered.out.into_values()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, String), Numbered>> {

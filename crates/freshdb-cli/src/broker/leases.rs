@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use freshdb_databases::Lease;
 
+use crate::report::Number;
+
 /// A connection of a client's, to which leases belong. Its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(pub(super) u64);
@@ -21,7 +23,15 @@ pub(super) struct Held {
     /// With whom it ends, if with anybody.
     owner: Option<Owner>,
     pub(super) note: String,
-    since: Instant,
+    pub(super) since: Instant,
+    /// Its line in the report, if there is to be one.
+    pub(super) number: Option<Number>,
+}
+
+impl Held {
+    pub(super) fn new(lease: Lease, owner: Option<Owner>, note: String, number: Option<Number>) -> Self {
+        Self { lease, owner, note, since: Instant::now(), number }
+    }
 }
 
 /// What is told of a lease.
@@ -34,28 +44,30 @@ pub(super) struct Told {
 }
 
 impl Leases {
-    pub(super) fn add(&self, lease: Lease, owner: Option<Owner>, note: String) -> u64 {
+    pub(super) fn add(&self, lease: Held) -> u64 {
         let mut held = self.held();
         held.0 += 1;
         let number = held.0;
-        held.1.insert(number, Held { lease, owner, note, since: Instant::now() });
+        held.1.insert(number, lease);
         number
+    }
+
+    /// A look at one.
+    pub(super) fn with<T>(&self, number: u64, look: impl FnOnce(&Held) -> T) -> Option<T> {
+        self.held().1.get(&number).map(look)
     }
 
     pub(super) fn take(&self, number: u64) -> Option<Held> {
         self.held().1.remove(&number)
     }
 
-    /// A client's connection is closed. What it had goes back.
-    pub(super) fn end(&self, owner: Owner) {
-        let ended: Vec<Held> =
-            self.held().1.extract_if(.., |_, held| held.owner == Some(owner)).map(|(_, held)| held).collect();
-        drop(ended);
+    /// What a client had whose connection is closed.
+    pub(super) fn take_all_of(&self, owner: Owner) -> Vec<Held> {
+        self.held().1.extract_if(.., |_, held| held.owner == Some(owner)).map(|(_, held)| held).collect()
     }
 
-    pub(super) fn clear(&self) {
-        let all = std::mem::take(&mut self.held().1);
-        drop(all);
+    pub(super) fn take_all(&self) -> Vec<Held> {
+        std::mem::take(&mut self.held().1).into_values().collect()
     }
 
     pub(super) fn list(&self) -> Vec<Told> {

@@ -151,7 +151,9 @@ struct Belongings {
 
 impl Drop for Belongings {
     fn drop(&mut self) {
-        self.broker.leases.end(self.owner);
+        for held in self.broker.leases.take_all_of(self.owner) {
+            drop(self.broker.give_back(held, false));
+        }
         self.broker.templates.end(self.owner);
     }
 }

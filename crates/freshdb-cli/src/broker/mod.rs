@@ -12,14 +12,16 @@ mod templates;
 
 use std::sync::Arc;
 
-use freshdb_databases::Kind;
+use freshdb_databases::{Config, Error, Kind, ResetReport};
+use futures_util::future::Either;
 
 pub(crate) use access::Token;
 pub(crate) use listen::{ANY_PORT, Listener, SOCKET, TOKEN};
 
 use crate::failure::Failure;
+use crate::report::Recorder;
 use crate::servers::Servers;
-use leases::Leases;
+use leases::{Held, Leases};
 pub(crate) use templates::Start;
 use templates::Templates;
 
@@ -29,13 +31,15 @@ pub(crate) struct Broker {
     templates: Templates,
     leases: Leases,
     integresql: integresql::Tests,
+    /// Where what is leased is written down, if somebody wants to read it.
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Broker {
     /// A broker of databases that start as the command line says, unless they are made from a template of a client's.
-    pub(crate) fn new(servers: Arc<Servers>, start: Start) -> Self {
+    pub(crate) fn new(servers: Arc<Servers>, start: Start, recorder: Option<Arc<Recorder>>) -> Self {
         let templates = Templates::new(servers.clone(), start);
-        Self { servers, templates, leases: Leases::default(), integresql: integresql::Tests::default() }
+        Self { servers, templates, leases: Leases::default(), integresql: integresql::Tests::default(), recorder }
     }
 
     /// Makes the template of the command line's schema, and has databases ready.
@@ -44,10 +48,27 @@ impl Broker {
         Ok(())
     }
 
+    /// Gives a database back, or leaves it as it is. What this returns need not be awaited.
+    fn give_back(&self, held: Held, keep: bool) -> impl Future<Output = Result<ResetReport, Error>> + use<> {
+        let Held { lease, note, number, .. } = held;
+        let name = lease.name().to_owned();
+        let given_back = if keep { lease.keep(note) } else { lease.give_back() };
+        match (&self.recorder, number) {
+            (Some(recorder), Some(number)) => Either::Left(recorder.follow(number, name, given_back)),
+            _ => Either::Right(given_back),
+        }
+    }
+
     /// Gives back what is out, and closes the pools.
     pub(crate) async fn close(&self) {
-        self.leases.clear();
-        self.integresql.forget(None);
+        for held in self.leases.take_all() {
+            drop(self.give_back(held, false));
+        }
+        self.forget_tests(None);
         self.templates.close().await;
+    }
+
+    fn config(&self) -> &Config {
+        self.servers.config()
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{Broker, Listener, Start, TOKEN, Token};
 use crate::cli::Databases;
 use crate::failure::Failure;
+use crate::report::Recorder;
 use crate::servers::{Servers, schema};
 
 pub(super) struct Hosted {
@@ -31,6 +32,7 @@ impl Hosted {
         address: SocketAddr,
         token: Token,
         quiet: bool,
+        recorder: Option<Arc<Recorder>>,
     ) -> Result<Self, Failure> {
         let engines = databases.engines();
         // SQLite's server is a directory that nobody else can enter, and that is gone when this process is.
@@ -41,7 +43,7 @@ impl Hosted {
         let has_schema = !databases.schema.is_empty() || databases.schema_command.is_some();
         let start =
             Start { schema: schema(databases)?, rebuild: databases.rebuild, connections: databases.connections };
-        let broker = Arc::new(Broker::new(servers.clone(), start));
+        let broker = Arc::new(Broker::new(servers.clone(), start, recorder));
         let ready = engines.iter().map(async |kind| {
             let started = Instant::now();
             let server = servers.get(*kind).await?;

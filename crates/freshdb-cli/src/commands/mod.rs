@@ -1,6 +1,7 @@
 //! What the commands do.
 
 mod child;
+mod diff;
 mod doctor;
 mod gc;
 mod hosting;
@@ -21,6 +22,7 @@ pub(crate) fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => block_on(serve::serve(serve)),
         Command::Status(arguments) => block_on(status::status(arguments)),
         Command::Doctor(arguments) => block_on(doctor::doctor(arguments)),
+        Command::Diff(arguments) => block_on(diff::diff(arguments)),
         Command::Gc(gc) => block_on(gc::gc(gc)),
         Command::Completions { shell } => texts::completions(shell),
         Command::Man => texts::manual(),

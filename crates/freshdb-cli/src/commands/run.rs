@@ -1,6 +1,7 @@
 //! `freshdb run`: servers and a broker for as long as a command runs.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,14 +11,29 @@ use super::child::{self, Ends};
 use super::hosting::Hosted;
 use crate::broker::{ANY_PORT, Token};
 use crate::cli::{INTEGRESQL, Run, has_integresql};
-use crate::failure::Failure;
+use crate::failure::{Failure, WRONG_ARGUMENT};
+use crate::report::{Recorder, Summary};
 use crate::servers::Servers;
 
 pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     // From now on: a signal that comes while servers start ends them in order.
     let mut ends = Ends::listen()?;
     let servers = Arc::new(Servers::new(Config::from_env()?, &arguments.databases.engines()));
-    let code = run_with(&arguments, &servers, &mut ends).await;
+    let recorder = match &arguments.report {
+        Some(path) => {
+            can_be_written(path)?;
+            Some(Arc::new(Recorder::begin_now()))
+        }
+        None => None,
+    };
+    let code = run_with(&arguments, &servers, recorder.clone(), &mut ends).await;
+    let code = match (code, &arguments.report, recorder) {
+        (Ok(code), Some(path), Some(recorder)) => {
+            recorder.settle().await;
+            write_report(path, &recorder, &arguments, &servers, code).map(|()| code)
+        }
+        (code, ..) => code,
+    };
     let stopped = servers.stop().await;
     // What failed first is told first.
     let code = code?;
@@ -25,10 +41,40 @@ pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
-async fn run_with(arguments: &Run, servers: &Arc<Servers>, ends: &mut Ends) -> Result<u8, Failure> {
+/// Before an hour of tests is run for it.
+fn can_be_written(path: &Path) -> Result<(), Failure> {
+    let opened = std::fs::File::options().create(true).append(true).open(path);
+    opened.map(drop).map_err(|error| {
+        Failure::new(format!("cannot write the report `{}`", path.display())).because(error).code(WRONG_ARGUMENT)
+    })
+}
+
+fn write_report(
+    path: &Path,
+    recorder: &Recorder,
+    arguments: &Run,
+    servers: &Servers,
+    exit_code: u8,
+) -> Result<(), Failure> {
+    let words: Vec<_> = arguments.command.iter().map(|word| word.to_string_lossy()).collect();
+    let started = servers.engines().iter().filter_map(|kind| Some((kind.name(), servers.started_one(*kind)?)));
+    let engines = started.map(|(name, server)| (name, server.url().to_string())).collect();
+    recorder.write(path, &Summary { command: words.join(" "), exit_code, engines })?;
+    if !arguments.quiet {
+        eprintln!("freshdb: the report is `{}`", path.display());
+    }
+    Ok(())
+}
+
+async fn run_with(
+    arguments: &Run,
+    servers: &Arc<Servers>,
+    recorder: Option<Arc<Recorder>>,
+    ends: &mut Ends,
+) -> Result<u8, Failure> {
     let token = Token::random()?;
     let hosted = tokio::select! {
-        hosted = Hosted::begin(servers, &arguments.databases, ANY_PORT, token.clone(), arguments.quiet) => hosted?,
+        hosted = Hosted::begin(servers, &arguments.databases, ANY_PORT, token.clone(), arguments.quiet, recorder) => hosted?,
         signal = ends.next() => return Ok(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)),
     };
     let mut environment: Vec<(&str, OsString)> = vec![

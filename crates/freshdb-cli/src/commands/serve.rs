@@ -38,7 +38,7 @@ async fn serve_with(
     ends: &mut Ends,
 ) -> Result<ExitCode, Failure> {
     let hosted = tokio::select! {
-        hosted = Hosted::begin(servers, &arguments.databases, address, token.clone(), arguments.quiet) => hosted?,
+        hosted = Hosted::begin(servers, &arguments.databases, address, token.clone(), arguments.quiet, None) => hosted?,
         _ = ends.next() => return Ok(ExitCode::SUCCESS),
     };
     // For a shell to read.

@@ -47,9 +47,14 @@ impl Broker {
     }
 
     pub(crate) fn with(engine: Engine, arguments: &[&str]) -> Self {
+        Self::in_environment(engine, arguments, &[])
+    }
+
+    pub(crate) fn in_environment(engine: Engine, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_freshdb"))
             .args(["serve", "--quiet", &format!("--{}", engine.name())])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("a broker");

@@ -6,4 +6,5 @@ mod harness;
 mod access;
 mod integresql;
 mod leases;
+mod outcomes;
 mod templates;

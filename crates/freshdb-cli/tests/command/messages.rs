@@ -23,6 +23,7 @@ fn help() {
     insta::assert_snapshot!(told(&["gc", "--help"]));
     insta::assert_snapshot!(told(&["status", "--help"]));
     insta::assert_snapshot!(told(&["doctor", "--help"]));
+    insta::assert_snapshot!(told(&["diff", "--help"]));
 }
 
 #[test]
@@ -37,6 +38,8 @@ fn wrong_arguments() {
         &["serve", "--listen", "192.0.2.1:80"],
         &["serve", "--token-file", "/nowhere"],
         &["gc"],
+        &["diff", "--list", "a_test"],
+        &["diff", "--rows", "many"],
     ] {
         insta::assert_snapshot!(told(arguments));
     }
@@ -61,7 +64,7 @@ fn the_manual_page_has_every_command() {
     let page = told(&["man"]);
     assert!(page.starts_with(".ie") && page.ends_with("[0]"), "{page}");
     let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
-    for section in ["NAME", "RUN", "SERVE", "STATUS", "DOCTOR", "GC"] {
+    for section in ["NAME", "RUN", "SERVE", "STATUS", "DOCTOR", "DIFF", "GC"] {
         assert!(sections.contains(&section), "{section} is not in {sections:?}");
     }
     assert!(!page.contains("__start"), "{page}");

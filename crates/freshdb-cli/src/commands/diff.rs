@@ -1,0 +1,200 @@
+//! `freshdb diff`: what a failed test did to its database.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use freshdb_databases::{Changes, Config, Kind, ObjectChange, Server, TableChanges};
+use similar::{ChangeTag, TextDiff};
+
+use super::print;
+use crate::cli::Diff;
+use crate::failure::Failure;
+
+/// There is nothing of this name.
+const NOTHING: u8 = 1;
+/// How much of a value is shown.
+const LONGEST_VALUE: usize = 60;
+
+const ADDED: Style = AnsiColor::Green.on_default();
+const REMOVED: Style = AnsiColor::Red.on_default();
+const ALTERED: Style = AnsiColor::Yellow.on_default();
+const TITLE: Style = Style::new().bold();
+
+pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
+    let config = Config::from_env()?;
+    let stored = Changes::stored(&config);
+    if arguments.list {
+        return list(&stored, arguments.json);
+    }
+    let found = match &arguments.name {
+        None => stored.into_iter().next(),
+        Some(name) => {
+            match stored.into_iter().find(|changes| changes.database() == name || changes.note().contains(name)) {
+                Some(changes) => Some(changes),
+                None => on_servers(&config, name).await?,
+            }
+        }
+    };
+    let Some(changes) = found else {
+        match &arguments.name {
+            None => eprintln!("freshdb: no test has failed in the last week, of those that said so"),
+            Some(name) => {
+                eprintln!("freshdb: there is nothing of the name `{name}`");
+                eprintln!("freshdb: hint: `freshdb diff --list` says what there is");
+            }
+        }
+        return Ok(ExitCode::from(NOTHING));
+    };
+    if arguments.json {
+        return print(format!("{}\n", json(&changes)?).as_bytes());
+    }
+    show(&shown(&changes, arguments.rows))
+}
+
+/// One that was kept on a server of the environment.
+async fn on_servers(config: &Config, name: &str) -> Result<Option<Changes>, Failure> {
+    for url in Kind::ALL.into_iter().filter_map(|kind| config.url(kind)) {
+        match Changes::of(&Server::existing(url.clone()), name).await {
+            Ok(changes) => return Ok(Some(changes)),
+            Err(error) if error.kind() == freshdb_databases::ErrorKind::Config => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+fn list(stored: &[Changes], as_json: bool) -> Result<ExitCode, Failure> {
+    if stored.is_empty() && !as_json {
+        eprintln!("freshdb: no test has failed in the last week, of those that said so");
+    }
+    let mut lines = String::new();
+    for changes in stored {
+        if as_json {
+            writeln!(lines, "{}", json(changes)?).expect("a String takes all");
+        } else {
+            let note = plain(changes.note());
+            let (database, age) = (changes.database(), age(changes.at()));
+            writeln!(lines, "{note}\n  {database} of {}, {age}: {}", changes.engine(), plain(&changes.to_string()))
+                .expect("a String takes all");
+        }
+    }
+    print(lines.as_bytes())
+}
+
+fn json(changes: &Changes) -> Result<String, Failure> {
+    serde_json::to_string(changes).map_err(|error| Failure::new("cannot write JSON").because(error))
+}
+
+/// Without colours, where standard output is no terminal or NO_COLOR is set.
+fn show(text: &str) -> Result<ExitCode, Failure> {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to standard output").because(error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn shown(changes: &Changes, most_rows: usize) -> String {
+    let note = if changes.note().is_empty() { "no note" } else { changes.note() };
+    let mut parts = vec![format!(
+        "{TITLE}{}{TITLE:#}\n{} of {}, {}\n",
+        plain(note),
+        changes.database(),
+        changes.engine(),
+        age(changes.at())
+    )];
+    parts.extend(changes.schema().iter().map(object));
+    parts.extend(changes.tables().iter().map(|changes| table(changes, most_rows)));
+    if changes.is_empty() {
+        parts.push("It is as its template: nothing was committed that is still there.\n".to_owned());
+    }
+    parts.join("\n")
+}
+
+fn object(change: &ObjectChange) -> String {
+    let mut text = format!("{TITLE}{} {}{TITLE:#}: {}\n", change.kind, plain(&change.name), change.verb());
+    let (before, after) = (change.before.as_deref().unwrap_or_default(), change.after.as_deref().unwrap_or_default());
+    for line in TextDiff::from_lines(before, after).iter_all_changes() {
+        let (sign, style) = match line.tag() {
+            ChangeTag::Equal => (' ', Style::new()),
+            ChangeTag::Insert => ('+', ADDED),
+            ChangeTag::Delete => ('-', REMOVED),
+        };
+        writeln!(text, "{style}  {sign} {}{style:#}", plain(line.value().trim_end_matches('\n')))
+            .expect("a String takes all");
+    }
+    text
+}
+
+fn table(changes: &TableChanges, most_rows: usize) -> String {
+    let mut text = format!("{TITLE}{}{TITLE:#}: {}\n", plain(&changes.table), changes.counts());
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let names = changes.columns.iter().map(|name| plain(name));
+    table.set_header(std::iter::once(String::new()).chain(names));
+    let mut styles = vec![Style::new()];
+    for row in changes.rows.iter().take(most_rows) {
+        let (sign, style, cells) = match (&row.before, &row.after) {
+            (Some(before), Some(after)) => {
+                let cells = before.iter().zip(after).map(|(before, after)| {
+                    let (before, after) = (before.as_deref(), after.as_deref());
+                    if before == after { cell(before) } else { format!("{} → {}", cell(before), cell(after)) }
+                });
+                ("~", ALTERED, cells.collect::<Vec<_>>())
+            }
+            (Some(row), None) => ("-", REMOVED, row.iter().map(|value| cell(value.as_deref())).collect()),
+            (_, row) => ("+", ADDED, row.iter().flatten().map(|value| cell(value.as_deref())).collect()),
+        };
+        let is_number = |cell: &String| cell.parse::<f64>().is_ok();
+        let cells = cells.into_iter().map(|cell| {
+            let alignment = if is_number(&cell) { CellAlignment::Right } else { CellAlignment::Left };
+            Cell::new(cell).set_alignment(alignment)
+        });
+        table.add_row(std::iter::once(Cell::new(sign)).chain(cells));
+        styles.push(style);
+    }
+    for (line, style) in table.lines().zip(styles) {
+        writeln!(text, "{style} {}{style:#}", line.trim_end()).expect("a String takes all");
+    }
+    let all = changes.inserted + changes.changed + changes.deleted;
+    let shown = changes.rows.len().min(most_rows) as u64;
+    if shown < all {
+        let more = if changes.rows.len() > most_rows { "; --rows shows more" } else { "" };
+        writeln!(text, "  and {} more{more}", all - shown).expect("a String takes all");
+    }
+    text
+}
+
+fn cell(value: Option<&str>) -> String {
+    let Some(value) = value else { return "NULL".to_owned() };
+    let text = plain(value);
+    match text.char_indices().nth(LONGEST_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// What a database holds must not move the cursor of whoever looks at it.
+fn plain(text: &str) -> String {
+    let shown = |character: char| {
+        let escaped = character.is_control().then(|| character.escape_default().to_string());
+        escaped.unwrap_or_else(|| character.to_string())
+    };
+    text.chars().map(shown).collect()
+}
+
+fn age(at: SystemTime) -> String {
+    let age = SystemTime::now().duration_since(at).unwrap_or(Duration::ZERO).as_secs();
+    let (number, unit) = match age {
+        0..60 => (age, "second"),
+        60..3600 => (age / 60, "minute"),
+        3600..86_400 => (age / 3600, "hour"),
+        _ => (age / 86_400, "day"),
+    };
+    format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
+}

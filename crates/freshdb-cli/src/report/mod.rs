@@ -1,0 +1,171 @@
+//! What was leased in a run, written down, and the page that shows it.
+
+mod page;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use freshdb_databases::{Error, GivenBack, ResetReport};
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use utoipa::ToSchema;
+
+pub(crate) use page::Summary;
+
+/// Which line of the report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number(usize);
+
+/// Writes down what is leased.
+pub(crate) struct Recorder {
+    began: Instant,
+    began_at: SystemTime,
+    lines: Mutex<Vec<Line>>,
+    /// Those who wait for a database to be put back.
+    following: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A lease that begins.
+pub(crate) struct Begun {
+    pub(crate) engine: &'static str,
+    pub(crate) database: String,
+    /// The connection that took it, if that means anything.
+    pub(crate) worker: Option<u64>,
+    pub(crate) note: String,
+    pub(crate) asked: Instant,
+    pub(crate) waited: Duration,
+}
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// What else a test has to say of itself.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct Details {
+    /// Why it failed.
+    #[serde(default)]
+    failure: String,
+    /// What it left open, a line each.
+    #[serde(default)]
+    leaks: Vec<String>,
+    /// How long it took to open the first connection.
+    connect_ms: Option<f64>,
+    /// How long it took to close what was open.
+    close_ms: Option<f64>,
+}
+
+/// A lease, as far as it has come.
+struct Line {
+    begun: Begun,
+    outcome: Option<Outcome>,
+    details: Details,
+    given_back: Option<Instant>,
+    reset: Option<Duration>,
+    touched: Option<usize>,
+    changed: Option<String>,
+    kept: Option<String>,
+}
+
+/// How much is written down of a text.
+const LONGEST: usize = 4000;
+/// Of one test's leaks.
+const MOST_LEAKS: usize = 50;
+
+impl Recorder {
+    pub(crate) fn begin_now() -> Self {
+        Self {
+            began: Instant::now(),
+            began_at: SystemTime::now(),
+            lines: Mutex::default(),
+            following: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn begin(&self, begun: Begun) -> Number {
+        let mut lines = self.lines();
+        lines.push(Line {
+            begun,
+            outcome: None,
+            details: Details::default(),
+            given_back: None,
+            reset: None,
+            touched: None,
+            changed: None,
+            kept: None,
+        });
+        Number(lines.len() - 1)
+    }
+
+    pub(crate) fn tell(&self, Number(number): Number, outcome: Outcome, details: Details) {
+        let line = &mut self.lines()[number];
+        line.outcome = Some(outcome);
+        line.details = Details {
+            failure: shortened(details.failure),
+            leaks: details.leaks.into_iter().take(MOST_LEAKS).map(shortened).collect(),
+            ..details
+        };
+    }
+
+    /// Sees a database being put back, whether anybody awaits this or not.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        Number(number): Number,
+        name: String,
+        given_back: GivenBack,
+    ) -> impl Future<Output = Result<ResetReport, Error>> + use<> {
+        self.lines()[number].given_back = Some(Instant::now());
+        let (told, answer) = tokio::sync::oneshot::channel();
+        let recorder = self.clone();
+        let task = tokio::spawn(async move {
+            let report = given_back.await;
+            recorder.end(number, name, &report);
+            // Whoever gave it back need not wait.
+            drop(told.send(report));
+        });
+        self.following.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        async { answer.await.expect("the task above tells it") }
+    }
+
+    fn end(&self, number: usize, name: String, report: &Result<ResetReport, Error>) {
+        let line = &mut self.lines()[number];
+        match report {
+            Ok(report) if report.is_kept() => line.kept = Some(name),
+            Ok(report) => {
+                line.reset = Some(report.elapsed());
+                line.touched = report.touched();
+                line.changed = report.changed().map(|what| shortened(what.to_owned()));
+                line.details
+                    .leaks
+                    .extend(report.sessions().iter().take(MOST_LEAKS).map(|session| shortened(session.to_string())));
+            }
+            Err(error) => line.changed = Some(shortened(error.to_string())),
+        }
+    }
+
+    /// Waits until all that was given back is put back.
+    pub(crate) async fn settle(&self) {
+        let following = std::mem::take(&mut *self.following.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in following {
+            // One that panicked has said so.
+            drop(task.await);
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,184 @@
+//! How a test ended, what it did to its database, and the report of a run.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use test_support::Engine;
+
+use crate::harness::{Broker, sql, text};
+
+on_every_engine!(what_a_failed_test_did_is_told_and_written_down, a_report_has_every_lease);
+
+const SCHEMA: &str = "CREATE TABLE tags (name VARCHAR(20) PRIMARY KEY, uses INTEGER); \
+    INSERT INTO tags VALUES ('seed', 1), ('other', 2);";
+
+fn schema() -> tempfile::NamedTempFile {
+    let schema = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    std::fs::write(&schema, SCHEMA).expect("written");
+    schema
+}
+
+fn freshdb(cache: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(arguments)
+        .env("FRESHDB_CACHE_DIR", cache)
+        .output()
+        .expect("it runs")
+}
+
+/// As a person sees it, without what differs from run to run.
+fn shown(cache: &Path, arguments: &[&str], database: &str) -> String {
+    let output = freshdb(cache, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text").replace(database, "DATABASE");
+    // Each engine writes a table's name in its own way.
+    let text = text.replace("`tags`", "tags").replace("public.tags", "tags").replace('\'', "");
+    let (before, rest) = text.split_once(", ").expect("an age");
+    let (_, rest) = rest.split_once(" ago").expect("an age");
+    format!("{before}{rest}")
+}
+
+fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
+    let (schema, cache) = (schema(), tempfile::tempdir().expect("a directory"));
+    let environment = [("FRESHDB_CACHE_DIR", cache.path().to_str().expect("text"))];
+    let broker = Broker::in_environment(engine, &["--schema", schema.path().to_str().expect("text")], &environment);
+    let mut client = broker.client();
+    let lease = client.post("/v1/leases", &json!({"note": "tests::a_failure"})).expect(201);
+    let (id, url) = (text(&lease["id"]), text(&lease["url"]));
+    let path = format!("/v1/leases/{id}");
+    assert_eq!(client.get(&format!("{path}/changes")).expect(200)["tables"], json!([]));
+    sql::execute(&url, "INSERT INTO tags VALUES ('new\u{7}', NULL)");
+    sql::execute(&url, "UPDATE tags SET uses = 20 WHERE name = 'other'; DELETE FROM tags WHERE name = 'seed'");
+
+    let changes = client.get(&format!("{path}/changes")).expect(200);
+    let table = &changes["tables"][0];
+    assert_eq!(
+        (&table["inserted"], &table["changed"], &table["deleted"]),
+        (&json!(1), &json!(1), &json!(1)),
+        "{changes}"
+    );
+    assert_eq!(changes["note"], "tests::a_failure");
+    let told = client
+        .ask("PUT", &format!("{path}/outcome"), r#"{"outcome": "failed", "failure": "it is not so"}"#)
+        .expect(200);
+    assert!(
+        text(&told["changes"]).ends_with("tags: 1 inserted, 1 changed, 1 deleted")
+            || text(&told["changes"]).ends_with("`tags`: 1 inserted, 1 changed, 1 deleted"),
+        "{told}"
+    );
+    // One that passed is not compared.
+    assert_eq!(
+        client.ask("PUT", &format!("{path}/outcome"), r#"{"outcome": "passed"}"#).expect(200),
+        json!({"changes": null})
+    );
+    for wrong in ["", "{}", r#"{"outcome": "lost"}"#, r#"{"outcome": "failed", "leaks": 1}"#] {
+        client.ask("PUT", &format!("{path}/outcome"), wrong).expect(400);
+    }
+    client.delete(&format!("{path}?wait=true&outcome=failed")).expect(200);
+    client.ask("PUT", &format!("{path}/outcome"), r#"{"outcome": "failed"}"#).expect(404);
+    client.get(&format!("{path}/changes")).expect(404);
+    client.get("/v1/leases/x/changes").expect(404);
+    let name = text(&changes["database"]);
+    let kept = client.post("/v1/leases", &json!({"note": "kept"})).expect(201);
+    sql::execute(&text(&kept["url"]), "DELETE FROM tags");
+    client.delete(&format!("/v1/leases/{}?keep=true&wait=true", text(&kept["id"]))).expect(200);
+    drop(client);
+    drop(broker);
+
+    // The database is put back, or gone with its server, and what was done to it can be looked at.
+    let expected = format!(
+        "tests::a_failure\nDATABASE of {}\n\ntags: 1 inserted, 1 changed, 1 deleted\n      name     uses\n  + new\\u{{7}}   NULL\n  ~ other    2 → 20\n  - seed        1\n",
+        engine.name()
+    );
+    // The control character stands in quotes on SQLite alone, and is a character wider or not.
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for arguments in [&["diff"][..], &["diff", "a_failure"], &["diff", &name]] {
+        assert_eq!(squeeze(&shown(cache.path(), arguments, &name)), squeeze(&expected), "{arguments:?}");
+    }
+    let less = shown(cache.path(), &["diff", "--rows", "1"], &name);
+    assert!(less.contains("and 2 more; --rows shows more"), "{less}");
+    let document: Value = serde_json::from_slice(&freshdb(cache.path(), &["diff", "--json"]).stdout).expect("JSON");
+    assert_eq!(document["tables"], changes["tables"]);
+    let listed = shown(cache.path(), &["diff", "--list"], &name);
+    assert!(
+        listed.starts_with("tests::a_failure\n  DATABASE of") && listed.ends_with("1 inserted, 1 changed, 1 deleted\n"),
+        "{listed}"
+    );
+    // Kept on a server that is still there; SQLite's files went with the broker.
+    let kept = freshdb(cache.path(), &["diff", "--json", &text(&kept["database"])]);
+    if engine == Engine::Sqlite {
+        assert_eq!(kept.status.code(), Some(1));
+    } else {
+        let kept: Value = serde_json::from_slice(&kept.stdout).expect("JSON");
+        assert_eq!((&kept["note"], &kept["tables"][0]["deleted"]), (&json!("kept"), &json!(2)), "{kept}");
+    }
+    let missing = freshdb(cache.path(), &["diff", "no such test"]);
+    assert_eq!((missing.status.code(), missing.stdout.len()), (Some(1), 0));
+    assert!(!String::from_utf8_lossy(&missing.stderr).contains('\u{7}'));
+}
+
+/// A command that asks the broker as any client would.
+fn a_report_has_every_lease(engine: Engine) {
+    let (schema, directory) = (schema(), tempfile::tempdir().expect("a directory"));
+    let report = directory.path().join("report.html");
+    let script = r#"
+import http.client, json, os
+broker = http.client.HTTPConnection(os.environ["FRESHDB_BROKER_URL"].removeprefix("http://"))
+def ask(method, path, body=None):
+    headers = {"authorization": "Bearer " + os.environ["FRESHDB_BROKER_TOKEN"], "content-type": "application/json"}
+    broker.request(method, path, body=json.dumps(body) if body else None, headers=headers)
+    answer = broker.getresponse()
+    text = answer.read()
+    assert answer.status < 300, text
+    return json.loads(text or "null")
+first, second, third = (ask("POST", "/v1/leases", {"note": note})["id"] for note in ["</script>first", "second", "third"])
+ask("PUT", f"/v1/leases/{first}/outcome",
+    {"outcome": "failed", "failure": "it <b>is not</b> so", "connect_ms": 0.001, "close_ms": 1e9, "leaks": ["a task"]})
+ask("DELETE", f"/v1/leases/{first}?wait=true")
+ask("DELETE", f"/v1/leases/{second}?outcome=passed")
+# The third ends with the connection, and with the run.
+"#;
+    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["run", &format!("--{}", engine.name()), "--schema", schema.path().to_str().expect("text"), "--report"])
+        .arg(&report)
+        .args(["--", "python3", "-c", script])
+        .env("FRESHDB_CACHE_DIR", directory.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("freshdb: the report is `"), "{said}");
+    let page = std::fs::read_to_string(&report).expect("a report");
+    let (_, rest) = page.split_once(r#"<script type="application/json" id="data">"#).expect("the data");
+    let (data, _) = rest.split_once("</script>").expect("their end");
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    let leases = data["leases"].as_array().expect("leases");
+    let of = |name: &str| leases.iter().map(|lease| lease[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("note"), ["</script>first", "second", "third"]);
+    assert_eq!(of("outcome"), [json!("failed"), json!("passed"), Value::Null]);
+    assert_eq!(of("worker"), ["1", "1", "1"]);
+    assert_eq!(leases[0]["failure"], "it <b>is not</b> so");
+    assert_eq!(leases[0]["leaks"], json!(["a task"]));
+    let names = |lease: &Value| {
+        let phases = lease["phases"].as_array().expect("phases").clone();
+        phases.iter().map(|phase| text(&phase[0])).collect::<Vec<_>>()
+    };
+    // What cannot have been is left out.
+    for lease in leases {
+        assert_eq!(names(lease), ["acquire", "body", "reset"], "{lease}");
+        assert!(lease["touched"].is_u64() || lease["changed"].is_string(), "{lease}");
+    }
+    assert_eq!((&data["exit_code"], &data["engines"][0]["engine"]), (&json!(0), &json!(engine.name())));
+    assert!(text(&data["command"]).starts_with("python3 -c "));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_the_run() {
+    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["run", "--report", "/nowhere/report.html", "--", "echo", "it runs"])
+        .output()
+        .expect("it runs");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot write the report `/nowhere/report.html`"), "{said}");
+}
