@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 /// | [`FRESHDB_RUN`](variables::RUN) | the process with which throwaway servers end, and whose descendants share them: its number, or that and its start time, `4711:8150327`; `0`: each process has its own | under `cargo nextest run`, its process; else each process has its own |
 /// | [`FRESHDB_PROGRAM_DIRS`](variables::PROGRAM_DIRS) | the directories in which the servers' programs are looked for, separated as those of `PATH` are | `PATH`, the usual directories, and the cache |
 /// | [`FRESHDB_START_TIMEOUT`](variables::START_TIMEOUT) | how many seconds a throwaway server may take until it answers | 60 |
+/// | [`FRESHDB_BROKER`](variables::BROKER), [`FRESHDB_BROKER_TOKEN`](variables::BROKER_TOKEN) | the socket of the broker that tests take databases from, and its token: `freshdb run` sets both | each process makes its own |
 /// | [`FRESHDB_REBUILD`](variables::REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
 pub mod variables {
     /// The URL of a MySQL server to use instead of one that freshdb starts.
@@ -45,6 +47,10 @@ pub mod variables {
     pub const PROGRAM_DIRS: &str = "FRESHDB_PROGRAM_DIRS";
     /// How many seconds a throwaway server may take until it answers.
     pub const START_TIMEOUT: &str = "FRESHDB_START_TIMEOUT";
+    /// The Unix socket of a broker. Tests take databases from it.
+    pub const BROKER: &str = "FRESHDB_BROKER";
+    /// The token that the broker wants to be shown.
+    pub const BROKER_TOKEN: &str = "FRESHDB_BROKER_TOKEN";
     /// Whether templates are made anew, whatever is cached.
     pub const REBUILD: &str = "FRESHDB_REBUILD";
     /// What cargo-nextest tells its tests of itself: that they are its tests, and of which run.
@@ -65,6 +71,7 @@ pub struct Config {
     run: RunSetting,
     rebuild: bool,
     process_per_test: bool,
+    broker: Option<BrokerAddress>,
     /// Where throwaway data may live if `run_dir` says nothing, best first. The last one need not be in memory.
     usual_run_dirs: Vec<PathBuf>,
     /// Where programs are looked for instead of on `PATH` and in the usual directories.
@@ -85,6 +92,20 @@ pub(crate) enum RunSetting {
     Nextest { id: String },
 }
 
+/// Where a broker is, and what it wants to be shown.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "broker"), allow(dead_code, reason = "nobody asks it"))]
+pub(crate) struct BrokerAddress {
+    pub(crate) socket: PathBuf,
+    pub(crate) token: String,
+}
+
+impl fmt::Debug for BrokerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "BrokerAddress({})", self.socket.display())
+    }
+}
+
 /// What of the environment a server needs or should share. All else could change what it does.
 const PASSED_ON: [&str; 3] = ["PATH", "TZ", "LD_LIBRARY_PATH"];
 
@@ -100,6 +121,7 @@ impl Config {
             run: RunSetting::Own,
             rebuild: false,
             process_per_test: false,
+            broker: None,
             usual_run_dirs: vec!["/dev/shm".into(), "/tmp".into()],
             program_dirs: None,
             start_timeout: Duration::from_mins(1),
@@ -173,6 +195,9 @@ impl Config {
                 _ => RunSetting::Own,
             },
         };
+        if let (Some(socket), Some(token)) = (variable(variables::BROKER), text(variables::BROKER_TOKEN)?) {
+            config.broker = Some(BrokerAddress { socket: socket.into(), token });
+        }
         if let Some(seconds) = text(variables::START_TIMEOUT)? {
             config.start_timeout = parse_seconds(variables::START_TIMEOUT, &seconds)?;
         }
@@ -238,6 +263,20 @@ impl Config {
         self
     }
 
+    /// With a broker, by its socket and its token.
+    #[must_use]
+    pub fn with_broker(mut self, socket: impl Into<PathBuf>, token: impl Into<String>) -> Self {
+        self.broker = Some(BrokerAddress { socket: socket.into(), token: token.into() });
+        self
+    }
+
+    /// Without a broker, whatever the environment says.
+    #[must_use]
+    pub fn without_broker(mut self) -> Self {
+        self.broker = None;
+        self
+    }
+
     /// With or without making templates anew.
     #[must_use]
     pub fn with_rebuild(mut self, rebuild: bool) -> Self {
@@ -275,6 +314,12 @@ impl Config {
     /// Whether templates are to be made anew, whatever is cached.
     pub fn rebuild(&self) -> bool {
         self.rebuild
+    }
+
+    /// Where the broker is, if tests are run with one.
+    #[cfg(feature = "broker")]
+    pub(crate) fn broker(&self) -> Option<&BrokerAddress> {
+        self.broker.as_ref()
     }
 
     /// Whether this process runs a single test, and ends with it, as under cargo-nextest.

@@ -8,6 +8,8 @@ compile_error!(
      as in `freshdb = { version = \"0.1\", features = [\"postgres\", \"test\"] }`"
 );
 
+#[cfg(feature = "broker")]
+pub mod broker;
 mod changes;
 mod config;
 mod dialect;

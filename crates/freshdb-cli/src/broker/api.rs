@@ -9,14 +9,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
-use freshdb_databases::{Changes, ErrorKind, Kind, Lease, ResetReport};
+use freshdb_databases::{Changes, ErrorKind, Kind, Lease, ResetReport, ServerSession};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Broker;
 use super::answer::Refusal;
 use super::document;
-use super::leases::{Held, Owner};
+use super::leases::{Fate, Held, Owner};
 use super::location::Location;
 use super::templates::{Asked, Missing};
 use crate::report::{Begun, Details, Outcome};
@@ -33,6 +33,7 @@ pub(super) fn router() -> Router<Arc<Broker>> {
         .route("/v1/leases/{id}", delete(give_back))
         .route("/v1/leases/{id}/outcome", put(tell_outcome))
         .route("/v1/leases/{id}/changes", get(changes))
+        .route("/v1/leases/{id}/sessions", get(sessions))
         .route("/v1/templates", post(ask_for_template))
         .route("/v1/templates/{engine}/{hash}", put(finish_template).delete(discard_template))
         .route("/v1/status", get(status))
@@ -60,6 +61,8 @@ pub(super) struct Wanted {
     note: String,
     #[serde(default)]
     hold: Hold,
+    /// Whatever tells one process from others. It may get a database to which sessions of its own are [staying](give_back) connected.
+    process: Option<String>,
 }
 
 /// When a lease ends that nobody gives back.
@@ -81,6 +84,8 @@ pub(super) struct Leased {
     database: Location,
     /// How many connections it may open.
     connections: u32,
+    /// Whether its server ends with the broker.
+    private: bool,
     waited_ms: f64,
 }
 
@@ -99,7 +104,8 @@ pub(super) async fn take_lease(
         return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("`note` has more than {MOST_NOTE} bytes")));
     }
     let started = Instant::now();
-    let lease = broker.lease(kind, wanted.template.as_deref()).await?;
+    let process = wanted.process.filter(|process| process.len() <= MOST_NOTE);
+    let (lease, private) = broker.lease(kind, wanted.template.as_deref(), process.as_deref()).await?;
     let (database, connections) = (Location::of(lease.url()), lease.connections());
     let owner = (wanted.hold == Hold::Connection).then_some(connection);
     let elapsed = started.elapsed();
@@ -113,9 +119,10 @@ pub(super) async fn take_lease(
             waited: elapsed,
         })
     });
-    let id = broker.leases.add(Held::new(lease, owner, wanted.note, number)).to_string();
+    let held = Held { process, ..Held::new(lease, owner, wanted.note, number) };
+    let id = broker.leases.add(held).to_string();
     let waited_ms = milliseconds(elapsed);
-    Ok((StatusCode::CREATED, Json(Leased { id, database, connections, waited_ms })))
+    Ok((StatusCode::CREATED, Json(Leased { id, database, connections, private, waited_ms })))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,6 +133,9 @@ pub(super) struct HowGivenBack {
     #[serde(default)]
     keep: bool,
     outcome: Option<Outcome>,
+    /// `12,13`
+    #[serde(default)]
+    staying: String,
 }
 
 /// How a database was put back.
@@ -157,6 +167,8 @@ impl PutBack {
 #[utoipa::path(delete, path = "/v1/leases/{id}", params(
     ("id" = String, Path), ("wait" = Option<bool>, Query, description = "Answer when the database is put back"),
     ("keep" = Option<bool>, Query, description = "Leave the database as it is"),
+    ("staying" = Option<String>, Query, description = "The server's numbers of idle sessions that stay connected, with commas between them: the \
+        next lease is of the same process, or they are ended"),
     ("outcome" = Option<Outcome>, Query, description = "How the test ended, unless that was told before")), responses(
     (status = 204, description = "It is being put back"), (status = 200, body = PutBack), (status = 404, body = Refusal),
     (status = 503, body = Refusal)))]
@@ -169,9 +181,12 @@ pub(super) async fn give_back(
     let held = id.parse().ok().and_then(|number| broker.leases.take(number));
     let held = held.ok_or_else(no_such_lease)?;
     if let (Some(recorder), Some(number), Some(outcome)) = (&broker.recorder, held.number, how.outcome) {
-        recorder.tell(number, outcome, Details::default());
+        recorder.tell_at_last(number, outcome);
     }
-    let given_back = broker.give_back(held, how.keep);
+    let staying = how.staying.split(',').filter(|number| !number.is_empty()).map(str::parse).collect::<Result<_, _>>();
+    let staying = staying.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "`staying` is no list of numbers"))?;
+    let fate = if how.keep { Fate::Keep } else { Fate::Reset { staying } };
+    let given_back = broker.give_back(held, fate);
     if !how.wait {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -237,6 +252,19 @@ pub(super) async fn changes(
     let found = broker.with_lease(&id, |held| (held.lease.kind(), held.lease.name().to_owned(), held.note.clone()));
     let (kind, name, note) = found.ok_or_else(no_such_lease)?;
     Ok(Json(Changes::of(&broker.servers.get(kind).await?, &name).await?.noted(note)))
+}
+
+/// Who is connected to a database that is leased
+#[utoipa::path(get, path = "/v1/leases/{id}/sessions", params(("id" = String, Path)), responses(
+    (status = 200, body = [Object], description = "As the server says; of SQLite, which has none, nobody"),
+    (status = 404, body = Refusal), (status = 503, body = Refusal)))]
+pub(super) async fn sessions(
+    State(broker): State<Arc<Broker>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Vec<ServerSession>>, Refusal> {
+    let Path(id) = id?;
+    let asked = broker.with_lease(&id, |held| held.lease.sessions());
+    Ok(Json(asked.ok_or_else(no_such_lease)?.await?))
 }
 
 fn no_such_lease() -> Refusal {
@@ -389,13 +417,21 @@ impl Broker {
         }
     }
 
-    async fn lease(&self, kind: Kind, template: Option<&str>) -> Result<Lease, Refusal> {
+    /// A database, and whether its server ends with the broker.
+    async fn lease(&self, kind: Kind, template: Option<&str>, process: Option<&str>) -> Result<(Lease, bool), Refusal> {
         let pool = match template {
             None => self.templates.own(kind).await?,
             Some(hash) => self.templates.pool(kind, hash, false).await?,
         };
-        match pool.lease().await {
-            Ok(lease) => Ok(lease),
+        let private = pool.server().is_throwaway();
+        let leased = loop {
+            match pool.lease().await {
+                Ok(lease) if self.leases.is_anothers(lease.name(), process) => drop(lease.give_back()),
+                leased => break leased,
+            }
+        };
+        match leased {
+            Ok(lease) => Ok((lease, private)),
             // All of them were taken at one place of this program: whose they are, the notes say.
             Err(error) if error.kind() == ErrorKind::Exhausted => Err(Refusal::from(&error).add(&self.holders(kind))),
             Err(error) => Err(error.into()),

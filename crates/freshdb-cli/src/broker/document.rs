@@ -9,7 +9,7 @@ use super::{answer, api};
 #[derive(OpenApi)]
 #[openapi(
     info(title = "freshdb's broker", description = "Leases pristine databases to programs in any language."),
-    paths(api::take_lease, api::give_back, api::tell_outcome, api::changes, api::ask_for_template, api::finish_template, api::discard_template, api::status),
+    paths(api::take_lease, api::give_back, api::tell_outcome, api::changes, api::sessions, api::ask_for_template, api::finish_template, api::discard_template, api::status),
     components(schemas(answer::Refusal)),
     security(("token" = [])),
     modifiers(&Secured)

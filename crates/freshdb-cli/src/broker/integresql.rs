@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Broker;
 use super::answer::Refusal;
 use super::api::check_hash;
-use super::leases::Held;
+use super::leases::{Fate, Held};
 use super::location::Location;
 use super::templates::Asked;
 use crate::report::Begun;
@@ -203,7 +203,7 @@ async fn unlock(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> 
     let id = route.id.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the id of a test is a number"))?;
     let held = broker.integresql.take(&(kind, route.hash), id);
     let held = held.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such test database"))?;
-    drop(broker.give_back(held, false));
+    drop(broker.give_back(held, Fate::RESET));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -228,7 +228,7 @@ impl Broker {
                 let Some(held) = self.integresql.take(key, id) else { continue };
                 // Out of the map meanwhile: nobody else takes it for idle.
                 if held.lease.sessions().await.is_ok_and(|sessions| sessions.is_empty()) {
-                    drop(self.give_back(held, false));
+                    drop(self.give_back(held, Fate::RESET));
                     return Ok(());
                 }
                 self.integresql.put(key, id, held);
@@ -245,7 +245,7 @@ impl Broker {
     /// Gives back the databases of one template, or of all.
     pub(super) fn forget_tests(&self, key: Option<(Kind, String)>) {
         for held in self.integresql.take_all_of(key) {
-            drop(self.give_back(held, false));
+            drop(self.give_back(held, Fate::RESET));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who has which database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,21 +16,36 @@ pub(super) struct Owner(pub(super) u64);
 #[derive(Default)]
 pub(super) struct Leases {
     held: Mutex<(u64, BTreeMap<u64, Held>)>,
+    /// Databases to which sessions stay connected, and the process that has them.
+    staying: Mutex<HashMap<String, String>>,
+}
+
+/// What is to become of a database.
+pub(super) enum Fate {
+    Reset { staying: Vec<u64> },
+    Keep,
+}
+
+impl Fate {
+    /// It is put back, and nobody stays.
+    pub(super) const RESET: Self = Self::Reset { staying: Vec::new() };
 }
 
 pub(super) struct Held {
     pub(super) lease: Lease,
     /// With whom it ends, if with anybody.
-    owner: Option<Owner>,
+    pub(super) owner: Option<Owner>,
     pub(super) note: String,
     pub(super) since: Instant,
+    /// Whose sessions may stay connected to it.
+    pub(super) process: Option<String>,
     /// Its line in the report, if there is to be one.
     pub(super) number: Option<Number>,
 }
 
 impl Held {
     pub(super) fn new(lease: Lease, owner: Option<Owner>, note: String, number: Option<Number>) -> Self {
-        Self { lease, owner, note, since: Instant::now(), number }
+        Self { lease, owner, note, since: Instant::now(), process: None, number }
     }
 }
 
@@ -50,6 +65,18 @@ impl Leases {
         let number = held.0;
         held.1.insert(number, lease);
         number
+    }
+
+    /// Sessions of this process stay connected to a database that is given back.
+    pub(super) fn stay(&self, database: &str, process: String) {
+        self.staying.lock().unwrap_or_else(PoisonError::into_inner).insert(database.to_owned(), process);
+    }
+
+    /// Whether sessions of another process are connected to a database that nobody has had since. It is to be given back once more, which
+    /// ends them.
+    pub(super) fn is_anothers(&self, database: &str, process: Option<&str>) -> bool {
+        let staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner).remove(database);
+        staying.is_some_and(|other| Some(other.as_str()) != process)
     }
 
     /// A look at one.

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::answer::Refusal;
-use super::leases::Owner;
+use super::leases::{Fate, Owner};
 use super::{Broker, Token, api, integresql};
 use crate::failure::Failure;
 
@@ -152,7 +152,7 @@ struct Belongings {
 impl Drop for Belongings {
     fn drop(&mut self) {
         for held in self.broker.leases.take_all_of(self.owner) {
-            drop(self.broker.give_back(held, false));
+            drop(self.broker.give_back(held, Fate::RESET));
         }
         self.broker.templates.end(self.owner);
     }

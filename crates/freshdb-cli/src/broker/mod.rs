@@ -21,7 +21,7 @@ pub(crate) use listen::{ANY_PORT, Listener, SOCKET, TOKEN};
 use crate::failure::Failure;
 use crate::report::Recorder;
 use crate::servers::Servers;
-use leases::{Held, Leases};
+use leases::{Fate, Held, Leases};
 pub(crate) use templates::Start;
 use templates::Templates;
 
@@ -49,10 +49,18 @@ impl Broker {
     }
 
     /// Gives a database back, or leaves it as it is. What this returns need not be awaited.
-    fn give_back(&self, held: Held, keep: bool) -> impl Future<Output = Result<ResetReport, Error>> + use<> {
-        let Held { lease, note, number, .. } = held;
+    fn give_back(&self, held: Held, fate: Fate) -> impl Future<Output = Result<ResetReport, Error>> + use<> {
+        let Held { lease, note, number, process, .. } = held;
         let name = lease.name().to_owned();
-        let given_back = if keep { lease.keep(note) } else { lease.give_back() };
+        let given_back = match (fate, process) {
+            (Fate::Keep, _) => lease.keep(note),
+            (Fate::Reset { staying }, Some(process)) if !staying.is_empty() => {
+                // Before somebody else can have it.
+                self.leases.stay(&name, process);
+                lease.give_back_with(staying)
+            }
+            (Fate::Reset { .. }, _) => lease.give_back(),
+        };
         match (&self.recorder, number) {
             (Some(recorder), Some(number)) => Either::Left(recorder.follow(number, name, given_back)),
             _ => Either::Right(given_back),
@@ -62,7 +70,7 @@ impl Broker {
     /// Gives back what is out, and closes the pools.
     pub(crate) async fn close(&self) {
         for held in self.leases.take_all() {
-            drop(self.give_back(held, false));
+            drop(self.give_back(held, Fate::RESET));
         }
         self.forget_tests(None);
         self.templates.close().await;

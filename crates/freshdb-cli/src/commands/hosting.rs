@@ -41,8 +41,11 @@ impl Hosted {
         let (socket, url) = (listener.socket().to_owned(), listener.url()?);
 
         let has_schema = !databases.schema.is_empty() || databases.schema_command.is_some();
-        let start =
-            Start { schema: schema(databases)?, rebuild: databases.rebuild, connections: databases.connections };
+        let start = Start {
+            schema: schema(databases)?,
+            rebuild: databases.rebuild || servers.config().rebuild(),
+            connections: databases.connections,
+        };
         let broker = Arc::new(Broker::new(servers.clone(), start, recorder));
         let ready = engines.iter().map(async |kind| {
             let started = Instant::now();

@@ -7,4 +7,5 @@ mod access;
 mod integresql;
 mod leases;
 mod outcomes;
+mod rust;
 mod templates;

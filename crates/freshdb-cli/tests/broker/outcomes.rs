@@ -106,10 +106,9 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
         "{listed}"
     );
     // Kept on a server that is still there; SQLite's files went with the broker.
-    let kept = freshdb(cache.path(), &["diff", "--json", &text(&kept["database"])]);
-    if engine == Engine::Sqlite {
-        assert_eq!(kept.status.code(), Some(1));
-    } else {
+    if let Some(kept) = kept["database"].as_str() {
+        let nothing_stored = tempfile::tempdir().expect("a directory");
+        let kept = freshdb(nothing_stored.path(), &["diff", "--json", kept]);
         let kept: Value = serde_json::from_slice(&kept.stdout).expect("JSON");
         assert_eq!((&kept["note"], &kept["tables"][0]["deleted"]), (&json!("kept"), &json!(2)), "{kept}");
     }

@@ -11,6 +11,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// The database in which freshdb keeps its books on a server: see `registry.rs`.
@@ -224,7 +226,7 @@ pub(crate) enum Fault {
 }
 
 /// Somebody who is connected to the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerSession {
     /// The server's number for it.
     pub id: u64,

@@ -65,10 +65,11 @@ impl Lease {
     /// # Cancellation
     ///
     /// Safe.
-    pub async fn sessions(&self) -> Result<Vec<ServerSession>, Error> {
+    pub fn sessions(&self) -> impl Future<Output = Result<Vec<ServerSession>, Error>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.shared.order(Order::Sessions { number: self.number, reply });
-        answer.await.unwrap_or_else(|_| Err(pool_is_gone(&self.name)))
+        let name = self.name.clone();
+        async move { answer.await.unwrap_or_else(|_| Err(pool_is_gone(&name))) }
     }
 
     /// What was done to the database until now, and committed: see [`Changes::of`]. It can be asked for while tests are connected.

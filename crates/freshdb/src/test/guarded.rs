@@ -12,7 +12,8 @@ use super::arguments::Lease;
 use super::case::Case;
 use super::context::{BuildError, Context, FromContext};
 use super::guard::{Database, InForce, Permit};
-use super::report::{Finding, Kept, Report};
+use super::leased::Leased;
+use super::report::{Fate, Finding, Kept, Report};
 use super::reuse::Reuse;
 use super::runtime::StillRunning;
 use super::{leftovers, pools};
@@ -45,7 +46,7 @@ pub struct Guarded {
     permit: Arc<Permit>,
     in_force: InForce,
     reuse: Option<Reuse>,
-    lease: freshdb_databases::Lease,
+    lease: Leased,
 }
 
 impl Guarded {
@@ -66,10 +67,10 @@ impl Guarded {
     pub fn lease<S: Schema + 'static>(kind: Kind, schema: S) -> impl Future<Output = Result<Self, Arc<Error>>> {
         let place = Location::caller();
         async move {
-            // The pool is a static's, and outlives the lease.
-            let (_, lease) = pools::lease(kind, schema, place).await?;
             let thread = std::thread::current();
             let case = Case { place, ..Case::new(thread.name().unwrap_or("unnamed"), kind) };
+            // The pool is a static's, and outlives the lease.
+            let lease = pools::lease(&case, Box::new(schema)).await?;
             let database = Database::of(lease.name(), lease.url());
             let permit = Permit::new(case.name.clone(), database.clone(), Vec::new());
             let in_force = permit.enforce(Handle::current().id());
@@ -136,8 +137,8 @@ impl Guarded {
         if findings.is_empty() {
             return Ok(());
         }
-        let kept = Kept::NotWanted;
-        let report = Report { case: &case, database: &database, findings: &findings, panicked: false, kept };
+        let fate = Fate { wrote: None, kept: Kept::NotWanted };
+        let report = Report { case: &case, database: &database, findings: &findings, panicked: false, fate };
         Err(Leftovers(report.to_string()))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod census;
 mod context;
 pub(crate) mod guard;
 mod guarded;
+mod leased;
 mod leftovers;
 mod pools;
 mod report;

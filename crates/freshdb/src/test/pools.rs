@@ -1,12 +1,13 @@
-//! One pool of databases for each engine and schema, for all tests of this process.
+//! One source of databases for each engine and schema, for all tests of this process.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use freshdb_databases::schema::Fingerprint;
-use freshdb_databases::{Config, Error, Kind, Lease, Pool, Schema, Server};
+use freshdb_databases::{Config, Error, Kind, Pool, Schema, Server};
 use tokio::sync::OnceCell;
 
-use crate::registry::Place;
+use super::case::Case;
+use super::leased::{self, Leased, Source};
 
 /// Why there is no database: the same for all who wait for that pool.
 pub(super) type NoDatabase = Arc<Error>;
@@ -18,23 +19,26 @@ pub(super) fn config() -> Result<&'static Config, NoDatabase> {
     CONFIG.get_or_init(|| Config::from_env().map_err(Arc::new)).as_ref().map_err(Clone::clone)
 }
 
-/// A pristine database of this schema, and the pool that it is from.
+/// A pristine database of this schema.
 ///
 /// The first who asks opens the pool, for which the others wait. Where that fails it does so for all: what is missing for one test
 /// will be missing for the next.
-pub(super) async fn lease<S: Schema + 'static>(
-    kind: Kind,
-    schema: S,
-    place: Place,
-) -> Result<(Pool, Lease), NoDatabase> {
+pub(super) async fn lease(case: &Case, schema: Box<dyn Schema>) -> Result<Leased, NoDatabase> {
+    let shelf = shelf(case.kind, fingerprint(&*schema)?);
+    let opened = shelf.get_or_init(|| open(case.kind, schema));
+    let source = opened.await.as_ref().map_err(Clone::clone)?;
+    Ok(source.lease(&case.name, case.place).await?)
+}
+
+async fn open(kind: Kind, schema: Box<dyn Schema>) -> Result<Source, NoDatabase> {
     let config = config()?;
-    let shelf = shelf(kind, fingerprint(&schema)?);
-    let opened = shelf.get_or_init(|| async move {
-        let server = Server::of(kind, config).await?;
-        Ok(Pool::builder(server, schema).rebuild(config.rebuild()).open().await?)
-    });
-    let pool = opened.await.as_ref().map_err(Clone::clone)?;
-    Ok((pool.clone(), pool.lease_at(place).await?))
+    if let Some(broker) = leased::broker(config)
+        && broker.has(kind).await?
+    {
+        return Ok(Source::Broker(broker.template(kind, schema.into()).await?));
+    }
+    let server = Server::of(kind, config).await?;
+    Ok(Source::Pool(Pool::builder(server, schema).rebuild(config.rebuild()).open().await?))
 }
 
 fn fingerprint(schema: &dyn Schema) -> Result<Fingerprint, NoDatabase> {
@@ -43,8 +47,8 @@ fn fingerprint(schema: &dyn Schema) -> Result<Fingerprint, NoDatabase> {
     Ok(fingerprint)
 }
 
-/// A pool that is being opened, or is open.
-type Shelf = Arc<OnceCell<Result<Pool, NoDatabase>>>;
+/// A source that is being opened, or is open.
+type Shelf = Arc<OnceCell<Result<Source, NoDatabase>>>;
 
 fn shelf(kind: Kind, fingerprint: Fingerprint) -> Shelf {
     static SHELVES: Mutex<Vec<(Kind, Fingerprint, Shelf)>> = Mutex::new(Vec::new());

@@ -86,7 +86,7 @@ impl Finding {
     }
 
     /// Something that was left open, which a test may be forgiven.
-    fn is_leak(&self) -> bool {
+    pub(super) fn is_leak(&self) -> bool {
         matches!(
             self,
             Self::Sessions { .. }
@@ -156,6 +156,12 @@ pub(super) enum Kept {
     Failed(Error),
 }
 
+/// What the test did to the database, in short, and what became of it.
+pub(super) struct Fate {
+    pub(super) wrote: Option<String>,
+    pub(super) kept: Kept,
+}
+
 /// All that is to be said of one test.
 pub(super) struct Report<'a> {
     pub(super) case: &'a Case,
@@ -163,13 +169,19 @@ pub(super) struct Report<'a> {
     pub(super) findings: &'a [Finding],
     /// It panicked, which has been said.
     pub(super) panicked: bool,
-    pub(super) kept: Kept,
+    pub(super) fate: Fate,
 }
 
 impl Report<'_> {
     /// What became of the database.
     pub(super) fn note(&self) -> Option<String> {
-        match &self.kept {
+        let wrote = self.fate.wrote.as_ref().map(|what| format!("  wrote: {what}; `freshdb diff` shows the rows"));
+        let notes: Vec<String> = [wrote, self.kept()].into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join("\n"))
+    }
+
+    fn kept(&self) -> Option<String> {
+        match &self.fate.kept {
             Kept::NotWanted => None,
             Kept::At(url) => Some(format!("  kept: {url}")),
             Kept::Not(kind) => Some(match variable_of(*kind) {
@@ -223,7 +235,7 @@ impl fmt::Display for Report<'_> {
 
 impl Finding {
     /// One sentence, and what belongs to it in indented lines.
-    fn said_of(&self, test: &str, database: &Database) -> String {
+    pub(super) fn said_of(&self, test: &str, database: &Database) -> String {
         match self {
             Self::Failed(error) => format!("{test} failed: {}", indented(error)),
             Self::Panicked(panic) => format!("{test} panicked: {}", message_of(&**panic)),

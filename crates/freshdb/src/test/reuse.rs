@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use freshdb_databases::{Config, Lease};
+use freshdb_databases::Config;
 
+use super::leased::Leased;
 use crate::dialect::Backend;
 use crate::lease::{Live, bounded};
 use crate::runtime::spawn;
@@ -47,7 +48,7 @@ static KEPT: LazyLock<Mutex<HashMap<Arc<str>, Kept>>> = LazyLock::new(Mutex::def
 
 impl Reuse {
     /// A test has this database. What was kept from the one before is this one's. A process that ends with its test has no next one.
-    pub(super) fn begin(config: &Config, lease: &Lease) -> Option<Self> {
+    pub(super) fn begin(config: &Config, lease: &Leased) -> Option<Self> {
         static TESTS: AtomicU64 = AtomicU64::new(0);
 
         if config.is_process_per_test() {
@@ -109,7 +110,7 @@ impl Reuse {
     }
 
     /// The test has ended, and gives its database back. One that cannot be put back is dropped, and has no next test.
-    pub(super) fn give_back(self, lease: Lease) {
+    pub(super) fn give_back(self, lease: Leased) {
         let staying = self.connections();
         self.with(|kept| {
             kept.test = None;
@@ -117,7 +118,7 @@ impl Reuse {
         });
         let given_back = lease.give_back_with(staying);
         let follow = async move {
-            if !given_back.await.is_ok_and(|report| report.changed().is_none()) {
+            if !given_back.await {
                 self.forget();
             }
         };

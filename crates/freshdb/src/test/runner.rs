@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use freshdb_databases::Schema;
+use freshdb_databases::{Config, Schema};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
@@ -14,13 +14,17 @@ use super::body::Body;
 use super::case::Case;
 use super::context::{BuildError, Context, EndingFailed};
 use super::guard::{Database, Permit};
+use super::leased::Leased;
 use super::leftovers::{self, Left};
-use super::report::{Finding, Kept, Report};
+use super::report::{Fate, Finding, Kept, Report};
 use super::reuse::Reuse;
 use super::runtime::{Runtime, StillRunning};
 use super::supervisor::{self, Progress, Supervised};
 use super::{census, pools, report};
 use crate::runtime::within;
+
+/// How long it may take to learn what a failed test did to its database.
+const COMPARISON_LIMIT: Duration = Duration::from_secs(5);
 
 /// How the body of a test ended.
 pub(super) enum Ending {
@@ -90,8 +94,8 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     if config.skips(case.kind) {
         return skip(case);
     }
-    let leased = futures_executor::block_on(pools::lease(case.kind, schema(), case.place));
-    let (pool, lease) = leased.unwrap_or_else(|error| fail(&report::no_database(case, &error)));
+    let leased = futures_executor::block_on(pools::lease(case, schema()));
+    let lease = leased.unwrap_or_else(|error| fail(&report::no_database(case, &error)));
 
     let database = Database::of(lease.name(), lease.url());
     let reuse = Reuse::begin(config, &lease);
@@ -115,8 +119,10 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let findings = findings(case, supervised, strangers, &permit, &database);
     census::strike_off(&database);
     let failed = findings.iter().any(|finding| finding.fails(case.leaks));
-    let kept = hand_back(lease, pool, reuse, failed && !is_as_meant(case, &findings), case);
-    judge(case, &database, findings, failed, kept);
+    let failed_unmeant = failed && !is_as_meant(case, &findings);
+    let wrote = if failed_unmeant { write_down(&lease, config, case, &findings, &database) } else { None };
+    let kept = hand_back(lease, reuse, failed_unmeant, case);
+    judge(case, &database, findings, failed, Fate { wrote, kept });
 }
 
 /// The test's own thread: its runtime, its arguments, its body, and the end of all that.
@@ -234,41 +240,54 @@ fn is_as_meant(case: &Case, findings: &[Finding]) -> bool {
     case.should_panic && matches!(findings, [Finding::Panicked(_)])
 }
 
-/// Gives the database back. One of a test that failed is kept, where its server outlives this process.
-fn hand_back(
-    lease: freshdb_databases::Lease,
-    pool: freshdb_databases::Pool,
-    reuse: Option<Reuse>,
-    failed: bool,
+/// What the test did to its database, for `freshdb diff` to show when that is gone.
+fn write_down(
+    lease: &Leased,
+    config: &Config,
     case: &Case,
-) -> Kept {
-    let lives_on = !pool.server().is_throwaway();
+    findings: &[Finding],
+    database: &Database,
+) -> Option<String> {
+    let (leaks, failures): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.is_leak());
+    let said = |findings: Vec<&Finding>| -> Vec<String> {
+        findings.into_iter().map(|finding| finding.said_of("it", database)).collect()
+    };
+    let (failure, leaks) = (said(failures).join("\n"), said(leaks));
+    // What a session that was left open has locked is not waited for.
+    let told = within(COMPARISON_LIMIT, lease.tell_failure(config, &case.name, &failure, &leaks));
+    match futures_executor::block_on(told) {
+        Some(Ok(wrote)) => return wrote,
+        Some(Err(error)) => tracing::warn!("what `{}` did to its database is not known: {error:?}", case.name),
+        None => tracing::warn!("what `{}` did to its database was not known in {COMPARISON_LIMIT:?}", case.name),
+    }
+    None
+}
+
+/// Gives the database back. One of a test that failed is kept, where its server outlives this process.
+fn hand_back(lease: Leased, reuse: Option<Reuse>, failed: bool, case: &Case) -> Kept {
+    let lives_on = !lease.ends_with_the_tests();
     if failed && let Some(reuse) = &reuse {
         reuse.forget();
     }
     if failed && lives_on {
         let url = lease.url().to_string();
-        match futures_executor::block_on(lease.keep(case.name.clone())) {
-            Ok(_) => Kept::At(url),
+        match futures_executor::block_on(lease.keep(&case.name)) {
+            Ok(()) => Kept::At(url),
             Err(error) => Kept::Failed(error),
         }
     } else {
         // Others go on while it is put back; but where this process ends with the test, the next one would find it as it is.
         if let Some(reuse) = reuse {
             reuse.give_back(lease);
-        } else {
-            let given_back = lease.give_back();
-            let put_back = futures_executor::block_on(async { (given_back.await, pool.close().await) });
-            if let (Err(error), _) | (_, Err(error)) = put_back {
-                tracing::warn!("the database of `{}` was not put back: {error:?}", case.name);
-            }
+        } else if let Err(error) = futures_executor::block_on(lease.give_back_for_good()) {
+            tracing::warn!("the database of `{}` was not put back: {error:?}", case.name);
         }
         if failed { Kept::Not(case.kind) } else { Kept::NotWanted }
     }
 }
 
 /// Prints the report, and fails the test if it has failed.
-fn judge(case: &Case, database: &Database, mut findings: Vec<Finding>, failed: bool, kept: Kept) {
+fn judge(case: &Case, database: &Database, mut findings: Vec<Finding>, failed: bool, fate: Fate) {
     // Its message was printed when it panicked.
     let panic = findings.extract_if(.., |finding| matches!(finding, Finding::Panicked(_))).next();
     let panic = panic.and_then(Finding::into_panic);
@@ -276,7 +295,7 @@ fn judge(case: &Case, database: &Database, mut findings: Vec<Finding>, failed: b
         return;
     }
     let is_all = findings.is_empty();
-    let report = Report { case, database, findings: &findings, panicked: panic.is_some(), kept };
+    let report = Report { case, database, findings: &findings, panicked: panic.is_some(), fate };
     match (failed, panic) {
         (false, _) => warn(&report.to_string()),
         (true, Some(panic)) if is_all => {

@@ -7,10 +7,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use freshdb_databases::{Error, Lease, ServerSession};
+use freshdb_databases::{Error, ServerSession};
 
 use super::census;
 use super::guard::Database;
+use super::leased::Leased;
 use super::leftovers::Left;
 use super::runner::Departure;
 use crate::registry::OpenSession;
@@ -78,7 +79,7 @@ pub(super) type Strangers = Result<Vec<ServerSession>, Error>;
 
 /// Who is connected to the database still, beyond those that are known to have leaked. A server takes a moment to let go of a
 /// connection that was closed: it is given as long as the test had.
-pub(super) async fn strangers(lease: &Lease, left: &Left, grace: Duration) -> Strangers {
+pub(super) async fn strangers(lease: &Leased, left: &Left, grace: Duration) -> Strangers {
     let limit = grace.saturating_sub(left.waited);
     let started = Instant::now();
     let mut pause = Duration::from_micros(200);

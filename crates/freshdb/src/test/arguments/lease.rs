@@ -3,6 +3,7 @@
 use freshdb_databases::{DatabaseUrl, Kind};
 
 use crate::test::context::{ArgumentError, Context, FromContext};
+use crate::test::leased::Leased;
 
 /// The database that is leased to a test, for any driver: as an argument, or from [`Context::lease`].
 ///
@@ -23,7 +24,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn of(lease: &freshdb_databases::Lease) -> Self {
+    pub(in crate::test) fn of(lease: &Leased) -> Self {
         Self { name: lease.name().to_owned(), url: lease.url().clone(), connections: lease.connections() }
     }
 
