@@ -27,7 +27,8 @@ def test_the_wrong_override(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("wrong_override")
     result.assert_outcomes(failed=1)
     shown = [line.removeprefix("E").strip() for line in result.outlines]
-    for line in blocks("text")[0].splitlines():
+    (told,) = [block for block in blocks("text") if block.startswith("OverrideError")]
+    for line in told.splitlines():
         assert line.strip().removeprefix("OverrideError: ") in [
             text.removeprefix("pytest_freshdb.errors.OverrideError: ") for text in shown
         ]

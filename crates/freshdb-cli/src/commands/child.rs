@@ -11,6 +11,7 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::terminal::is_ours;
 use crate::failure::{CANNOT_BE_RUN, Failure, NOT_FOUND};
 
 /// How long a command may take to end after it was told to.
@@ -89,8 +90,7 @@ async fn until(moment: Option<Instant>) {
 
 /// Whether this process's group is in the foreground of the terminal that it belongs to.
 fn has_the_terminal() -> bool {
-    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
-    rustix::termios::tcgetpgrp(terminal).is_ok_and(|foreground| foreground == rustix::process::getpgrp())
+    std::fs::File::open("/dev/tty").is_ok_and(|terminal| is_ours(&terminal))
 }
 
 fn exit_code(status: ExitStatus) -> u8 {

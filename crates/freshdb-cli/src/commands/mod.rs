@@ -8,6 +8,7 @@ mod hosting;
 mod run;
 mod serve;
 mod status;
+mod terminal;
 mod texts;
 
 use std::io::{self, Write as _};

@@ -9,6 +9,7 @@ use freshdb_databases::{Config, Kind, Server, variables};
 
 use super::child::{self, Ends};
 use super::hosting::Hosted;
+use super::terminal::Terminal;
 use crate::broker::{ANY_PORT, Token};
 use crate::cli::{INTEGRESQL, Run, has_integresql};
 use crate::failure::{Failure, WRONG_ARGUMENT};
@@ -92,10 +93,12 @@ async fn run_with(
             environment.push((variable, administration(&servers.get(kind).await?).into()));
         }
     }
+    let terminal = Terminal::remember();
     let code = match child::start(&arguments.command, &environment) {
         Ok(child) => child::wait(child, ends).await,
         Err(failure) => Err(failure),
     };
+    drop(terminal);
     hosted.end().await;
     code
 }

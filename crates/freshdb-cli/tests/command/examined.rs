@@ -102,6 +102,67 @@ fn a_server_that_cannot_be_reached_is_named_without_its_password() {
     }
 }
 
+on_every_server!(a_user_who_may_only_connect_is_told_what_to_ask_for);
+
+fn a_user_who_may_only_connect_is_told_what_to_ask_for(engine: &str) {
+    let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+    let administrator = std::env::var(&variable).expect("run by `scripts/test`");
+    let user = format!("doctor_{}", std::process::id());
+    let make = match engine {
+        "postgres" => format!("CREATE ROLE {user} LOGIN PASSWORD 'secret-word'"),
+        _ => format!("CREATE USER {user} IDENTIFIED BY 'secret-word'"),
+    };
+    let execute = |sql: &str| {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let mut client = test_support::Client::connect(&administrator).await;
+            client.execute(sql).await;
+            client.close().await;
+        });
+    };
+    execute(&make);
+    let mut url = url::Url::parse(&administrator).expect("a URL");
+    url.set_username(&user).expect("a user");
+    url.set_password(Some("secret-word")).expect("a password");
+    let output = freshdb(&["doctor", &format!("--{engine}")], &[(&variable, url.as_str())]);
+    execute(&format!("DROP {} {user}", if engine == "postgres" { "ROLE" } else { "USER" }));
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("CANNOT BE USED: "), "{said}");
+    assert!(said.contains("hint: as an administrator of the server, run `"), "{said}");
+    assert!(!said.contains("secret-word") && !text(&output.stderr).contains("secret-word"), "{said}");
+}
+
+on_every_server!(a_place_without_room_is_told_with_what_to_do);
+
+/// A file system in memory that is full, which only root can mount.
+fn a_place_without_room_is_told_with_what_to_do(engine: &str) {
+    let place = tempfile::tempdir().expect("a directory");
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m,mode=0777", "freshdb-test"])
+        .arg(place.path())
+        .output()
+        .expect("`mount` runs");
+    if !mount.status.success() {
+        eprintln!("SKIPPED: no file system can be mounted: {}", text(&mount.stderr));
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["doctor", &format!("--{engine}")])
+        .env("FRESHDB_RUN_DIR", place.path())
+        .env_remove(format!("FRESHDB_{}_URL", engine.to_uppercase()))
+        .output()
+        .expect("it runs");
+    let left = std::fs::read_dir(place.path()).expect("a directory").count();
+    let unmounted = Command::new("umount").arg("--lazy").arg(place.path()).status().expect("`umount` runs");
+    assert!(unmounted.success());
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("hint: set FRESHDB_RUN_DIR to a directory with more room"), "{said}");
+    assert_eq!(left, 0, "what was begun is gone");
+}
+
 #[test]
 fn a_place_for_data_that_cannot_be_written_to_is_named() {
     let output = freshdb(&["doctor", "--sqlite"], &[("FRESHDB_RUN_DIR", "/proc/1")]);

@@ -26,3 +26,4 @@ mod ends;
 mod examined;
 mod messages;
 mod run;
+mod terminal;
