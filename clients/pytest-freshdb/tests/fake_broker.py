@@ -40,7 +40,7 @@ class FakeBroker:
         self.notes: list[str | None] = []
         self.kept: list[str] = []
         self.outcomes: dict[str, str] = {}
-        self.changes = "nothing"
+        self.changes: str | None = None
         self.refusal: tuple[int, dict[str, str]] | None = None
         self.limit = 1000
         self.next_id = 1

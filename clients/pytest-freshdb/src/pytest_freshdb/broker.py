@@ -34,6 +34,8 @@ class Lease(Database):
     def tell_failure(self, failure: str) -> str | None:
         """Tells the broker that the test has failed, and hears what it did to the database: `tags: 2 inserted, 1 changed`.
 
+        None is nothing, of what was committed.
+
         The broker writes down the rows, for `freshdb diff` to show. To be called before the database is given back.
         """
         body = {"outcome": "failed", "failure": failure[:FAILURE_LENGTH]}

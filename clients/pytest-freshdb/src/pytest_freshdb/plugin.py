@@ -67,8 +67,8 @@ def told_of_failure(item: pytest.Item, call: pytest.CallInfo[None], lease: Lease
         # The test's own failure is what its report is about.
         yield f"what it did to its database is not known: {error}"
     else:
-        yield f"what it did to its database: {changes}"
-        if changes != "nothing":
+        yield f"what it did to its database: {changes or 'nothing'}"
+        if changes is not None:
             yield "`freshdb diff` shows the rows"
     if item.config.getoption("freshdb_keep_failed"):
         yield f"kept: {lease.url.masked()}"

@@ -204,7 +204,7 @@ pub(super) struct Told {
 /// What a test that has ended did to its database.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Heard {
-    /// Of one that failed: `tags: 2 inserted, 1 changed`. `freshdb diff` shows the rows, also when the database is gone.
+    /// Of one that failed, and did something: `tags: 2 inserted, 1 changed`. `freshdb diff` shows the rows, also when the database is gone.
     changes: Option<String>,
 }
 
@@ -220,14 +220,13 @@ pub(super) async fn tell_outcome(
 ) -> Result<Json<Heard>, Refusal> {
     let (Path(id), Json(told)) = (id?, told?);
     let outcome = told.outcome;
-    let Some((kind, name, note)) = broker.with_lease(&id, |held| {
+    let found = broker.with_lease(&id, |held| {
         if let (Some(recorder), Some(number)) = (&broker.recorder, held.number) {
             recorder.tell(number, outcome, told.details);
         }
-        (held.lease.kind(), held.lease.name().to_owned(), held.note.clone())
-    }) else {
-        return Err(no_such_lease());
-    };
+        (held.lease.kind(), held.lease.name().to_owned(), held.note.clone(), held.number)
+    });
+    let (kind, name, note, number) = found.ok_or_else(no_such_lease)?;
     if outcome != Outcome::Failed {
         return Ok(Json(Heard { changes: None }));
     }
@@ -238,7 +237,11 @@ pub(super) async fn tell_outcome(
     })?;
     let changes = changes?.noted(note);
     changes.store(broker.config())?;
-    Ok(Json(Heard { changes: Some(changes.to_string()) }))
+    let changes = (!changes.is_empty()).then(|| changes.to_string());
+    if let (Some(recorder), Some(number), Some(changes)) = (&broker.recorder, number, &changes) {
+        recorder.wrote(number, changes.clone());
+    }
+    Ok(Json(Heard { changes }))
 }
 
 /// What was done to a database that is leased

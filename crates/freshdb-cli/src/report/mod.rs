@@ -70,6 +70,8 @@ struct Line {
     touched: Option<usize>,
     changed: Option<String>,
     kept: Option<String>,
+    /// What it did to its database, if it failed.
+    wrote: Option<String>,
 }
 
 /// How much is written down of a text.
@@ -98,6 +100,7 @@ impl Recorder {
             touched: None,
             changed: None,
             kept: None,
+            wrote: None,
         });
         Number(lines.len() - 1)
     }
@@ -110,6 +113,11 @@ impl Recorder {
             leaks: details.leaks.into_iter().take(MOST_LEAKS).map(shortened).collect(),
             ..details
         };
+    }
+
+    /// What a failed test did to its database.
+    pub(crate) fn wrote(&self, Number(number): Number, what: String) {
+        self.lines()[number].wrote = Some(shortened(what));
     }
 
     /// How it ended, unless that was told before.

@@ -49,6 +49,7 @@ struct LeaseData<'a> {
     touched: Option<usize>,
     changed: Option<&'a str>,
     kept: Option<&'a str>,
+    wrote: Option<&'a str>,
     failure: Option<&'a str>,
     leaks: &'a [String],
 }
@@ -89,6 +90,7 @@ impl Recorder {
                 touched: line.touched,
                 changed: line.changed.as_deref(),
                 kept: line.kept.as_deref(),
+                wrote: line.wrote.as_deref(),
                 failure: Some(line.details.failure.as_str()).filter(|failure| !failure.is_empty()),
                 leaks: &line.details.leaks,
             }

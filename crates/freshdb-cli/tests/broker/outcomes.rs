@@ -158,6 +158,7 @@ ask("DELETE", f"/v1/leases/{second}?outcome=passed")
     assert_eq!(of("worker"), ["1", "1", "1"]);
     assert_eq!(leases[0]["failure"], "it <b>is not</b> so");
     assert_eq!(leases[0]["leaks"], json!(["a task"]));
+    assert!(of("wrote").iter().all(Value::is_null), "none of them wrote");
     let names = |lease: &Value| {
         let phases = lease["phases"].as_array().expect("phases").clone();
         phases.iter().map(|phase| text(&phase[0])).collect::<Vec<_>>()

@@ -220,6 +220,8 @@ fn tests_take_databases_by_themselves(engine: Engine) {
     let of = |name: &str| leases.iter().map(|lease| lease[name].clone()).collect::<Vec<_>>();
     assert_eq!(of("note"), [json!("first"), json!("second"), json!("third")]);
     assert_eq!(of("outcome"), [json!("passed"), json!("passed"), json!("failed")]);
+    assert!(leases[0]["wrote"].is_null());
+    assert!(leases[2]["wrote"].as_str().is_some_and(|wrote| wrote.ends_with(": 1 inserted")), "{}", leases[2]);
     assert_eq!(leases[2]["failure"], r#"it failed: "it is not so""#);
     let changes = Command::new(env!("CARGO_BIN_EXE_freshdb"))
         .args(["diff", "--json", "third"])
