@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
-use freshdb_databases::{Changes, ErrorKind, Kind, Lease, ResetReport, ServerSession};
+use freshdb_databases::{Changes, ErrorKind, Kind, Lease, Pool, ResetReport, ServerSession};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -178,13 +178,13 @@ pub(super) async fn give_back(
     how: Result<Query<HowGivenBack>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let (Path(id), Query(how)) = (id?, how?);
+    let staying = how.staying.split(',').filter(|number| !number.is_empty()).map(str::parse).collect::<Result<_, _>>();
+    let staying = staying.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "`staying` is no list of numbers"))?;
     let held = id.parse().ok().and_then(|number| broker.leases.take(number));
     let held = held.ok_or_else(no_such_lease)?;
     if let (Some(recorder), Some(number), Some(outcome)) = (&broker.recorder, held.number, how.outcome) {
         recorder.tell_at_last(number, outcome);
     }
-    let staying = how.staying.split(',').filter(|number| !number.is_empty()).map(str::parse).collect::<Result<_, _>>();
-    let staying = staying.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "`staying` is no list of numbers"))?;
     let fate = if how.keep { Fate::Keep } else { Fate::Reset { staying } };
     let given_back = broker.give_back(held, fate);
     if !how.wait {
@@ -381,7 +381,7 @@ pub(super) async fn status(State(broker): State<Arc<Broker>>) -> Json<Status> {
         engine: kind.name(),
         url: broker.servers.started_one(*kind).map(|server| server.url().to_string()),
     };
-    let pool = |(kind, template, pool): (Kind, Option<String>, freshdb_databases::Pool)| PoolStatus {
+    let pool = |(kind, template, pool): (Kind, Option<String>, Pool)| PoolStatus {
         engine: kind.name(),
         template,
         limit: pool.limit(),
@@ -427,13 +427,7 @@ impl Broker {
             Some(hash) => self.templates.pool(kind, hash, false).await?,
         };
         let private = pool.server().is_throwaway();
-        let leased = loop {
-            match pool.lease().await {
-                Ok(lease) if self.leases.is_anothers(lease.name(), process) => drop(lease.give_back()),
-                leased => break leased,
-            }
-        };
-        match leased {
+        match self.lease_of(&pool, process).await {
             Ok(lease) => Ok((lease, private)),
             // All of them were taken at one place of this program: whose they are, the notes say.
             Err(error) if error.kind() == ErrorKind::Exhausted => Err(Refusal::from(&error).add(&self.holders(kind))),
@@ -444,6 +438,17 @@ impl Broker {
     /// A look at a lease.
     fn with_lease<T>(&self, id: &str, look: impl FnOnce(&Held) -> T) -> Option<T> {
         self.leases.with(id.parse().ok()?, look)
+    }
+
+    /// A database to which nobody is connected but this process.
+    pub(super) async fn lease_of(&self, pool: &Pool, process: Option<&str>) -> Result<Lease, freshdb_databases::Error> {
+        loop {
+            let lease = pool.lease().await?;
+            if !self.leases.is_anothers(lease.name(), process) {
+                return Ok(lease);
+            }
+            drop(lease.give_back());
+        }
     }
 
     fn holders(&self, kind: Kind) -> String {

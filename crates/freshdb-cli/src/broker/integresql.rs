@@ -187,7 +187,7 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
     let key = (kind, route.hash);
     let asked = Instant::now();
     broker.make_room(&key, &pool, deadline).await?;
-    let lease = pool.lease().await?;
+    let lease = broker.lease_of(&pool, None).await?;
     let database = Described::of(&key.1, lease.url());
     let number = broker.recorder.as_ref().map(|recorder| {
         let (database, note) = (lease.name().to_owned(), String::new());

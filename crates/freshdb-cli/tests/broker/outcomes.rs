@@ -75,6 +75,8 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     for wrong in ["", "{}", r#"{"outcome": "lost"}"#, r#"{"outcome": "failed", "leaks": 1}"#] {
         client.ask("PUT", &format!("{path}/outcome"), wrong).expect(400);
     }
+    client.delete(&format!("{path}?staying=x")).expect(400);
+    client.delete(&format!("{path}?outcome=lost")).expect(400);
     client.delete(&format!("{path}?wait=true&outcome=failed")).expect(200);
     client.ask("PUT", &format!("{path}/outcome"), r#"{"outcome": "failed"}"#).expect(404);
     client.get(&format!("{path}/changes")).expect(404);
