@@ -53,12 +53,14 @@ fn lease(template: &Template) -> broker::Lease {
 fn a_template_is_made_once_and_its_databases_are_pristine(engine: Engine) {
     let broker = Broker::of(engine);
     let made = Arc::new(AtomicU32::new(0));
+    // On a server that outlives this, an earlier run's would be found.
+    let version = format!("counted {:016x}", fastrand::u64(..));
     let threads: Vec<_> = (0..4)
         .map(|_| {
-            let (client, made) = (client(&broker), made.clone());
+            let (client, made, version) = (client(&broker), made.clone(), version.clone());
             std::thread::spawn(move || {
                 assert!(block_on(client.has(kind(engine))).expect("an answer"));
-                let schema = schema::from_fn("counted", move |target: Target| {
+                let schema = schema::from_fn(version, move |target: Target| {
                     made.fetch_add(1, Ordering::SeqCst);
                     async move { tables().apply(&target).await }
                 });
