@@ -16,8 +16,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// From now on, whatever is made there. What this process lets its children inherit at this moment, locks included, the shell has
-    /// until it is done.
+    /// Of whatever is made at these paths from now on.
     ///
     /// # Errors
     ///
@@ -46,6 +45,12 @@ impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.line.take());
         // There is nobody else to take note of its end, which has come, or is a removal away.
-        drop(self.shell.wait());
+        match self.shell.wait() {
+            Ok(status) if status.success() => {}
+            Ok(status) => {
+                tracing::warn!("a directory that was begun may still be there: its guard ended with {status}");
+            }
+            Err(error) => tracing::warn!(%error, "a directory that was begun may still be there"),
+        }
     }
 }
