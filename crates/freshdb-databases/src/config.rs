@@ -270,13 +270,6 @@ impl Config {
         self
     }
 
-    /// Without a broker, whatever the environment says.
-    #[must_use]
-    pub fn without_broker(mut self) -> Self {
-        self.broker = None;
-        self
-    }
-
     /// With or without making templates anew.
     #[must_use]
     pub fn with_rebuild(mut self, rebuild: bool) -> Self {
