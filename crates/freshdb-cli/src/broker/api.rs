@@ -104,7 +104,10 @@ pub(super) async fn take_lease(
         return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("`note` has more than {MOST_NOTE} bytes")));
     }
     let started = Instant::now();
-    let process = wanted.process.filter(|process| process.len() <= MOST_NOTE);
+    let process = wanted.process;
+    if process.as_ref().is_some_and(|process| process.len() > MOST_NOTE) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("`process` has more than {MOST_NOTE} bytes")));
+    }
     let (lease, private) = broker.lease(kind, wanted.template.as_deref(), process.as_deref()).await?;
     let (database, connections) = (Location::of(lease.url()), lease.connections());
     let owner = (wanted.hold == Hold::Connection).then_some(connection);
