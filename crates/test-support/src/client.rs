@@ -66,6 +66,20 @@ impl Client {
         })
     }
 
+    /// The server's number for this session.
+    ///
+    /// # Panics
+    ///
+    /// For SQLite, which has no sessions.
+    pub async fn session(&mut self) -> u64 {
+        let sql = match self {
+            Self::Sqlite(_) => panic!("a file has no sessions"),
+            Self::Mysql(_) => "SELECT CAST(CONNECTION_ID() AS SIGNED)",
+            Self::Postgres(_) => "SELECT pg_backend_pid()::bigint",
+        };
+        u64::try_from(self.number(sql).await).expect("a number")
+    }
+
     /// Closes it, so that the server knows at once.
     pub async fn close(self) {
         on_driver!(self, connection => connection.close().await.expect("a goodbye"));

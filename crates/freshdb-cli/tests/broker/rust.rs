@@ -121,13 +121,8 @@ fn a_schema_that_fails_is_told_to_each(engine: Engine) {
 /// A connection, and the server's number for it.
 async fn connection(url: &str) -> (test_support::Client, u64) {
     let mut client = test_support::Client::connect(url).await;
-    let ask = if url.starts_with("postgres") {
-        "SELECT pg_backend_pid()::bigint"
-    } else {
-        "SELECT CAST(CONNECTION_ID() AS SIGNED)"
-    };
-    let id = client.number(ask).await;
-    (client, u64::try_from(id).expect("a number"))
+    let session = client.session().await;
+    (client, session)
 }
 
 fn who_is_connected_is_told(engine: Engine) {

@@ -225,6 +225,10 @@ pub(crate) enum Fault {
     Other,
 }
 
+/// For how long a session that is to stay may be at work when its lease ends.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "a file has no sessions"))]
+pub(crate) const STAYING_GRACE: Duration = Duration::from_secs(1);
+
 /// Somebody who is connected to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerSession {
@@ -249,6 +253,12 @@ impl ServerSession {
     /// Whether it is one of those that are to stay, and does nothing, as the server says: MySQL calls that `Sleep`.
     pub(crate) fn stays(&self, staying: &[u64]) -> bool {
         staying.contains(&self.id) && matches!(self.state.as_deref(), Some("idle" | "Sleep"))
+    }
+
+    /// Whether it is one of those, and is at work: one that has just answered is, for a moment, and is waited for.
+    pub(crate) fn may_yet_stay(&self, staying: &[u64]) -> bool {
+        let in_transaction = self.state.as_deref().is_some_and(|state| state.starts_with("idle in transaction"));
+        staying.contains(&self.id) && !self.stays(staying) && !in_transaction
     }
 }
 

@@ -3,10 +3,10 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use freshdb_databases::{Kind, Lease, Pool};
+use freshdb_databases::{Kind, Lease, Pool, ServerSession};
 use futures_util::FutureExt;
-use futures_util::future::join_all;
-use test_support::{Client, DEADLINE, on_every_engine};
+use futures_util::future::{Either, join_all, select};
+use test_support::{Client, DEADLINE, eventually, on_every_engine};
 
 use crate::harness::{builder, clean, execute, pool, rows, tables};
 
@@ -189,11 +189,7 @@ on_every_engine! {
         if lease.kind() == Kind::Postgres {
             staying.execute("SELECT pg_stat_force_next_flush()").await;
         }
-        let number = match lease.kind() {
-            Kind::Postgres => staying.number("SELECT pg_backend_pid()::bigint").await,
-            _ => staying.number("SELECT CAST(CONNECTION_ID() AS SIGNED)").await,
-        };
-        let number = u64::try_from(number).unwrap();
+        let number = staying.session().await;
         let name = lease.name().to_owned();
         let report = lease.give_back_with(vec![number]).await.unwrap();
         assert_eq!((report.changed(), report.sessions().len()), (None, 1), "{report:?}");
@@ -219,15 +215,55 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn who_is_to_stay_has_a_moment_to_finish(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(1).open().await.unwrap();
+        let mut lease = pool.lease().await.unwrap();
+        let mut staying = Client::connect(&lease.url().reveal()).await;
+        let mut other = Client::connect(&lease.url().reveal()).await;
+        other.execute("INSERT INTO notes VALUES (1, 'a')").await;
+        let number = staying.session().await;
+        // Shorter than the moment, and longer.
+        for (seconds, stays) in [("0.4", true), ("60", false)] {
+            let work = match lease.kind() {
+                Kind::Postgres => format!("SELECT pg_sleep({seconds})::text"),
+                _ => format!("SELECT SLEEP({seconds})"),
+            };
+            let is_at_it =
+                |session: &ServerSession| session.id == number && session.statement.as_ref() == Some(&work);
+            let mut working = pin!(staying.try_execute(&work));
+            let began = async || lease.sessions().await.unwrap().iter().any(is_at_it);
+            // On a slow machine the shorter one may end before it is seen.
+            let done = match select(&mut working, pin!(eventually("it works", began))).await {
+                Either::Left((done, _)) => Some(done),
+                Either::Right(_) => None,
+            };
+            let (done, report) = tokio::join!(
+                async { if let Some(done) = done { done } else { working.await } },
+                lease.give_back_with(vec![number])
+            );
+            let report = report.unwrap();
+            let ended: Vec<u64> = report.sessions().iter().map(|session| session.id).collect();
+            assert_eq!(ended.contains(&number), !stays, "{report:?}");
+            assert_eq!(done.is_ok(), stays, "{done:?}");
+            lease = pool.lease().await.unwrap();
+        }
+        drop(lease);
+        other.try_execute("SELECT 1").await.unwrap_err();
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
     [postgres]
     async fn who_is_in_a_transaction_does_not_stay(database: &TestDatabase) {
         let pool = pool(database).await;
         let lease = pool.lease().await.unwrap();
         let mut client = Client::connect(&lease.url().reveal()).await;
-        let number = client.number("SELECT pg_backend_pid()::bigint").await;
+        let number = client.session().await;
         client.execute("BEGIN").await;
         client.execute("INSERT INTO notes VALUES (1, 'never committed')").await;
-        let report = lease.give_back_with(vec![u64::try_from(number).unwrap()]).await.unwrap();
+        let report = lease.give_back_with(vec![number]).await.unwrap();
         assert_eq!(report.sessions().len(), 1, "{report:?}");
         client.try_execute("COMMIT").await.unwrap_err();
         clean(database, [pool]).await;

@@ -1,7 +1,5 @@
 //! Putting a copy back into the state of its template.
 
-use std::time::{Duration, Instant};
-
 use sqlx::MySqlConnection;
 
 use super::super::{Outcome, Reset, ServerSession, Steps, explain};
@@ -13,10 +11,6 @@ use super::sessions::{end_sessions, on_database};
 use super::template::Template;
 use super::{Mysql, blockers, find, opened, server, undo};
 use crate::Error;
-
-/// For how long a session that is to stay is waited for.
-const GRACE: Duration = Duration::from_millis(50);
-const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
     let mut steps = Steps::start();
@@ -107,19 +101,9 @@ async fn look(
 ) -> Result<Look, sqlx::Error> {
     let mut look = Look::take(connection, template, name, Patience::None, then).await?;
     steps.done("look");
-    let started = Instant::now();
     let at_work = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
-    // A session that has answered takes a moment until it is idle, as the server says.
-    let will_be_idle = |look: &Look| {
-        let mut at_work = look.sessions.iter().filter(|session| at_work(session)).peekable();
-        at_work.peek().is_some() && at_work.all(|session| staying.contains(&session.id))
-    };
-    while will_be_idle(&look) && started.elapsed() < GRACE {
-        tokio::time::sleep(PAUSE).await;
-        look = Look::take(connection, template, name, Patience::None, then).await?;
-    }
     if look.sessions.iter().any(at_work) {
-        *ended = end_sessions(connection, &at_work).await?;
+        *ended = end_sessions(connection, &at_work, staying).await?;
         steps.done("sessions");
     } else if !look.is_partial {
         return Ok(look);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::MySqlConnection;
 
-use super::super::{REGISTRY, ServerSession};
+use super::super::{REGISTRY, STAYING_GRACE, ServerSession};
 use super::connection::{TextRow, execute, number, results, rows};
 
 const NO_SUCH_THREAD: u16 = 1094;
@@ -71,13 +71,15 @@ pub(super) fn on_database(name: &str) -> impl Fn(&ServerSession) -> bool + '_ {
     move |session| session.database.as_deref() == Some(name)
 }
 
-/// Kills the sessions that `chosen` names, and returns once they are gone.
+/// Kills the sessions that `chosen` names, and returns once none of them is left. Those that are `staying` have a moment to finish,
+/// after which `chosen` may no longer name them.
 pub(super) async fn end_sessions(
     connection: &mut MySqlConnection,
     chosen: &(dyn Fn(&ServerSession) -> bool + Sync),
+    staying: &[u64],
 ) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut ended: Vec<ServerSession> = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let started = Instant::now();
     loop {
         let mut left = listed(connection).await?;
         left.retain(|session| chosen(session));
@@ -85,7 +87,8 @@ pub(super) async fn end_sessions(
             return Ok(ended);
         }
         for session in left {
-            if ended.iter().any(|known| known.id == session.id) {
+            let is_waited_for = session.may_yet_stay(staying) && started.elapsed() < STAYING_GRACE;
+            if is_waited_for || ended.iter().any(|known| known.id == session.id) {
                 continue;
             }
             match execute(connection, &format!("KILL {}", session.id)).await {
@@ -95,7 +98,7 @@ pub(super) async fn end_sessions(
             }
             ended.push(session);
         }
-        if Instant::now() > deadline {
+        if started.elapsed() > PATIENCE {
             return Err(sqlx::Error::Protocol(format!("sessions that were killed are still there after {PATIENCE:?}")));
         }
         tokio::time::sleep(PAUSE).await;

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::ServerSession;
+use super::super::{STAYING_GRACE, ServerSession};
 use super::connection::{Connection, execute, literal, prepared};
 use super::server::{SESSION, session};
 
 /// A session that its client has just closed needs a moment to go by itself: only then is it somebody's leftover.
 const GRACE: Duration = Duration::from_millis(25);
 
-/// By when a session that was told to end must have ended.
+/// By when all must have ended.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Ends all that others do in this database, but for the sessions that are `staying`. A session leaves the list only after it has written down its statistics, rolled back,
-/// and dropped its temporary tables.
+/// Ends all that others do in this database, but for the sessions that are `staying`, which have a moment to finish what they do. A
+/// session leaves the list only after it has written down its statistics, rolled back, and dropped its temporary tables.
 ///
 /// `Err(session)` inside is one that does not end.
 pub(super) async fn clear(
@@ -23,21 +23,25 @@ pub(super) async fn clear(
     staying: &[u64],
 ) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
     let start = Instant::now();
+    let mut ended: Vec<ServerSession> = Vec::new();
     let mut found = look(connection, staying).await?;
-    while !found.sessions.is_empty() && start.elapsed() < GRACE {
-        tokio::time::sleep(PAUSE).await;
-        found = look(connection, staying).await?;
-    }
-    let ended = found.sessions.clone();
-    let told = Instant::now();
     while let Some(session) = found.sessions.first() {
-        if told.elapsed() > PATIENCE {
+        let elapsed = start.elapsed();
+        if elapsed > PATIENCE {
             return Ok(Err(session.clone()));
         }
+        let grace = |session: &ServerSession| if session.may_yet_stay(staying) { STAYING_GRACE } else { GRACE };
         // Told again each time: who connects anew meanwhile is told too.
-        let pids =
-            found.sessions.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
-        execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
+        let told: Vec<&ServerSession> = found.sessions.iter().filter(|session| elapsed >= grace(session)).collect();
+        if !told.is_empty() {
+            let pids = told.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
+            execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
+            for session in told {
+                if !ended.iter().any(|known| known.id == session.id) {
+                    ended.push(session.clone());
+                }
+            }
+        }
         tokio::time::sleep(PAUSE).await;
         found = look(connection, staying).await?;
     }

@@ -94,7 +94,7 @@ async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
     let mut watcher = admin(kind).await;
     let looking = async {
         for _ in 0..300 {
-            let ended = end_sessions(&mut watcher, &on_database(&name)).await.expect("the server answers");
+            let ended = end_sessions(&mut watcher, &on_database(&name), &[]).await.expect("the server answers");
             assert!(ended.is_empty(), "{kind}: {ended:?}");
         }
     };
