@@ -6,6 +6,7 @@ use super::*;
 on_both!(
     rows_are_put_back,
     prepared_transactions_are_rolled_back,
+    prepared_transactions_are_rolled_back_on_what_is_to_be_dropped,
     a_neighbour_is_not_touched,
     nobody_is_taken_for_a_session_on_another_slot
 );
@@ -61,6 +62,32 @@ async fn prepared_transactions_are_rolled_back(kind: Kind) {
     assert!(left.iter().all(|row| row[3].as_deref() != Some(&xid)), "{left:?}");
     fixture.assert_pristine("a prepared transaction");
     fixture.drop().await;
+}
+
+/// What else was done to the database must not hide what is locked: it could not be dropped.
+async fn prepared_transactions_are_rolled_back_on_what_is_to_be_dropped(kind: Kind) {
+    for before in [
+        "ALTER TABLE keyless COMMENT 'x'",
+        "ALTER TABLE keyless ADD SYSTEM VERSIONING",
+        "CREATE TABLE gone (id INT); CREATE TRIGGER broken AFTER DELETE ON seeded FOR EACH ROW DELETE FROM gone; DROP TABLE gone",
+        "CREATE TRIGGER broken AFTER DELETE ON keyless FOR EACH ROW DELETE FROM gone",
+        "CREATE SEQUENCE numbers",
+    ] {
+        if kind == Kind::Mysql && (before.contains("VERSIONING") || before.contains("SEQUENCE")) {
+            continue;
+        }
+        let mut fixture = Fixture::new(kind, "prepared", SCHEMA).await;
+        drop(fixture.run(before).await);
+        let xid = free_name("xid");
+        let sql =
+            format!("XA START '{xid}'; INSERT INTO keyless VALUES ('z', NULL); XA END '{xid}'; XA PREPARE '{xid}'");
+        fixture.run(&sql).await.close().await.expect("it closes");
+        let reset = fixture.reset().await;
+        assert!(matches!(reset.outcome, Outcome::Changed(_)), "{kind}: {before}: {:?}", reset.outcome);
+        let left = fixture.rows("XA RECOVER").await;
+        assert!(left.iter().all(|row| row[3].as_deref() != Some(&xid)), "{kind}: {before}: {left:?}");
+        fixture.drop().await;
+    }
 }
 
 async fn a_neighbour_is_not_touched(kind: Kind) {
