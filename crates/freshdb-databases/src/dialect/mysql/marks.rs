@@ -63,7 +63,7 @@ impl Features {
         Ok(Self { writes, patience: patience && !writes, truncate_is_cheaper: found.contains("innodb_tables") })
     }
 
-    /// The question for what the server counts and knows of each table.
+    /// The question for what the server counts and knows of each table: of those only that it knows more of than what is so at first.
     pub(super) fn tables(self, name: &str) -> String {
         let schema = literal(name);
         if self.writes {
@@ -76,8 +76,8 @@ impl Features {
             "DO 0".to_owned()
         } else {
             format!(
-                "SELECT table_name, engine, COALESCE(auto_increment, 1), UNIX_TIMESTAMP(update_time) FROM information_schema.tables
-                  WHERE table_schema = {schema} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+                "SELECT table_name, engine, auto_increment, UNIX_TIMESTAMP(update_time), table_type FROM information_schema.tables
+                  WHERE table_schema = {schema} AND (auto_increment > 1 OR update_time IS NOT NULL OR engine IS NULL)"
             )
         }
     }
@@ -98,7 +98,7 @@ pub(super) struct Marks {
     at: u64,
     /// Of each table, how often it was written to.
     writes: HashMap<String, String>,
-    /// What else is known of each table, where that is cheap to read.
+    /// What else is known of tables, where that is cheap to read. Of those that are not in it, that their counter is 1.
     tables: HashMap<String, Known>,
     /// Whether nothing is missing because a table was locked.
     pub(super) are_whole: bool,
@@ -142,8 +142,10 @@ impl Marks {
                 "alter_table" => alters = count,
                 "truncate" => truncates = count,
                 "flush" => flushes = count,
-                word if word.starts_with("show_") || HARMLESS.split(' ').any(|harmless| harmless == word) => {}
-                _ => *definitions.get_or_insert(0) += count,
+                word => {
+                    let matters = HARMLESS.split(' ').all(|harmless| harmless != word);
+                    *definitions.get_or_insert(0) += if matters { count } else { 0 };
+                }
             }
         }
         let others =
@@ -176,8 +178,11 @@ impl Marks {
     }
 
     /// Just these tables are looked at. Of the others, what was known then is as it was.
-    pub(super) fn look_only_at(&mut self, some: Vec<usize>, then: &Self) {
+    pub(super) fn look_only_at(&mut self, some: Vec<usize>, then: &Self, template: &Template) {
         self.tables.clone_from(&then.tables);
+        for index in &some {
+            self.tables.remove(&template.tables[*index].name);
+        }
         self.looked_at = Some(some);
     }
 
@@ -193,8 +198,11 @@ impl Marks {
             return;
         }
         for row in tables {
-            let [Some(table), engine, counter, written] = fixed(row) else { continue };
-            // A locked table has a name only.
+            let [Some(table), engine, counter, written, kind] = fixed(row) else { continue };
+            if kind.is_some_and(|kind| !matches!(kind.as_str(), "BASE TABLE" | "SYSTEM VERSIONED")) {
+                continue;
+            }
+            // Of a locked table nothing else is told.
             self.are_whole &= engine.is_some();
             let counter = counter.and_then(|counter| counter.parse().ok()).unwrap_or(1);
             let written = written.and_then(|written| written.parse().ok());

@@ -11,7 +11,7 @@ use super::Mysql;
 use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
 use super::helper::Helper;
-use super::look::PROBES;
+use super::look::{PROBES, with_a_row};
 use super::marks::Features;
 use super::own::Own;
 use crate::{DatabaseUrl, Error};
@@ -188,8 +188,7 @@ pub(super) async fn with_rows(
 ) -> Result<Vec<usize>, sqlx::Error> {
     let mut found = Vec::new();
     for some in some.chunks(PROBES) {
-        let rows = rows(connection, &template.probe(database, some)).await?;
-        found.extend(rows.into_iter().flatten().flatten().filter_map(|index| index.parse::<usize>().ok()));
+        found.extend(with_a_row(some, rows(connection, &template.probe(database, some)).await?));
     }
     Ok(found)
 }
