@@ -221,6 +221,8 @@ pub(crate) enum Fault {
     Lost,
     /// The disk, or the memory that stands for one, is full.
     Full,
+    /// A lock was waited for in vain: what lists those who hold one.
+    Locked { list: &'static str },
     /// Anything else.
     Other,
 }
@@ -285,9 +287,6 @@ pub(crate) enum Outcome {
     Changed(String),
 }
 
-/// What helps against [`Fault::Full`].
-pub(crate) const MAKE_ROOM: &str = "make room on the disk, or in the memory, where the server has its data";
-
 /// An error of the server's in freshdb's words: the fact, and what is to be done about it where the server's code tells.
 pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -> Error {
     let (kind, hint) = match D::fault(&error) {
@@ -302,7 +301,10 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
             (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`")))
         }
         Fault::Lost => (ErrorKind::Unreachable, None),
-        Fault::Full => (ErrorKind::Database, Some(MAKE_ROOM.into())),
+        Fault::Full => {
+            (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
+        }
+        Fault::Locked { list } => (ErrorKind::Database, Some(format!("see who holds a lock on it: run {list}"))),
         Fault::Other => (ErrorKind::Database, None),
     };
     let explained = Error::new(kind, fact).because(error);

@@ -1,8 +1,9 @@
 //! What the server's errors mean.
 
-use super::super::{Fault, MAKE_ROOM};
+use super::super::{Fault, explain};
+use super::Postgres;
 use super::connection::sqlstate;
-use crate::{Error, ErrorKind};
+use crate::Error;
 
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
@@ -18,6 +19,7 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         // Ended by an administrator, by a crash, or not ready yet.
         "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
         "53100" | "53200" => Fault::Full,
+        "55P03" => Fault::Locked { list: "`SELECT * FROM pg_stat_activity` and `SELECT * FROM pg_prepared_xacts`" },
         code if code.starts_with("08") => Fault::Lost,
         _ => Fault::Other,
     }
@@ -48,18 +50,5 @@ fn grant(error: &sqlx::Error) -> String {
 
 /// An error of this crate's out of the driver's.
 pub(super) fn failed(fact: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Error {
-    move |error| {
-        let (kind, hint) = match fault(&error) {
-            Fault::TooManyConnections => (ErrorKind::ConnectionsExhausted, None),
-            Fault::Denied { grant } => (ErrorKind::Privileges, Some(format!("as a superuser: `{grant}`"))),
-            Fault::Lost => (ErrorKind::Unreachable, None),
-            Fault::Full => (ErrorKind::Database, Some(MAKE_ROOM.to_owned())),
-            Fault::Other => (ErrorKind::Database, None),
-        };
-        let failed = Error::new(kind, fact).because(error);
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
-    }
+    |error| explain::<Postgres>(fact, error)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use test_support::{DEADLINE, Proxy, Weather};
 
-use super::super::super::{Fault, say_goodbye};
+use super::super::super::{Fault, explain, say_goodbye};
 use super::*;
 
 on_both!(
@@ -102,6 +102,16 @@ async fn faults_are_told_apart(kind: Kind) {
     // MySQL does not say of which database the table is.
     let on = if kind == Kind::Mysql { "*.*" } else { "`mysql`.*" };
     assert!(grant.starts_with(&format!("GRANT SELECT ON {on} TO '{user}'@'")), "{grant}");
+
+    let name = free_name("locked");
+    Mysql::create(&mut admin, &name).await.expect("a database");
+    execute(&mut admin, &format!("CREATE TABLE {name}.t (id INT); LOCK TABLES {name}.t READ")).await.expect("a lock");
+    let mut other = self::admin(kind).await;
+    let locked = execute(&mut other, &format!("SET SESSION lock_wait_timeout = 1; DROP DATABASE {name}")).await;
+    let error = explain::<Mysql>("no", locked.expect_err("it waits in vain"));
+    let hint = error.advice().expect("a hint");
+    assert!(hint.contains("`SHOW PROCESSLIST`") && hint.contains("`XA RECOVER`"), "{hint}");
+    execute(&mut admin, &format!("UNLOCK TABLES; DROP DATABASE {name}")).await.expect("it can be dropped");
 
     let id = rows(&mut connection, "SELECT CONNECTION_ID()").await.expect("an id")[0][0].clone().expect("a number");
     execute(&mut admin, &format!("KILL {id}")).await.expect("it is killed");
