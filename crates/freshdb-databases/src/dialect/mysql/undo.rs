@@ -19,21 +19,6 @@ pub(super) async fn undo(
     marks: &mut Marks,
 ) -> Result<usize, sqlx::Error> {
     let mut indexes: Vec<usize> = touched.filled.iter().chain(&touched.moved).copied().collect();
-    let truncate_is_cheaper = template.features.truncate_is_cheaper;
-
-    let mut deletes = Vec::new();
-    let mut others = Vec::new();
-    for index in &touched.filled {
-        let table = &template.tables[*index];
-        let moved = touched.moved.contains(index);
-        let named = qualified(name, &table.name);
-        // TRUNCATE fires no triggers, and sets the counter to 1.
-        if table.triggers || !table.transactional || (moved && truncate_is_cheaper) {
-            others.push(format!("TRUNCATE TABLE {named}"));
-        } else {
-            deletes.push(format!("DELETE FROM {named}"));
-        }
-    }
     for index in &touched.suspect {
         let table = &template.tables[*index];
         if restore(connection, template, name, table).await? {
@@ -41,67 +26,82 @@ pub(super) async fn undo(
             indexes.push(*index);
         }
     }
-    for index in touched.moved.iter().chain(&touched.filled) {
-        let table = &template.tables[*index];
-        let counter = table.counter;
-        let named = qualified(name, &table.name);
-        let truncated = others.contains(&format!("TRUNCATE TABLE {named}"));
-        if truncated && counter == 1 {
-            continue;
-        }
-        if truncate_is_cheaper && !table.seeded && !truncated && counter == 1 && touched.moved.contains(index) {
-            others.push(format!("TRUNCATE TABLE {named}"));
-        } else if truncated || touched.moved.contains(index) {
-            let alter = format!("ALTER TABLE {named} AUTO_INCREMENT = {counter}");
-            if !others.contains(&alter) {
-                others.push(alter);
-            }
-        }
-    }
-    carry_out(connection, template, name, &deletes, &others, marks).await?;
+    indexes.sort_unstable();
+    indexes.dedup();
+    let repairs: Vec<Repair> = indexes.iter().filter_map(|index| Repair::of(template, name, touched, *index)).collect();
+    carry_out(connection, template, name, &repairs, marks).await?;
     for index in &touched.sequences {
         execute(connection, &template.sequences[*index].restart(name)).await?;
     }
-    indexes.sort_unstable();
-    indexes.dedup();
     Ok(indexes.len() + touched.sequences.len())
 }
 
-/// Deletes in one transaction, and then whatever is one by itself: TRUNCATEs, and ALTERs. What was written is counted anew.
+/// What empties a table that should be empty, and sets a table's counter.
+struct Repair {
+    delete: Option<String>,
+    truncate: Option<String>,
+    alter: Option<String>,
+}
+
+impl Repair {
+    fn of(template: &Template, name: &str, touched: &Touched, index: usize) -> Option<Self> {
+        let table = &template.tables[index];
+        let (filled, moved) = (touched.filled.contains(&index), touched.moved.contains(&index));
+        let cheaper = moved && template.features.truncate_is_cheaper;
+        // TRUNCATE fires no triggers, and sets the counter to 1.
+        let truncate = if filled {
+            table.triggers || !table.transactional || cheaper
+        } else {
+            cheaper && !table.seeded && table.counter == 1
+        };
+        let alter = if truncate { table.counter != 1 } else { moved };
+        let named = qualified(name, &table.name);
+        (filled || moved).then(|| Self {
+            delete: (filled && !truncate).then(|| format!("DELETE FROM {named}")),
+            truncate: truncate.then(|| format!("TRUNCATE TABLE {named}")),
+            alter: alter.then(|| format!("ALTER TABLE {named} AUTO_INCREMENT = {}", table.counter)),
+        })
+    }
+
+    /// All of some tables: deletes in one transaction, and then whatever is one by itself.
+    fn batch<'a>(repairs: impl Iterator<Item = &'a Self> + Clone) -> Vec<&'a str> {
+        let mut batch: Vec<&str> = repairs.clone().filter_map(|repair| repair.delete.as_deref()).collect();
+        if batch.len() > 1 {
+            batch.insert(0, "BEGIN");
+            batch.push("COMMIT");
+        }
+        batch.extend(repairs.flat_map(|repair| repair.truncate.as_deref().into_iter().chain(repair.alter.as_deref())));
+        batch
+    }
+}
+
+/// Carries them out, and counts anew what was written.
 async fn carry_out(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
-    deletes: &[String],
-    others: &[String],
+    repairs: &[Repair],
     marks: &mut Marks,
 ) -> Result<(), sqlx::Error> {
-    if deletes.is_empty() && others.is_empty() && !template.features.writes {
+    if repairs.is_empty() && !template.features.writes {
         return Ok(());
     }
-    let count = |verb: &str| others.iter().filter(|sql| sql.starts_with(verb)).count();
-    let (alters, truncates) = (count("ALTER"), count("TRUNCATE"));
-    // Where all of them are TRUNCATEs, their order is of no matter.
-    let help = if truncates > 1 && alters == 0 { template.helper.try_get() } else { None };
-    let (own, helped): (Vec<_>, Vec<_>) =
-        others.iter().enumerate().partition(|(number, _)| help.is_none() || number % 2 == 0);
-
-    let mut batch = Vec::new();
-    if !deletes.is_empty() {
-        batch.push(format!("BEGIN;{};COMMIT", deletes.join(";")));
-    }
-    batch.extend(own.into_iter().map(|(_, sql)| sql.clone()));
+    let alters = repairs.iter().filter(|repair| repair.alter.is_some()).count();
+    let truncates = repairs.iter().filter(|repair| repair.truncate.is_some()).count();
+    // Each table is one connection's: the order of what is done to it matters, that of the tables does not.
+    let help = if repairs.len() > 1 && alters + truncates > 1 { template.helper.try_get() } else { None };
+    let every = if help.is_some() { 2 } else { 1 };
+    let mut batch = Repair::batch(repairs.iter().step_by(every));
+    let helped = Repair::batch(repairs.iter().skip(1).step_by(2)).join(";");
     let count_writes = template.features.writes.then(|| template.features.tables(name));
     // With help it is asked afterwards: what is counted changes until all is done.
-    batch.extend(count_writes.clone().filter(|_| help.is_none()));
+    batch.extend(count_writes.as_deref().filter(|_| help.is_none()));
     let batch = batch.join(";");
 
     let loud = if alters > 0 { Some(template.own.quiet.read().await) } else { None };
     let tickets = [template.own.alters.begin(alters), template.own.truncates.begin(truncates)];
     let mut counted = None;
     if let Some(help) = help {
-        let helped: Vec<_> = helped.into_iter().map(|(_, sql)| sql.as_str()).collect();
-        let helped = helped.join(";");
         let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
         done?;
         if !was_helped {
