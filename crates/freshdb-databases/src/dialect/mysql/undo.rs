@@ -89,7 +89,7 @@ async fn carry_out(
     let alters = repairs.iter().filter(|repair| repair.alter.is_some()).count();
     let truncates = repairs.iter().filter(|repair| repair.truncate.is_some()).count();
     // Each table is one connection's: the order of what is done to it matters, that of the tables does not.
-    let help = if repairs.len() > 1 && alters + truncates > 1 { template.helper.try_get() } else { None };
+    let help = if truncates > 1 { template.helper.try_get() } else { None };
     let every = if help.is_some() { 2 } else { 1 };
     let mut batch = Repair::batch(repairs.iter().step_by(every));
     let helped = Repair::batch(repairs.iter().skip(1).step_by(2)).join(";");
