@@ -7,6 +7,8 @@ use super::template::qualified;
 
 const XAER_NOTA: u16 = 1397;
 const XAER_RMFAIL: u16 = 1399;
+/// It is rolled back, and would have been in any case: it had timed out, or was chosen to end a deadlock.
+const XA_RB: [u16; 3] = [1402, 1613, 1614];
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 /// The name of a prepared transaction, as `XA ROLLBACK` takes it.
@@ -44,6 +46,7 @@ pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &[X
         match execute(connection, &format!("XA ROLLBACK {xid}")).await {
             // A session still has it, or has just ended it.
             Err(error) if matches!(number(&error), Some(XAER_NOTA | XAER_RMFAIL)) => {}
+            Err(error) if number(&error).is_some_and(|number| XA_RB.contains(&number)) => any = true,
             answer => {
                 answer?;
                 any = true;

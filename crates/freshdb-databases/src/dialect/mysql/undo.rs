@@ -3,12 +3,14 @@
 use sqlx::MySqlConnection;
 
 use super::catalog::Kind;
-use super::connection::{execute, identifier, results, rows};
+use super::connection::{execute, identifier, number, results, rows};
 use super::copy::{create, insert_all};
 use super::find::Touched;
 use super::marks::Marks;
 use super::own::Ticket;
 use super::template::{Column, Sequence, Table, Template, qualified};
+
+const DEADLOCK: u16 = 1213;
 
 /// Puts it back, and says how many tables had been touched.
 pub(super) async fn undo(
@@ -103,7 +105,11 @@ async fn carry_out(
     let mut counted = None;
     if let Some(help) = help {
         let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
-        done?;
+        match done {
+            // TRUNCATE locks the tables that refer to its own, too: the two can be in each other's way.
+            Err(error) if number(&error) == Some(DEADLOCK) => execute(connection, &batch).await?,
+            done => drop(done?),
+        }
         if !was_helped {
             execute(connection, &helped).await?;
         }
