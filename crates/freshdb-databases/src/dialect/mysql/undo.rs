@@ -94,7 +94,6 @@ async fn carry_out(
     let help = if truncates > 1 { template.helper.try_get() } else { None };
     let every = if help.is_some() { 2 } else { 1 };
     let mut batch = Repair::batch(repairs.iter().step_by(every));
-    let helped = Repair::batch(repairs.iter().skip(1).step_by(2)).join(";");
     let count_writes = template.features.writes.then(|| template.features.tables(name));
     // With help it is asked afterwards: what is counted changes until all is done.
     batch.extend(count_writes.as_deref().filter(|_| help.is_none()));
@@ -104,6 +103,7 @@ async fn carry_out(
     let tickets = [template.own.alters.begin(alters), template.own.truncates.begin(truncates)];
     let mut counted = None;
     if let Some(help) = help {
+        let helped = Repair::batch(repairs.iter().skip(1).step_by(2)).join(";");
         let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
         match done {
             // TRUNCATE locks the tables that refer to its own, too: the two can be in each other's way.
