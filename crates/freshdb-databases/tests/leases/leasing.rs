@@ -224,7 +224,7 @@ on_every_engine! {
         other.execute("INSERT INTO notes VALUES (1, 'a')").await;
         let number = staying.session().await;
         // Shorter than the moment, and longer.
-        for (seconds, stays) in [("0.4", true), ("60", false)] {
+        for (seconds, stays) in [("0.1", true), ("60", false)] {
             let work = match lease.kind() {
                 Kind::Postgres => format!("SELECT pg_sleep({seconds})::text"),
                 _ => format!("SELECT SLEEP({seconds})"),
