@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use freshdb_databases::{DatabaseUrl, Garbage, Server};
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
@@ -75,6 +76,16 @@ fn url_of(server: &Url, database: &str) -> Url {
     let mut url = server.clone();
     url.set_path(database);
     url
+}
+
+/// Drops what freshdb made on a server from within `checkout`.
+pub(crate) async fn collect(place: &Place, checkout: &Path) -> Result<(), Failure> {
+    // SQLite's are in a directory of each process, and gone with it.
+    let Some(url) = place.server() else { return Ok(()) };
+    let url = DatabaseUrl::parse(url.as_str()).or_fail(|| "cannot use the server's URL".into())?;
+    let checkout = checkout.to_string_lossy().into_owned();
+    let collected = Garbage::everything().checkout(&checkout).collect(&Server::existing(url)).await;
+    collected.map(drop).or_fail(|| "cannot drop freshdb's databases".into())
 }
 
 /// Connects, executes, and closes the connection.

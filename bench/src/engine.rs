@@ -25,6 +25,16 @@ impl Engine {
             Self::Postgres => "postgres",
         }
     }
+
+    /// The variable by which freshdb finds its server. `SQLite` has none.
+    pub(crate) fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Mysql => Some("FRESHDB_MYSQL_URL"),
+            Self::Mariadb => Some("FRESHDB_MARIADB_URL"),
+            Self::Postgres => Some("FRESHDB_POSTGRES_URL"),
+        }
+    }
 }
 
 impl fmt::Display for Engine {
@@ -61,6 +71,16 @@ pub(crate) enum Place {
     Postgres(Url),
 }
 
+impl Place {
+    /// The server, if it is on one.
+    pub(crate) fn server(&self) -> Option<&Url> {
+        match self {
+            Self::Files => None,
+            Self::MySql(url) | Self::Postgres(url) => Some(url),
+        }
+    }
+}
+
 impl EngineArgs {
     /// The engines that were asked for, each with its place.
     pub(crate) fn places(&self) -> Result<Vec<(Engine, Place)>, Failure> {
@@ -75,17 +95,18 @@ impl EngineArgs {
     }
 
     fn place(&self, engine: Engine) -> Result<Place, Failure> {
-        let known = |url: &Option<Url>, variable: &str| {
+        let known = |url: &Option<Url>| {
             url.clone().ok_or_else(|| {
+                let variable = engine.variable().unwrap_or_default();
                 Failure::new(format!("no server for `{engine}`: {variable} is not set"))
                     .hint("put `scripts/with-servers --` before the command, or choose other engines with `--engine`")
             })
         };
         Ok(match engine {
             Engine::Sqlite => Place::Files,
-            Engine::Mysql => Place::MySql(known(&self.mysql_url, "FRESHDB_MYSQL_URL")?),
-            Engine::Mariadb => Place::MySql(known(&self.mariadb_url, "FRESHDB_MARIADB_URL")?),
-            Engine::Postgres => Place::Postgres(known(&self.postgres_url, "FRESHDB_POSTGRES_URL")?),
+            Engine::Mysql => Place::MySql(known(&self.mysql_url)?),
+            Engine::Mariadb => Place::MySql(known(&self.mariadb_url)?),
+            Engine::Postgres => Place::Postgres(known(&self.postgres_url)?),
         })
     }
 }

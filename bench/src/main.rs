@@ -2,6 +2,7 @@
 
 mod broker;
 mod databases;
+mod directory;
 mod engine;
 mod failure;
 mod interrupt;
@@ -9,6 +10,8 @@ mod isolation;
 mod leases;
 mod load;
 mod process;
+mod program;
+mod pytest;
 mod quantile;
 mod sessions;
 mod tables;
@@ -40,6 +43,8 @@ enum Command {
     Isolation(Box<isolation::Args>),
     /// Measure what a lease costs that is taken over the broker's socket, with many clients at once
     Broker(Box<broker::Args>),
+    /// Measure tests in Python with a database each, beside `create_all` and `drop_all` around each test
+    Pytest(Box<pytest::Args>),
     /// Serve the bare handler that `load` compares with
     #[command(hide = true)]
     Bare(load::bare::Args),
@@ -67,6 +72,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(isolation::run(*args))
         }
         Command::Broker(args) => broker::run(&args, &one_thread.or_fail(|| "cannot start the runtime".into())?),
+        Command::Pytest(args) => one_thread.or_fail(|| "cannot start the runtime".into())?.block_on(pytest::run(*args)),
         Command::Bare(args) => Builder::new_multi_thread()
             .enable_all()
             .build()

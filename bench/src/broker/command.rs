@@ -17,6 +17,7 @@ use super::client::Client;
 use crate::engine::{Engine, EngineArgs, Place};
 use crate::failure::{Failure, OrFail};
 use crate::process::{peak_memory, tied};
+use crate::program;
 use crate::quantile::quantile;
 
 #[derive(Debug, clap::Args)]
@@ -154,18 +155,11 @@ fn about(pause: Duration) -> Duration {
 
 /// The broker, where it listens, and what it wants to hear.
 async fn start(args: &Args, engine: Engine, place: &Place) -> Result<(Child, String, String), Failure> {
-    let program = match &args.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe().or_fail(|| "cannot find this program".into())?.with_file_name("freshdb"),
-    };
-    if !program.exists() {
-        return Err(Failure::new(format!("there is no `{}`", program.display()))
-            .hint("build it first: `cargo build --release -p freshdb-cli`"));
-    }
+    let program = program::freshdb(args.program.as_deref())?;
     let mut command = tied(&program);
     command.args(["serve", "--quiet", &format!("--{engine}"), "--connections", "2"]).stdout(Stdio::piped());
-    if let Place::MySql(url) | Place::Postgres(url) = place {
-        command.env(format!("FRESHDB_{}_URL", engine.name().to_uppercase()), url.as_str());
+    if let Some((variable, url)) = engine.variable().zip(place.server()) {
+        command.env(variable, url.as_str());
     }
     let mut broker = command.spawn().or_fail(|| format!("cannot run `{}`", program.display()))?;
     let mut lines = BufReader::new(broker.stdout.take().expect("it is piped")).lines();

@@ -9,13 +9,10 @@ use super::plot;
 use super::report::{Printer, Record, Times};
 use super::run::Tests;
 use super::suite::Suite;
+use crate::directory;
 use crate::engine::{Engine, EngineArgs, Place};
 use crate::failure::{Failure, OrFail, both};
 use crate::interrupt::Interrupt;
-
-/// Where the files of a run lie, if the system has it, those of `SQLite` included: in memory, so that no disk is
-/// measured.
-const MEMORY: &str = "/dev/shm";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -59,15 +56,9 @@ impl Args {
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let places = args.engines.places()?;
-    let directory = if Path::new(MEMORY).is_dir() { MEMORY.into() } else { std::env::temp_dir() };
-    let directory = tempfile::Builder::new()
-        .prefix("freshdb-bench-")
-        .tempdir_in(&directory)
-        .or_fail(|| format!("cannot create a directory in `{}`", directory.display()))?;
-
+    let directory = directory::of_a_run()?;
     let outcome = measure_all(&args, &places, directory.path(), &mut interrupt).await;
-    let path = directory.path().display().to_string();
-    both(outcome, directory.close().or_fail(|| format!("cannot remove `{path}`")))
+    both(outcome, directory::remove(directory))
 }
 
 async fn measure_all(

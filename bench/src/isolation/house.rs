@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use freshdb_databases::{DatabaseUrl, Garbage, Server};
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 use url::Url;
 
 use super::case::Contender;
-use crate::databases::{Databases, execute};
+use crate::databases::{Databases, collect, execute};
 use crate::engine::{Engine, Place};
 use crate::failure::{Failure, OrFail, both};
 use crate::tables::tables;
@@ -22,7 +21,7 @@ pub(super) struct House<'a> {
     pub(super) directory: PathBuf,
     /// The schema as one migration.
     pub(super) schema: PathBuf,
-    place: &'a Place,
+    pub(super) place: &'a Place,
     databases: Databases<'a>,
     /// In which `sqlx::test` keeps its books.
     books: Option<Url>,
@@ -73,21 +72,7 @@ impl<'a> House<'a> {
             Contender::SqlxTest => self.books.as_ref(),
             Contender::Rollback => self.floor.as_ref(),
             Contender::Freshdb => None,
-            Contender::DbPool | Contender::CreateAndDrop => self.server().map(|(_, url)| url),
-        }
-    }
-
-    /// The server, and the variable by which freshdb finds it. SQLite has none.
-    pub(super) fn server(&self) -> Option<(&'static str, &Url)> {
-        let variable = match self.engine {
-            Engine::Sqlite => return None,
-            Engine::Mysql => "FRESHDB_MYSQL_URL",
-            Engine::Mariadb => "FRESHDB_MARIADB_URL",
-            Engine::Postgres => "FRESHDB_POSTGRES_URL",
-        };
-        match self.place {
-            Place::Files => None,
-            Place::MySql(url) | Place::Postgres(url) => Some((variable, url)),
+            Contender::DbPool | Contender::CreateAndDrop => self.place.server(),
         }
     }
 
@@ -123,17 +108,8 @@ impl<'a> House<'a> {
     pub(super) async fn close(self) -> Result<(), Failure> {
         // A run that was broken off, or a test that failed, leaves databases of the others too.
         let left = self.sweep().await;
-        let collected = self.collect().await;
+        let collected = collect(self.place, &self.directory).await;
         both(both(left, collected), self.databases.close().await)
-    }
-
-    async fn collect(&self) -> Result<(), Failure> {
-        // SQLite's are in a directory of each process, and gone with it.
-        let Some((_, url)) = self.server() else { return Ok(()) };
-        let url = DatabaseUrl::parse(url.as_str()).or_fail(|| "cannot use the server's URL".into())?;
-        let checkout = self.directory.to_string_lossy().into_owned();
-        let collected = Garbage::everything().checkout(&checkout).collect(&Server::existing(url)).await;
-        collected.map(drop).or_fail(|| "cannot drop freshdb's databases".into())
     }
 }
 

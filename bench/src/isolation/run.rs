@@ -93,7 +93,7 @@ impl House<'_> {
             Some(url) => command.env("DATABASE_URL", url.as_str()),
             None => command.env_remove("DATABASE_URL"),
         };
-        if let Some((variable, url)) = self.server() {
+        if let Some((variable, url)) = self.engine.variable().zip(self.place.server()) {
             command.env(variable, url.as_str());
         }
     }

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::measure::{House, Touched};
 use super::report::{HEADER, Record};
+use crate::directory;
 use crate::engine::{Engine, EngineArgs, Place};
 use crate::failure::{Failure, OrFail, both};
 
@@ -43,7 +44,7 @@ const FEW_TABLES: usize = 10;
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
-    let directory = tempfile::tempdir_in(memory()).or_fail(|| "cannot create a temporary directory".into())?;
+    let directory = directory::of_a_run()?;
     if !args.json {
         print(HEADER)?;
     }
@@ -59,12 +60,6 @@ pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Where SQLite's files are: in memory where there is a file system for that, as the servers' data are.
-fn memory() -> std::path::PathBuf {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 struct Measured<'a> {

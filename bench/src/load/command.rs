@@ -11,16 +11,13 @@ use super::request::Request;
 use super::service;
 use super::wrk::Wrk;
 use crate::databases::Databases;
+use crate::directory;
 use crate::engine::{Engine, EngineArgs, Place};
 use crate::failure::{Failure, OrFail, both};
 use crate::interrupt::Interrupt;
 
 /// Before each measurement the contender gets load for so long: connections are made, statements are prepared.
 const WARM_UP: Duration = Duration::from_secs(2);
-
-/// Where the files of a run lie, if the system has it, those of `SQLite` included: in memory, so that no disk is
-/// measured.
-const MEMORY: &str = "/dev/shm";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -58,15 +55,9 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let places = args.engines.places()?;
-    let directory = if Path::new(MEMORY).is_dir() { MEMORY.into() } else { std::env::temp_dir() };
-    let directory = tempfile::Builder::new()
-        .prefix("freshdb-bench-")
-        .tempdir_in(&directory)
-        .or_fail(|| format!("cannot create a directory in `{}`", directory.display()))?;
-
+    let directory = directory::of_a_run()?;
     let outcome = measure_all(&args, &places, directory.path(), &mut interrupt).await;
-    let path = directory.path().display().to_string();
-    both(outcome, directory.close().or_fail(|| format!("cannot remove `{path}`")))
+    both(outcome, directory::remove(directory))
 }
 
 async fn measure_all(

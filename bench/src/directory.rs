@@ -1,0 +1,24 @@
+//! Where the files of a run lie.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::failure::{Failure, OrFail};
+
+/// A directory that is removed when it is dropped; in memory, if the system has that, so that no disk is measured. The servers'
+/// data are there too.
+pub(crate) fn of_a_run() -> Result<TempDir, Failure> {
+    let memory = Path::new("/dev/shm");
+    let place: PathBuf = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::Builder::new()
+        .prefix("freshdb-bench-")
+        .tempdir_in(&place)
+        .or_fail(|| format!("cannot create a directory in `{}`", place.display()))
+}
+
+/// Removes it, and says so when that fails.
+pub(crate) fn remove(directory: TempDir) -> Result<(), Failure> {
+    let path = directory.path().display().to_string();
+    directory.close().or_fail(|| format!("cannot remove `{path}`"))
+}
