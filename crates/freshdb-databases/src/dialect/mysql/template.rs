@@ -16,6 +16,9 @@ use super::marks::Features;
 use super::own::Own;
 use crate::{DatabaseUrl, Error};
 
+/// How many rows of a table that are other ones are put back by their keys, and how many a table has that is written anew.
+pub(super) const FEW: usize = 1000;
+
 /// What a template holds.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Template {
@@ -52,6 +55,11 @@ pub(super) struct Table {
     pub(super) partitioned: bool,
     /// Whether it has rows.
     pub(super) seeded: bool,
+    /// Whether it has a unique key besides the primary one. What is deleted stays in that until the server clears it away, and whoever
+    /// inserts a row beside it waits for others who do, as nobody would in a table that was always empty.
+    pub(super) unique: bool,
+    /// Whether it has so few rows that all of them are soon written.
+    pub(super) small: bool,
     /// Whether a trigger fires when a row of it is written.
     pub(super) triggers: bool,
     /// Those that are stored, not generated.
@@ -112,12 +120,14 @@ async fn read_with(
               WHERE constraint_schema = {schema} AND unique_constraint_schema = {schema}
                 AND NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'));
              SELECT table_name FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL;
-             SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%'"
+             SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%';
+             SELECT DISTINCT table_name FROM information_schema.statistics WHERE table_schema = {schema}
+              AND non_unique = 0 AND index_name <> 'PRIMARY'"
         ),
     )
     .await?;
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
-    let (counting, partitioned) = (last(), last());
+    let (unique, counting, partitioned) = (last(), last(), last());
     let keyed = lists.pop().unwrap_or_default();
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
@@ -145,6 +155,8 @@ async fn read_with(
             counts: counting.contains(&object.name),
             partitioned: partitioned.contains(&object.name),
             seeded: false,
+            unique: unique.contains(&object.name),
+            small: false,
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
             columns: columns.remove(&object.name).unwrap_or_default(),
             key: keys.remove(&object.name).unwrap_or_default(),
@@ -176,6 +188,9 @@ async fn read_with(
     for index in with_rows(connection, &template, name, &all).await? {
         template.tables[index].seeded = true;
     }
+    for index in small(connection, &template).await? {
+        template.tables[index].small = true;
+    }
     Ok(template)
 }
 
@@ -189,6 +204,22 @@ pub(super) async fn with_rows(
     let mut found = Vec::new();
     for some in some.chunks(PROBES) {
         found.extend(with_a_row(some, rows(connection, &template.probe(database, some)).await?));
+    }
+    Ok(found)
+}
+
+/// Which of the tables that have a row have no more than a few.
+async fn small(connection: &mut MySqlConnection, template: &Template) -> Result<Vec<usize>, sqlx::Error> {
+    let mut found = Vec::new();
+    let seeded: Vec<usize> = (0..template.tables.len()).filter(|index| template.tables[*index].seeded).collect();
+    for some in seeded.chunks(PROBES) {
+        let is_small = |index: &usize| {
+            let table = qualified(&template.name, &template.tables[*index].name);
+            format!("(SELECT COUNT(*) <= {FEW} FROM (SELECT 1 FROM {table} LIMIT {}) few)", FEW + 1)
+        };
+        let each: Vec<String> = some.iter().map(is_small).collect();
+        let answer = rows(connection, &format!("SELECT CONCAT({})", each.join(","))).await?;
+        found.extend(with_a_row(some, answer));
     }
     Ok(found)
 }

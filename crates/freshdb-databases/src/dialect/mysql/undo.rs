@@ -8,7 +8,7 @@ use super::copy::{create, insert_all};
 use super::find::Touched;
 use super::marks::Marks;
 use super::own::Ticket;
-use super::template::{Column, Sequence, Table, Template, qualified};
+use super::template::{Column, FEW, Sequence, Table, Template, qualified};
 
 const DEADLOCK: u16 = 1213;
 
@@ -21,16 +21,27 @@ pub(super) async fn undo(
     marks: &mut Marks,
 ) -> Result<usize, sqlx::Error> {
     let mut indexes: Vec<usize> = touched.filled.iter().chain(&touched.moved).copied().collect();
+    let mut anew = Vec::new();
     for index in &touched.suspect {
         let table = &template.tables[*index];
-        if restore(connection, template, name, table).await? {
-            marks.forget_rows(&table.name);
-            indexes.push(*index);
+        match restore(connection, template, name, table).await? {
+            Restored::Same => continue,
+            Restored::Rows => {}
+            Restored::ToBeWrittenAnew => anew.push(*index),
         }
+        marks.forget_rows(&table.name);
+        indexes.push(*index);
     }
     indexes.sort_unstable();
     indexes.dedup();
-    let repairs: Vec<Repair> = indexes.iter().filter_map(|index| Repair::of(template, name, touched, *index)).collect();
+    let repair = |index: &usize| {
+        if anew.contains(index) {
+            Some(Repair::anew(template, name, *index))
+        } else {
+            Repair::of(template, name, touched, *index)
+        }
+    };
+    let repairs: Vec<Repair> = indexes.iter().filter_map(repair).collect();
     carry_out(connection, template, name, &repairs, marks).await?;
     for index in &touched.sequences {
         execute(connection, &template.sequences[*index].restart(name)).await?;
@@ -38,10 +49,11 @@ pub(super) async fn undo(
     Ok(indexes.len() + touched.sequences.len())
 }
 
-/// What empties a table that should be empty, and sets a table's counter.
+/// What empties a table that should be empty, or writes its rows anew, and sets its counter.
 struct Repair {
     delete: Option<String>,
     truncate: Option<String>,
+    insert: Option<String>,
     alter: Option<String>,
 }
 
@@ -50,19 +62,33 @@ impl Repair {
         let table = &template.tables[index];
         let (filled, moved) = (touched.filled.contains(&index), touched.moved.contains(&index));
         let cheaper = moved && template.features.truncate_is_cheaper;
-        // TRUNCATE fires no triggers, and sets the counter to 1.
+        // TRUNCATE fires no triggers, sets the counter to 1, and leaves nothing in a unique key.
         let truncate = if filled {
-            table.triggers || !table.transactional || cheaper
+            table.triggers || !table.transactional || table.unique || cheaper
         } else {
-            cheaper && !table.seeded && table.counter == 1
+            !table.seeded && (cheaper && table.counter == 1 || moved && table.unique)
         };
         let alter = if truncate { table.counter != 1 } else { moved };
         let named = qualified(name, &table.name);
         (filled || moved).then(|| Self {
             delete: (filled && !truncate).then(|| format!("DELETE FROM {named}")),
             truncate: truncate.then(|| format!("TRUNCATE TABLE {named}")),
-            alter: alter.then(|| format!("ALTER TABLE {named} AUTO_INCREMENT = {}", table.counter)),
+            insert: None,
+            alter: alter.then(|| set_counter(&named, table)),
         })
+    }
+
+    /// All rows of a table with rows.
+    fn anew(template: &Template, name: &str, index: usize) -> Self {
+        let table = &template.tables[index];
+        let named = qualified(name, &table.name);
+        Self {
+            delete: None,
+            truncate: Some(format!("TRUNCATE TABLE {named}")),
+            insert: Some(insert_all(table, template, name)),
+            // What is inserted need not have been the last that was counted.
+            alter: table.counts.then(|| set_counter(&named, table)),
+        }
     }
 
     /// All of some tables: deletes in one transaction, and then whatever is one by itself.
@@ -72,9 +98,15 @@ impl Repair {
             batch.insert(0, "BEGIN");
             batch.push("COMMIT");
         }
-        batch.extend(repairs.flat_map(|repair| repair.truncate.as_deref().into_iter().chain(repair.alter.as_deref())));
+        batch.extend(repairs.flat_map(|repair| {
+            [&repair.truncate, &repair.insert, &repair.alter].into_iter().filter_map(Option::as_deref)
+        }));
         batch
     }
+}
+
+fn set_counter(named: &str, table: &Table) -> String {
+    format!("ALTER TABLE {named} AUTO_INCREMENT = {}", table.counter)
 }
 
 /// Carries them out, and counts anew what was written.
@@ -90,8 +122,9 @@ async fn carry_out(
     }
     let alters = repairs.iter().filter(|repair| repair.alter.is_some()).count();
     let truncates = repairs.iter().filter(|repair| repair.truncate.is_some()).count();
-    // Each table is one connection's: the order of what is done to it matters, that of the tables does not.
-    let help = if truncates > 1 { template.helper.try_get() } else { None };
+    // Each table is one connection's: the order of what is done to it matters, that of the tables does not. MariaDB's TRUNCATEs of
+    // tables that refer to each other wait for each other until one gives up.
+    let help = if truncates > 1 && template.features.truncate_is_cheaper { template.helper.try_get() } else { None };
     let every = if help.is_some() { 2 } else { 1 };
     let mut batch = Repair::batch(repairs.iter().step_by(every));
     let count_writes = template.features.writes.then(|| template.features.tables(name));
@@ -135,19 +168,31 @@ impl Sequence {
     }
 }
 
-/// Makes a table's rows the template's, and says whether they were not. With a primary key only the rows that
-/// differ are written.
+/// What became of a table with rows.
+enum Restored {
+    /// They were the template's.
+    Same,
+    /// They are now.
+    Rows,
+    /// They are not, and are few.
+    ToBeWrittenAnew,
+}
+
+/// Makes a table's rows the template's, unless that is better done with others. With a primary key only the rows that differ are written.
 async fn restore(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     table: &Table,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Restored, sqlx::Error> {
     let few = match differences(connection, template, name, table).await? {
-        Differences::None => return Ok(false),
+        Differences::None => return Ok(Restored::Same),
         Differences::Some(keys) => Some(keys),
         Differences::Unknown => None,
     };
+    if table.unique && table.small && !table.triggers {
+        return Ok(Restored::ToBeWrittenAnew);
+    }
     let triggers: Vec<_> = template
         .catalog
         .objects
@@ -193,7 +238,7 @@ async fn restore(
         }
         execute(connection, &format!("USE {}", super::super::REGISTRY)).await?;
     }
-    Ok(true)
+    Ok(Restored::Rows)
 }
 
 fn by_key(table: &Table) -> String {
@@ -228,9 +273,6 @@ impl Column {
         }
     }
 }
-
-/// How many rows that are other ones are put back by their keys.
-const FEW: usize = 1000;
 
 /// What rows of a table are not the template's.
 enum Differences {
