@@ -17,12 +17,14 @@ pub(crate) struct Servers {
     /// Which may be used; all, if none was asked for.
     engines: Vec<Kind>,
     started: Mutex<HashMap<Kind, Arc<OnceCell<Server>>>>,
+    /// The one of SQLite that ends with this process, of a run or not.
+    own: OnceCell<Server>,
 }
 
 impl Servers {
     pub(crate) fn new(config: Config, asked: &[Kind]) -> Self {
         let engines = if asked.is_empty() { Kind::ALL.to_vec() } else { asked.to_vec() };
-        Self { config, engines, started: Mutex::default() }
+        Self { config, engines, started: Mutex::default(), own: OnceCell::new() }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -39,9 +41,11 @@ impl Servers {
         cell.get_or_try_init(|| Server::of(kind, &self.config)).await.cloned()
     }
 
-    /// A directory that nobody else can enter, and that is gone when this process is: SQLite's server is one.
+    /// A directory that nobody else can enter, and that is gone when this process is: SQLite's server is one, unless it is a run's,
+    /// where another broker may lie already.
     pub(crate) async fn directory(&self) -> Result<PathBuf, Failure> {
-        let server = self.get(Kind::Sqlite).await?;
+        let config = self.config.clone().without_run();
+        let server = self.own.get_or_try_init(|| Server::of(Kind::Sqlite, &config)).await?;
         server.url().path().map(Path::to_owned).ok_or_else(|| Failure::new("SQLite's server has no directory"))
     }
 
@@ -52,7 +56,8 @@ impl Servers {
 
     /// Ends the private ones.
     pub(crate) async fn stop(&self) -> Result<(), Failure> {
-        let servers: Vec<Server> = self.started().values().filter_map(|cell| cell.get().cloned()).collect();
+        let mut servers: Vec<Server> = self.started().values().filter_map(|cell| cell.get().cloned()).collect();
+        servers.extend(self.own.get().cloned());
         let stopped = futures_util::future::join_all(servers.iter().map(Server::stop)).await;
         stopped.into_iter().collect::<Result<(), _>>().map_err(Failure::from)
     }

@@ -56,9 +56,7 @@ impl Listener {
             .map_err(|error| Failure::new(format!("cannot listen on {address}")).because(error))?;
         let socket = directory.join(SOCKET);
         let unix = UnixListener::bind(&socket).map_err(|error| {
-            Failure::new(format!("cannot listen on the socket `{}`", socket.display()))
-                .because(error)
-                .hint("the path of a socket has 107 bytes at the most: set FRESHDB_RUN_DIR to a shorter one")
+            Failure::new(format!("cannot listen on the socket `{}`", socket.display())).because(error)
         })?;
         Ok(Self { tcp, unix, socket })
     }

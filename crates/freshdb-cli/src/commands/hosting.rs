@@ -35,7 +35,6 @@ impl Hosted {
         recorder: Option<Arc<Recorder>>,
     ) -> Result<Self, Failure> {
         let engines = databases.engines();
-        // SQLite's server is a directory that nobody else can enter, and that is gone when this process is.
         let directory = servers.directory().await?;
         let listener = Listener::bind(address, &directory).await?;
         let (socket, url) = (listener.socket().to_owned(), listener.url()?);

@@ -3,7 +3,7 @@
 use serde_json::json;
 use test_support::Engine;
 
-use crate::harness::Broker;
+use crate::harness::{Broker, text};
 
 #[test]
 fn without_the_token_nobody_is_told_anything() {
@@ -42,6 +42,33 @@ fn the_token_may_stand_in_front_of_the_path() {
     client.token = None;
     client.get(&format!("/{}/v1/status", broker.token)).expect(200);
     client.get(&format!("/{}x/v1/status", broker.token)).expect(401);
+}
+
+/// In a script that has one set of servers for several commands, and in tests that run freshdb.
+#[test]
+fn brokers_of_one_run_are_there_at_once_and_one_after_the_other() {
+    let process = std::process::id().to_string();
+    let begin = || Broker::in_environment(Engine::Sqlite, &[], &[("FRESHDB_RUN", &process)]);
+    let brokers = [begin(), begin()];
+    let mut databases = brokers.each_ref().map(|broker| {
+        let mut client = broker.local_client();
+        let lease = client.post("/v1/leases", &json!({"engine": "sqlite"})).expect(201);
+        (client, text(&lease["url"]))
+    });
+    let [(_, one), (_, other)] = &databases;
+    let directory = |url: &str| url.rsplit_once('/').map(|(directory, _)| directory.to_owned());
+    assert_eq!(directory(one), directory(other), "they share the run's server");
+    assert_ne!(one, other);
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_freshdb")).arg("status").output().expect("it runs");
+    let said = String::from_utf8_lossy(&status.stdout);
+    for broker in &brokers {
+        assert!(said.contains(&format!("broker at {}\n", broker.socket)), "{said}");
+    }
+    for (client, _) in &mut databases {
+        client.finish();
+    }
+    drop(brokers);
+    drop(begin());
 }
 
 #[test]
