@@ -109,11 +109,12 @@ async fn read_with(
 ) -> Result<Template, sqlx::Error> {
     let catalog = catalog::read(connection, name).await?;
     let schema = literal(name);
+    // Of a column that is not generated MySQL may say DEFAULT_GENERATED: its default is an expression.
     let mut lists = results(
         connection,
         &format!(
             "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
-              AND COALESCE(generation_expression, '') = '' AND extra NOT LIKE '%GENERATED' ORDER BY table_name, ordinal_position;
+              AND COALESCE(generation_expression, '') = '' AND extra NOT LIKE '% GENERATED%' ORDER BY table_name, ordinal_position;
              SELECT table_name, column_name FROM information_schema.statistics WHERE table_schema = {schema}
               AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index;
              SELECT referenced_table_name, table_name FROM information_schema.referential_constraints

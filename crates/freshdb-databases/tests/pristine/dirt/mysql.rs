@@ -20,6 +20,7 @@ pub(super) const COMMON: &[Kind] = &[
         &[
             "INSERT INTO plain (name, note) VALUES ('', NULL)",
             "INSERT INTO seeded () VALUES ()",
+            "INSERT INTO born () VALUES ()",
             "INSERT INTO seeded (content, data, ratio, bits) VALUES (REPEAT(x'00ff27', {n}), '[[], {\"\": null}]', 5e-324, b'111111111')",
             "INSERT INTO heap VALUES (NULL, NULL), (NULL, '')",
             "INSERT INTO plain (name, note) VALUES ('long {n}', REPEAT('🦀', 16000))",
@@ -51,6 +52,8 @@ pub(super) const COMMON: &[Kind] = &[
             "UPDATE heap SET b = '' WHERE a IS NULL LIMIT 1",
             "UPDATE computed SET a = a + 1 ORDER BY a DESC",
             "UPDATE composite SET b = 'y' WHERE b = ''",
+            "UPDATE born SET lot = {n} WHERE lot = 1",
+            "UPDATE born SET at = '1999-12-31 23:59:59', changed = changed",
             "UPDATE partitioned SET year = year + 500",
             "UPDATE untransactional SET v = NULL",
             "UPDATE seeded SET id = id + 100000 + {n} ORDER BY id DESC",
