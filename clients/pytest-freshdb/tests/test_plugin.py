@@ -154,6 +154,69 @@ def test_how_each_test_ended_is_told(runs: pytest.Pytester, fake_broker: FakeBro
     )
 
 
+# As pytest-rerunfailures does it.
+RUN_AGAIN = """
+    from _pytest.runner import runtestprotocol
+
+    def pytest_runtest_protocol(item, nextitem):
+        for attempt in range(2):
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            if not any(report.failed for report in reports):
+                break
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        return True
+"""
+
+
+def test_what_is_run_again_is_told_anew(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(RUN_AGAIN)
+    runs.makepyfile(
+        """
+        import pytest
+
+        attempts = []
+
+        def test_passes_at_last(freshdb_lease):
+            attempts.append(freshdb_lease)
+            assert len(attempts) == 2
+
+        @pytest.fixture
+        def broken():
+            attempts.append("broken")
+            assert len(attempts) == 4
+
+        def test_is_set_up_at_last(broken, freshdb_lease):
+            pytest.skip("not today")
+        """
+    )
+    runs.runpytest("--freshdb-keep-failed").assert_outcomes(passed=1, skipped=1)
+    assert {id: told.split(":")[0] for id, told in fake_broker.outcomes.items()} == {"1": "failed", "2": "passed", "3": "skipped"}
+    assert fake_broker.kept == ["1"]
+
+
+def test_an_attempt_that_has_no_database_is_not_told_of_the_one_before(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(RUN_AGAIN)
+    runs.makepyfile(
+        """
+        import pytest
+
+        attempts = []
+
+        @pytest.fixture
+        def broken():
+            attempts.append("broken")
+            assert len(attempts) == 1
+
+        def test_fails(broken, freshdb_lease):
+            assert False
+        """
+    )
+    result = runs.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.no_fnmatch_line("*what it did to its database*")
+
+
 def test_a_broker_that_is_gone_does_not_hide_why_a_test_failed(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
     runs.makeconftest("import pytest\n\n@pytest.fixture\ndef fake_broker(): pass")
     runs.makepyfile("def test_fails(freshdb_lease, freshdb_broker):\n    freshdb_broker.close()\n    assert 'the reason' == ''")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +20,17 @@ if TYPE_CHECKING:
 
     Override = Callable[[FastAPI, Callable[..., Any], Callable[..., Any]], None]
 
-leased = pytest.StashKey[Lease]()
-has_failed = pytest.StashKey[bool]()
-was_skipped = pytest.StashKey[bool]()
+
+@dataclass
+class Attempt:
+    """One run of a test. Who runs a failed one again does it with the same item, and what was known then must be forgotten."""
+
+    lease: Lease | None = None
+    has_failed: bool = False
+    was_skipped: bool = False
+
+
+attempt = pytest.StashKey[Attempt]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,17 +55,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    item.stash[attempt] = Attempt()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    # Other plugins have reports made of what was not set up.
+    this = item.stash.setdefault(attempt, Attempt())
     if report.skipped:
-        item.stash[was_skipped] = True
+        this.was_skipped = True
     if report.failed and report.when != "teardown":
-        item.stash[has_failed] = True
-        lease = item.stash.get(leased, None)
-        if lease is not None:
-            report.sections.append(("freshdb", "\n".join(told_of_failure(item, call, lease))))
+        this.has_failed = True
+        if this.lease is not None:
+            report.sections.append(("freshdb", "\n".join(told_of_failure(item, call, this.lease))))
     return report
 
 
@@ -137,13 +153,13 @@ def freshdb_lease(
         request.getfixturevalue("freshdb_overrides_checked")
     with told():
         lease = freshdb_broker.lease(freshdb_engine_name, freshdb_template, note=request.node.nodeid)
-    request.node.stash[leased] = lease
+    this = request.node.stash[attempt]
+    this.lease = lease
     yield lease
-    failed = request.node.stash.get(has_failed, False)
     # Whoever has failed has said so.
-    outcome = None if failed else "skipped" if request.node.stash.get(was_skipped, False) else "passed"
+    outcome = None if this.has_failed else "skipped" if this.was_skipped else "passed"
     with told():
-        lease.give_back(keep=failed and request.config.getoption("freshdb_keep_failed"), outcome=outcome)
+        lease.give_back(keep=this.has_failed and request.config.getoption("freshdb_keep_failed"), outcome=outcome)
 
 
 @pytest.fixture
@@ -183,5 +199,5 @@ def freshdb_overrides_checked(request: pytest.FixtureRequest) -> Iterator[None]:
     with checked_overrides() as found:
         yield
     # The app under test may have answered with a status instead of letting the error through.
-    if found and not request.node.stash.get(has_failed, False):
+    if found and not request.node.stash[attempt].has_failed:
         raise OverrideError(found[0].message)
