@@ -368,6 +368,53 @@ def test_a_failure_shows_no_secrets(server_runs: pytest.Pytester) -> None:
         assert secret not in result.stdout.str()
 
 
+@pytest.mark.parametrize("options", [[], ["--showlocals"], ["--tb=long", "--showlocals"]])
+def test_an_error_of_the_broker_shows_no_secrets(
+    server_runs: pytest.Pytester, fake_servers: FakeBroker, options: list[str]
+) -> None:
+    server_runs.makepyfile(
+        """
+        from pytest_freshdb import Broker
+
+        def test_is_refused(freshdb_broker):
+            freshdb_broker.lease("sqlite")
+
+        def test_is_nonsense(monkeypatch):
+            monkeypatch.delenv("FRESHDB_BROKER")
+            monkeypatch.setenv("FRESHDB_BROKER_URL", "nonsense")
+            Broker.from_env()
+
+        def test_is_filled(freshdb_broker):
+            def fill(database):
+                raise ValueError("in fill")
+
+            freshdb_broker.template("mysql", "h1", fill)
+
+        def test_is_lost(freshdb_broker, pytestconfig):
+            freshdb_broker.lease("mysql")
+            pytestconfig.drop_connections()
+            freshdb_broker.status()
+        """
+    )
+
+    class Drops:
+        def pytest_configure(self, config: pytest.Config) -> None:
+            config.drop_connections = fake_servers.drop_connections  # type: ignore[attr-defined]
+
+    result = server_runs.runpytest(*options, plugins=[Drops()])
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*BrokerError: there is no sqlite here",
+            "*NoBrokerError: `FRESHDB_BROKER_URL` is not of the form http://HOST:PORT",
+            "*ValueError: in fill",
+            "*LeaseLostError: the connection to the broker was lost (*), and with it lease 1 of mysql",
+        ]
+    )
+    for secret in (PASSWORD, "p%40ss", TOKEN):
+        assert secret not in result.stdout.str()
+
+
 def test_a_schema_that_fails_is_told_with_its_traceback(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
     runs.makeconftest(SCHEMA.replace("CREATE TABLE", "CREATE TABEL"))
     runs.makepyfile("def test_a(freshdb_lease): pass")

@@ -135,8 +135,11 @@ class Broker:
             answer, number = channel.take("/v1/templates", {"engine": engine, "hash": hash}, named, timeout=None)
             if answer["state"] == "ready":
                 return
+            database = Database(engine, **Database.fields_of(answer), drivers=self._drivers)
+            # It has the password, and pytest shows the variables of the functions that an error of `fill` came by.
+            del answer
             try:
-                fill(Database(engine, **Database.fields_of(answer), drivers=self._drivers))
+                fill(database)
             except BaseException:
                 try:
                     channel.end(name, number, "DELETE", path)

@@ -35,6 +35,8 @@ class Address:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Address:
+        # The environment has secrets of others too, and pytest shows what a function was called with.
+        __tracebackhide__ = True
         path, url, token = environ.get(SOCKET), environ.get(URL), environ.get(TOKEN)
         if not path and not url:
             raise NoBrokerError(
@@ -56,6 +58,9 @@ class Address:
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
+
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
 
     def connect(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection
@@ -94,7 +99,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 def exchange(
     connection: http.client.HTTPConnection,
-    token: str,
+    address: Address,
     method: str,
     path: str,
     body: Mapping[str, object] | None,
@@ -103,16 +108,15 @@ def exchange(
     """One request and its answer: `{}` where that has no body.
 
     Raises BrokerError for an answer of 400 and above, and OSError or HTTPException when the connection is no good.
+
+    The token is in no variable of this: pytest shows those of the functions that an error came by.
     """
     if connection.sock is None:
         raise http.client.NotConnected("the broker closed it")
     connection.sock.settimeout(timeout)
-    headers = {"Authorization": f"Bearer {token}"}
-    content = None
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-        content = json.dumps(body).encode()
-    connection.request(method, path, content, headers)
+    content_type = {} if body is None else {"Content-Type": "application/json"}
+    content = None if body is None else json.dumps(body).encode()
+    connection.request(method, path, content, {**address.authorization(), **content_type})
     response = connection.getresponse()
     text = response.read()
     try:
@@ -206,30 +210,37 @@ class Channel:
             if self._connection is None:
                 self._connection = self.address.connect()
             try:
-                return exchange(self._connection, self.address.token, method, path, body, timeout)
+                return exchange(self._connection, self.address, method, path, body, timeout)
             except (OSError, http.client.HTTPException) as error:
                 held = self._discard()
                 if held:
                     raise LeaseLostError(
                         f"the connection to the broker was lost ({reason(error)}), and with it {', '.join(held.values())}",
                         "their databases may be somebody else's by now: run these tests again",
-                    ) from error
+                    ) from without_traceback(error)
                 if is_new or isinstance(error, TimeoutError):
-                    raise NoBrokerError(f"the broker at `{self.address}` does not answer: {reason(error)}") from error
+                    raise NoBrokerError(
+                        f"the broker at `{self.address}` does not answer: {reason(error)}"
+                    ) from without_traceback(error)
                 # It was idle and nothing belonged to it: the broker may have closed it, and is asked anew.
 
     def _request_beside(self, method: str, path: str) -> dict[str, Any]:
         connection = self.address.connect()
         try:
-            return exchange(connection, self.address.token, method, path, None, ANSWER_SECONDS)
+            return exchange(connection, self.address, method, path, None, ANSWER_SECONDS)
         except (OSError, http.client.HTTPException) as error:
-            raise NoBrokerError(f"the broker at `{self.address}` does not answer: {reason(error)}") from error
+            raise NoBrokerError(f"the broker at `{self.address}` does not answer: {reason(error)}") from without_traceback(error)
         finally:
             connection.close()
 
 
 def reason(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def without_traceback(error: Exception) -> Exception:
+    """The traceback of an error of the library's has in it what was sent, and so the token."""
+    return error.with_traceback(None)
 
 
 channels: weakref.WeakSet[Channel] = weakref.WeakSet()
