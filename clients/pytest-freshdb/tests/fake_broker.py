@@ -170,6 +170,8 @@ class Handler(BaseHTTPRequestHandler):
     def take(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         broker = self.broker
         engine = body.get("engine", broker.engines[0])
+        if len(body.get("note", "").encode("utf-8", "surrogatepass")) > 1000:
+            return 400, {"error": "`note` has more than 1000 bytes"}
         if engine not in broker.engines:
             return 400, {"error": f"there is no {engine} here"}
         template = body.get("template")

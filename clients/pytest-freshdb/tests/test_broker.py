@@ -61,9 +61,17 @@ def test_a_server_is_told_in_parts(fake_servers: FakeBroker) -> None:
         assert lease.path is None
 
 
-def test_a_long_note_is_cut(fake_broker: FakeBroker, broker: Broker) -> None:
-    broker.lease(note="n" * 100_000)
-    assert fake_broker.notes == ["n" * 500]
+@pytest.mark.parametrize("character", ["n", "é", "試", "🦀"])
+def test_a_long_note_is_cut_to_what_the_broker_takes(fake_broker: FakeBroker, broker: Broker, character: str) -> None:
+    broker.lease(note=character * 100_000)
+    assert fake_broker.notes == [character * (1000 // len(character.encode()))]
+
+
+def test_what_is_no_character_is_not_sent(fake_broker: FakeBroker, broker: Broker) -> None:
+    lease = broker.lease(note="test_a[\udc80]")
+    lease.tell_failure("ValueError: \udc80")
+    assert fake_broker.notes == ["test_a[?]"]
+    assert fake_broker.outcomes == {"1": "failed: ValueError: ?"}
 
 
 def test_secrets_are_not_shown(fake_servers: FakeBroker) -> None:

@@ -14,7 +14,8 @@ from .connection import Address, Channel
 from .database import Database
 from .errors import FreshdbError
 
-NOTE_LENGTH = 500
+# In bytes: the broker takes no longer note.
+NOTE_LENGTH = 1000
 FAILURE_LENGTH = 4000
 
 
@@ -38,7 +39,7 @@ class Lease(Database):
 
         The broker writes down the rows, for `freshdb diff` to show. To be called before the database is given back.
         """
-        body = {"outcome": "failed", "failure": failure[:FAILURE_LENGTH]}
+        body = {"outcome": "failed", "failure": beginning(failure, FAILURE_LENGTH)}
         answer = self.channel.request("PUT", f"{self._path()}/outcome", body)
         changes = answer.get("changes")
         return None if changes is None else str(changes)
@@ -100,7 +101,7 @@ class Broker:
 
         Waits until one is free, a minute at the most.
         """
-        wanted = {"engine": engine, "template": template, "note": note and note[:NOTE_LENGTH]}
+        wanted = {"engine": engine, "template": template, "note": note and beginning(note, NOTE_LENGTH)}
         body = {name: value for name, value in wanted.items() if value is not None}
 
         def named(answer: dict[str, Any]) -> tuple[str, str]:
@@ -168,3 +169,8 @@ class Broker:
 
     def __repr__(self) -> str:
         return f"<Broker at {self._channel.address}>"
+
+
+def beginning(text: str, length: int) -> str:
+    """As many whole characters as fit into this many bytes. A lone surrogate, which the broker refuses, is a `?`."""
+    return text.encode(errors="replace")[:length].decode(errors="ignore")
