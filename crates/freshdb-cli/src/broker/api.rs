@@ -324,7 +324,7 @@ pub(super) async fn finish_template(
 ) -> Result<StatusCode, Refusal> {
     let Path((engine, hash)) = path?;
     let kind = broker.engine(Some(&engine))?;
-    broker.templates.finish(kind, &hash, Ok(())).await?;
+    broker.templates.finish(kind, &hash).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

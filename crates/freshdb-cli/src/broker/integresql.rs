@@ -153,7 +153,7 @@ async fn initialize(
 
 async fn finalize(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Result<StatusCode, Refusal> {
     let kind = broker.engine_of(&route)?;
-    broker.templates.finish(kind, &route.hash, Ok(())).await?;
+    broker.templates.finish(kind, &route.hash).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

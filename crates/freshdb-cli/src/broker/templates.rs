@@ -115,26 +115,25 @@ impl Templates {
         }
     }
 
-    /// What was asked for is filled, or is not to be.
-    pub(super) async fn finish(&self, kind: Kind, hash: &str, done: Result<(), String>) -> Result<(), Missing> {
+    /// What was asked for is filled.
+    pub(super) async fn finish(&self, kind: Kind, hash: &str) -> Result<(), Missing> {
         let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
-        let is_done = done.is_ok();
-        template.end(done);
-        let mut states = template.state.subscribe();
-        let over = |state: &State| !matches!(state, State::Opening | State::Empty(_));
-        let state = states.wait_for(over).await.map_or(State::Discarded, |state| state.clone());
-        match state {
-            State::Failed(error) if is_done => Err(Missing::Failed(error)),
-            State::Discarded if is_done => Err(Missing::Unknown),
-            _ => Ok(()),
+        match template.ended(Ok(())).await {
+            State::Failed(error) => Err(Missing::Failed(error)),
+            State::Discarded => Err(Missing::Unknown),
+            State::Ready(_) | State::Opening | State::Empty(_) => Ok(()),
         }
     }
 
     /// Forgets a template. The next who asks for it fills another one.
     pub(super) async fn discard(&self, kind: Kind, hash: &str) -> Result<(), Missing> {
-        self.finish(kind, hash, Err("it was discarded".to_owned())).await?;
+        let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
+        template.ended(Err("it was discarded".to_owned())).await;
         let key = (kind, hash.to_owned());
-        if let Some(template) = lock(&self.clients).remove(&key) {
+        let mut clients = lock(&self.clients);
+        // Somebody who waited may have opened another one meanwhile, which is not to be discarded.
+        if clients.get(&key).is_some_and(|now| Arc::ptr_eq(now, &template)) {
+            clients.remove(&key);
             if let State::Ready(pool) = template.state.send_replace(State::Discarded) {
                 lock(&self.forgotten).push(pool);
             }
@@ -251,6 +250,14 @@ impl Template {
             // Without a receiver, the making of it has failed meanwhile.
             drop(filled.send(done));
         }
+    }
+
+    /// The same, and what became of it.
+    async fn ended(&self, done: Result<(), String>) -> State {
+        self.end(done);
+        let over = |state: &State| !matches!(state, State::Opening | State::Empty(_));
+        let mut states = self.state.subscribe();
+        states.wait_for(over).await.map_or(State::Discarded, |state| state.clone())
     }
 }
 

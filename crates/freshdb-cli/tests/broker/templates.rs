@@ -9,6 +9,7 @@ on_every_engine!(
     one_fills_it_and_the_others_wait,
     whoever_goes_away_has_discarded_it,
     one_that_was_discarded_is_filled_anew,
+    one_that_is_discarded_goes_to_whoever_waits,
     what_is_no_template,
 );
 
@@ -72,6 +73,24 @@ fn one_that_was_discarded_is_filled_anew(engine: Engine) {
     }
     let empty = client.post("/v1/templates", &wanted).expect(201);
     assert_eq!(sql::rows(&text(&empty["url"]), "tags"), None);
+}
+
+/// What is discarded is the one that was asked to be, and not the next, which another has meanwhile.
+fn one_that_is_discarded_goes_to_whoever_waits(engine: Engine) {
+    let broker = Broker::of(engine);
+    let hash = free_hash();
+    let (wanted, path) = (json!({"hash": hash}), format!("/v1/templates/{}/{hash}", engine.name()));
+    let (mut filling, mut waiting) = (broker.client(), broker.client());
+    let mut empty = filling.post("/v1/templates", &wanted).expect(201);
+    for _ in 0..20 {
+        waiting.begin("POST", "/v1/templates", &wanted.to_string());
+        filling.delete(&path).expect(204);
+        empty = waiting.answer().expect("an answer").expect(201);
+        std::mem::swap(&mut filling, &mut waiting);
+    }
+    sql::execute(&text(&empty["url"]), CREATE);
+    filling.put(&path).expect(204);
+    waiting.post("/v1/leases", &json!({"template": hash})).expect(201);
 }
 
 fn a_later_broker_finds_it(engine: Engine) {
