@@ -16,7 +16,7 @@ pub(super) struct Templates {
     start: Start,
     own: Mutex<HashMap<Kind, Arc<OnceCell<Pool>>>>,
     clients: Mutex<HashMap<(Kind, String), Arc<Template>>>,
-    /// Which are made anew when they are asked for again.
+    /// What is found of them on the server does not count.
     discarded: Mutex<HashSet<(Kind, String)>>,
     /// Their databases, which leases may have still.
     forgotten: Mutex<Vec<Pool>>,
@@ -221,7 +221,7 @@ impl Templates {
             given_up: AtomicBool::new(false),
             filler,
         });
-        let rebuild = lock(&self.discarded).remove(&key) || self.start.rebuild;
+        let rebuild = lock(&self.discarded).contains(&key) || self.start.rebuild;
         clients.insert(key, template.clone());
         let schema =
             ByClient { hash: hash.to_owned(), template: template.clone(), is_filled: Mutex::new(Some(is_filled)) };

@@ -10,6 +10,7 @@ on_every_engine!(
     whoever_goes_away_has_discarded_it,
     one_that_was_discarded_is_filled_anew,
     one_that_is_discarded_goes_to_whoever_waits,
+    one_that_was_discarded_stays_so_until_it_is_filled,
     what_is_no_template,
 );
 
@@ -91,6 +92,24 @@ fn one_that_is_discarded_goes_to_whoever_waits(engine: Engine) {
     sql::execute(&text(&empty["url"]), CREATE);
     filling.put(&path).expect(204);
     waiting.post("/v1/leases", &json!({"template": hash})).expect(201);
+}
+
+fn one_that_was_discarded_stays_so_until_it_is_filled(engine: Engine) {
+    let broker = Broker::of(engine);
+    let hash = free_hash();
+    let (wanted, path) = (json!({"hash": hash}), format!("/v1/templates/{}/{hash}", engine.name()));
+    let mut client = broker.client();
+    let empty = client.post("/v1/templates", &wanted).expect(201);
+    sql::execute(&text(&empty["url"]), CREATE);
+    client.put(&path).expect(204);
+    client.delete(&path).expect(204);
+    client.post("/v1/templates", &wanted).expect(201);
+    drop(client);
+    let mut client = broker.client();
+    let empty = client.post("/v1/templates", &wanted).expect(201);
+    assert_eq!(sql::rows(&text(&empty["url"]), "tags"), None);
+    client.put(&path).expect(204);
+    assert_eq!(client.post("/v1/templates", &wanted).expect(200)["state"], "ready");
 }
 
 fn a_later_broker_finds_it(engine: Engine) {
