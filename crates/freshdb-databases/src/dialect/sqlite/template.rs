@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::Connection as _;
 
@@ -19,13 +19,18 @@ const IN_MEMORY: u64 = 32 << 20;
 /// From this size on a copy takes long enough for others to notice: it is written by a thread that may wait.
 const LONG: u64 = 1 << 20;
 
+/// For how long another process may have a template open to read it.
+const LONGEST_READ: Duration = Duration::from_secs(2);
+/// At the most, and drawn at random.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A template: one file, which nobody has open.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     url: DatabaseUrl,
     stamp: Stamp,
     /// What it holds, unless that is too much.
-    content: Option<Arc<[u8]>>,
+    pub(super) content: Option<Arc<[u8]>>,
 }
 
 /// A copy of a template.
@@ -53,17 +58,24 @@ struct Stamp {
 
 impl Template {
     pub(super) async fn read(url: DatabaseUrl) -> Result<Self, Error> {
+        let path = path_of(&url)?;
         let failed = |error: sqlx::Error| {
             Error::new(ErrorKind::Database, format!("failed to read the template `{url}`")).because(error)
         };
-        // What was committed to the log is moved into the file, and what was not committed is taken back. Whoever still writes
-        // is in the way of the transaction, and of who closes the file last its log is removed.
-        let mut connection = connection::open(path_of(&url)?).await.map_err(failed)?;
-        sqlx::raw_sql("PRAGMA busy_timeout = 2000; BEGIN IMMEDIATE; ROLLBACK; PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(&mut connection)
-            .await
-            .map_err(failed)?;
-        connection.close().await.map_err(failed)?;
+        // Other processes read it at the same moment, and of those who close it together none may remove its log.
+        let deadline = Instant::now() + LONGEST_READ;
+        loop {
+            settle(path).await.map_err(failed)?;
+            if !files::has_log(path).map_err(|error| failed(error.into()))? {
+                break;
+            }
+            if Instant::now() > deadline {
+                let fact = format!("a connection to the template `{url}` is still open");
+                return Err(Error::new(ErrorKind::Schema, fact)
+                    .hint("close every connection to the database before the schema counts as applied"));
+            }
+            tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
+        }
 
         let read = tokio::task::spawn_blocking(move || Self::read_file(url));
         read.await.map_err(|error| Error::new(ErrorKind::Files, "failed to read the template").because(error))?
@@ -74,10 +86,6 @@ impl Template {
         let failed = |error: io::Error| {
             Error::new(ErrorKind::Files, format!("failed to read the template `{url}`")).because(error)
         };
-        if files::has_log(path).map_err(failed)? {
-            return Err(Error::new(ErrorKind::Schema, format!("a connection to the template `{url}` is still open"))
-                .hint("close every connection to the database before the schema counts as applied"));
-        }
         let stamp = Stamp::of(&fs::metadata(path).map_err(failed)?).map_err(failed)?;
         let content = if stamp.length <= IN_MEMORY { Some(fs::read(path).map_err(failed)?.into()) } else { None };
         Ok(Self { url, stamp, content })
@@ -105,6 +113,16 @@ impl Template {
         let copied = io::copy(&mut template, file)?;
         if copied == self.stamp.length { Ok(()) } else { Err(io::Error::other("the template became shorter")) }
     }
+}
+
+/// What was committed to the log is moved into the file, and what was not committed is taken back. Whoever still writes is in the way of
+/// the transaction, and of who closes the file last its log is removed.
+async fn settle(template: &Path) -> Result<(), sqlx::Error> {
+    let mut connection = connection::open(template).await?;
+    sqlx::raw_sql("PRAGMA busy_timeout = 2000; BEGIN IMMEDIATE; ROLLBACK; PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut connection)
+        .await?;
+    connection.close().await
 }
 
 impl Slot {

@@ -243,6 +243,37 @@ async fn a_template_that_somebody_has_open_is_refused() {
     }
 }
 
+/// Every process of a run reads it when it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_read_by_many_at_once() {
+    for journal in [SqliteJournalMode::Wal, SqliteJournalMode::Delete] {
+        let fixture = Fixture::new(journal).await;
+        for _ in 0..20 {
+            let read = || {
+                let server = fixture.server.clone();
+                tokio::spawn(async move { Sqlite::read_template(&server, "template").await })
+            };
+            let reads: Vec<_> = (0..8).map(|_| read()).collect();
+            for read in reads {
+                let template = read.await.expect("no panic").expect("a template");
+                assert_eq!(template.content, fixture.template.content);
+            }
+        }
+    }
+}
+
+/// A process that reads it has it open for a moment, and so its log is there.
+#[tokio::test]
+async fn whoever_has_a_template_open_for_a_moment_is_waited_for() {
+    let fixture = Fixture::new(SqliteJournalMode::Wal).await;
+    let mut other = super::connection::open(&path(&fixture.server, "template")).await.expect("the template");
+    run(&mut other, "SELECT count(*) FROM parent").await;
+    assert!(super::files::has_log(&path(&fixture.server, "template")).expect("an answer"));
+    let (read, closed) = tokio::join!(Sqlite::read_template(&fixture.server, "template"), other.close());
+    closed.expect("closed");
+    assert_eq!(read.expect("a template").content, fixture.template.content);
+}
+
 #[tokio::test]
 async fn a_lock_is_one_connections_and_ends_with_it() {
     let fixture = Fixture::new(SqliteJournalMode::Delete).await;
