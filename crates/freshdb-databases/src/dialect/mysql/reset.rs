@@ -8,7 +8,7 @@ use super::find::Touched;
 use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::sessions::{end_sessions, on_database};
-use super::template::Template;
+use super::template::{Table, Template};
 use super::{Mysql, blockers, find, opened, server, undo};
 use crate::Error;
 
@@ -120,10 +120,14 @@ async fn forbids(
     name: &str,
     touched: &Touched,
 ) -> Result<Option<String>, sqlx::Error> {
-    let versioned =
-        |indexes: &[usize]| indexes.iter().map(|index| &template.tables[*index]).find(|table| table.versioned);
-    let mut written = versioned(&touched.filled);
-    if let (None, Some(table)) = (written, versioned(&touched.suspect)) {
+    let versioned = |indexes: &[usize]| -> Vec<&Table> {
+        indexes.iter().map(|index| &template.tables[*index]).filter(|table| table.versioned).collect()
+    };
+    let mut written = versioned(&touched.filled).into_iter().next();
+    for table in versioned(&touched.suspect) {
+        if written.is_some() {
+            break;
+        }
         written = undo::history_differs(connection, template, name, table).await?.then_some(table);
     }
     Ok(written.map(|table| format!("table `{}` was written to, and keeps its history", table.name)))

@@ -108,6 +108,19 @@ async fn a_neighbour_is_not_touched(kind: Kind) {
     fixture.drop().await;
 }
 
+/// Of several tables that keep their rows' history, one that was written to and back.
+#[tokio::test]
+async fn every_history_is_looked_at() {
+    let kept = |name: &str| format!("CREATE TABLE {name} (id INT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING");
+    let (first, second) = (kept("first"), kept("second"));
+    let schema = [first.as_str(), second.as_str(), "INSERT INTO first VALUES (1, 1); INSERT INTO second VALUES (1, 1)"];
+    let mut fixture = Fixture::new(Kind::Mariadb, "history", &schema).await;
+    drop(fixture.run("UPDATE second SET v = 2; UPDATE second SET v = 1; ALTER TABLE second COMMENT ''").await);
+    let reset = fixture.reset().await;
+    assert_eq!(reset.outcome, Outcome::Changed("table `second` was written to, and keeps its history".to_owned()));
+    fixture.drop().await;
+}
+
 /// While MariaDB looks through a database for `information_schema`, it calls that the session's current one.
 async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
     let table = |index: u32| {
