@@ -1,6 +1,6 @@
 //! Users who may not do what freshdb has to: they are told what to ask for.
 
-use freshdb_databases::{DatabaseUrl, ErrorKind, Pool, Server, schema};
+use freshdb_databases::{DatabaseUrl, ErrorKind, Lease, Pool, Server, schema};
 use futures_util::FutureExt;
 use test_support::{Client, Engine, TestDatabase, on_every_engine};
 
@@ -16,7 +16,12 @@ struct User {
 
 impl User {
     async fn make(database: &TestDatabase) -> Self {
-        let name = format!("u{}", database.url().rsplit('_').next().unwrap_or_default());
+        Self::called(database, "u").await
+    }
+
+    /// With a name that begins so.
+    async fn called(database: &TestDatabase, beginning: &str) -> Self {
+        let name = format!("{beginning}{}", database.url().rsplit('_').next().unwrap_or_default());
         let name = format!("{name}_{}", std::process::id());
         match database.engine {
             Engine::Postgres => database.execute(&format!("CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")).await,
@@ -110,6 +115,68 @@ on_every_engine! {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+on_every_engine! {
+    [postgres]
+    async fn sessions_of_a_role_that_it_is_no_member_of(database: &TestDatabase) {
+        clean(database).await;
+        let user = User::make(database).await;
+        let other = User::called(database, "other").await;
+        user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
+        let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
+        let mut books = Client::connect(&registry).await;
+        books.execute(&BOOKS.replace("USER", &user.name)).await;
+        let ended = std::panic::AssertUnwindSafe(write_as_another(&user, &other, database)).catch_unwind().await;
+        clean(database).await;
+        books.execute(&format!("DROP OWNED BY {}", user.name)).await;
+        books.close().await;
+        user.drop(database).await;
+        other.drop(database).await;
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// A session of another role writes, and stays: nobody takes its database for pristine.
+async fn write_as_another(user: &User, other: &User, database: &TestDatabase) {
+    let seeded = schema::sql(&format!(
+        "CREATE TABLE words (word VARCHAR(50) PRIMARY KEY); INSERT INTO words VALUES ('fresh'); GRANT ALL ON words TO {}",
+        other.name
+    ));
+    let pool = Pool::builder(Server::existing(user.url.clone()), seeded).checkout(database.url()).limit(1);
+    let pool = pool.open().await.unwrap();
+
+    let lease = pool.lease().await.unwrap();
+    let client = write_and_stay(&lease, other).await;
+    let error = lease.give_back().await.unwrap_err();
+    let text = format!("{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Privileges, "{text}");
+    let hint = "hint: as an administrator of the server, run `GRANT pg_signal_backend TO <user>`";
+    assert!(text.contains(hint), "{text}");
+    client.close().await;
+
+    user.may(database, "GRANT pg_signal_backend TO USER").await;
+    for _ in 0..3 {
+        let lease = pool.lease().await.unwrap();
+        let client = write_and_stay(&lease, other).await;
+        let report = lease.give_back().await.unwrap();
+        assert_eq!((report.changed(), report.sessions().len()), (None, 1));
+        drop(client);
+    }
+    pool.close().await.unwrap();
+}
+
+/// A session whose last write the server may not have counted yet.
+async fn write_and_stay(lease: &Lease, other: &User) -> Client {
+    let name = lease.url().database().unwrap();
+    let mut client = Client::connect(&other.url.with_database(&name).reveal()).await;
+    assert_eq!(client.number("SELECT COUNT(*) FROM words WHERE word = 'fresh'").await, 1);
+    client.execute("UPDATE words SET word = 'stale'").await;
+    let sessions = lease.sessions().await.unwrap();
+    assert!(sessions.iter().any(|session| session.user == other.name), "{sessions:?}");
+    client
 }
 
 on_every_engine! {

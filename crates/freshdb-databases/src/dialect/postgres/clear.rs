@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{STAYING_GRACE, ServerSession};
 use super::connection::{Connection, execute, literal, prepared};
-use super::server::{SESSION, session};
+use super::server::{IS_SESSION, SESSION, session};
 
 /// A session that its client has just closed needs a moment to go by itself: only then is it somebody's leftover.
 const GRACE: Duration = Duration::from_millis(25);
@@ -56,11 +56,10 @@ pub(super) async fn clear(
 
 /// The question for all that others do in this database.
 pub(super) fn question() -> String {
-    // The server's own workers come and go, and are in nobody's way.
     format!(
         "SELECT 'session', {SESSION} FROM pg_stat_activity a
             WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND a.pid <> pg_backend_pid()
-            AND a.backend_type NOT LIKE 'autovacuum%'
+            AND {IS_SESSION}
         UNION ALL SELECT 'transaction', gid::text, null, null, null, null, null, null FROM pg_prepared_xacts
             WHERE database = current_database()
         UNION ALL SELECT 'replication slot', slot_name::text, null, null, null, null, null, null FROM pg_replication_slots

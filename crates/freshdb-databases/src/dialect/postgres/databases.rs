@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::REGISTRY;
 use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
+use super::server::IS_SESSION;
 use super::template::DatabaseSettings;
 use crate::DatabaseUrl;
 
@@ -107,10 +108,10 @@ pub(super) async fn copy_settings(
 
 /// Ends the sessions on a database of freshdb's, but for those that administer it if they are to be spared.
 async fn end_sessions(connection: &mut Connection, name: &str, spare: bool) -> Result<(), sqlx::Error> {
-    let own = if spare { format!("AND application_name <> {}", literal(APPLICATION)) } else { String::new() };
+    let own = if spare { format!("AND a.application_name <> {}", literal(APPLICATION)) } else { String::new() };
     let sql = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid()
-        AND backend_type IN ('client backend', 'walsender') {own}",
+        "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+        WHERE a.datname = {} AND a.pid <> pg_backend_pid() AND {IS_SESSION} {own}",
         literal(name),
     );
     execute(connection, &sql).await

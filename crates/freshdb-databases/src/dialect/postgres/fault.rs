@@ -1,5 +1,7 @@
 //! What the server's errors mean.
 
+use sqlx::postgres::PgDatabaseError;
+
 use super::super::{Fault, explain};
 use super::Postgres;
 use super::connection::sqlstate;
@@ -32,7 +34,7 @@ fn grant(error: &sqlx::Error) -> String {
     let denied = |kind: &str| message.strip_prefix("permission denied for ")?.strip_prefix(kind)?.strip_prefix(' ');
     let statement = if message.contains("create database") {
         "ALTER ROLE <user> CREATEDB"
-    } else if message.contains("terminate") {
+    } else if message.contains("terminate") && !is_about_a_superuser(error) {
         "GRANT pg_signal_backend TO <user>"
     } else if let (true, Some(parameter)) = (message.contains("set parameter"), quoted) {
         return format!("GRANT SET ON PARAMETER {parameter} TO <user>");
@@ -46,6 +48,13 @@ fn grant(error: &sqlx::Error) -> String {
         "ALTER ROLE <user> SUPERUSER"
     };
     statement.to_owned()
+}
+
+/// Nobody else may end a superuser's session. Servers before 16 say so in the message, others in its detail.
+fn is_about_a_superuser(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    let detail = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail).unwrap_or_default();
+    error.message().contains("superuser process") || detail.contains("SUPERUSER")
 }
 
 /// An error of this crate's out of the driver's.

@@ -43,15 +43,22 @@ pub(super) async fn connection_limit(connection: &mut Connection) -> Result<u32,
     limit.parse().map_err(|_| sqlx::Error::Protocol(format!("`{limit}` is no number of connections")))
 }
 
-/// The columns that [`session`] reads. Another user's statement is hidden from one who is not a member of `pg_read_all_stats`.
+/// The columns that [`session`] reads. What another user does is hidden from one who is not a member of `pg_read_all_stats`.
 pub(super) const SESSION: &str = "a.pid::text, a.datname::text, a.usename::text,
-    coalesce(nullif(a.application_name, ''), a.client_addr::text, 'local'), a.state, nullif(a.query, ''),
+    coalesce(nullif(a.application_name, ''), a.client_addr::text, 'local'), a.state,
+    nullif(nullif(a.query, ''), '<insufficient privilege>'),
     extract(epoch FROM clock_timestamp() - coalesce(a.state_change, a.backend_start))::text";
+
+/// Whether a row is about somebody's session: the server's own workers, which come and go and are in nobody's way, have no user. What
+/// kind of process it is does not tell, for that is hidden along with what it does.
+/// See <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW>.
+pub(super) const IS_SESSION: &str = "a.usesysid IS NOT NULL";
 
 pub(super) async fn sessions(connection: &mut Connection) -> Result<Vec<ServerSession>, sqlx::Error> {
     let sql = format!(
         "SELECT {SESSION} FROM pg_stat_activity a
-        WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.application_name <> {}
+        WHERE {IS_SESSION} AND a.datid IS NOT NULL AND coalesce(a.backend_type, 'client backend') = 'client backend'
+            AND a.pid <> pg_backend_pid() AND a.application_name <> {}
         ORDER BY a.backend_start",
         literal(APPLICATION),
     );

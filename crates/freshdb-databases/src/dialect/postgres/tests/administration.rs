@@ -78,6 +78,11 @@ async fn a_missing_privilege_is_named_by_what_grants_it() {
     let error = execute(&mut weak, "SET session_replication_role = replica").await.expect_err("it is not permitted");
     let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>".to_owned();
     assert_eq!(Postgres::fault(&error), Fault::Denied { grant });
+    // The administrator's session is a superuser's.
+    let pid = value(&mut admin, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
+    let sql = format!("SELECT pg_terminate_backend({pid})");
+    let error = execute(&mut weak, &sql).await.expect_err("it is not permitted");
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "ALTER ROLE <user> SUPERUSER".to_owned() });
     weak.close().await.expect("it closes");
     execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
 }
