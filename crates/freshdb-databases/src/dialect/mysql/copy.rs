@@ -1,12 +1,14 @@
 //! A copy of a template: its statements are run again, and its rows are copied within the server.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
-use super::connection::{connect, execute, identifier, literal, number};
+use super::connection::{TextRow, connect, execute, identifier, literal, number, rows};
 use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::template::{Table, Template, qualified};
@@ -40,11 +42,42 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
         let moved = template.tables.iter().find(|table| copied.counter(&table.name) != table.counter)?;
         Some(format!("the AUTO_INCREMENT of table {} is another one", identifier(&moved.name)))
     });
+    let difference = match difference {
+        None if template.unproven.load(Ordering::Relaxed) => {
+            rows_differ(&mut connection, template, name).await.map_err(failed)?
+        }
+        difference => difference,
+    };
+    template.unproven.store(false, Ordering::Relaxed);
     if let Some(difference) = difference {
         return Err(Error::new(ErrorKind::Schema, format!("{}: the copy is not equal: {difference}", fact())));
     }
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
     Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), resets: 0 })
+}
+
+/// Whether a table's rows are not the template's: what is computed when a row is inserted can come out otherwise, for one by the session's
+/// time zone.
+async fn rows_differ(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    // When a row was written is part of it where its history is kept.
+    let compared: Vec<&Table> =
+        template.tables.iter().filter(|table| table.seeded && !table.versioned && !table.computes).collect();
+    if compared.is_empty() {
+        return Ok(None);
+    }
+    let sum = |database: &str| {
+        let tables: Vec<String> = compared.iter().map(|table| qualified(database, &table.name)).collect();
+        format!("CHECKSUM TABLE {}", tables.join(","))
+    };
+    let sums = |rows: Vec<TextRow>| rows.into_iter().map(|row| row.into_iter().nth(1).flatten());
+    let theirs = sums(rows(connection, &sum(&template.name)).await?);
+    let ours = sums(rows(connection, &sum(name)).await?);
+    let other = compared.iter().zip(theirs.zip(ours)).find(|(_, (theirs, ours))| theirs != ours);
+    Ok(other.map(|(table, _)| format!("table {} has other rows", identifier(&table.name))))
 }
 
 /// Nothing is known of what was done to it. Its first reset finds out.

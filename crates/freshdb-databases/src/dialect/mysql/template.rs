@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
@@ -14,7 +15,7 @@ use super::helper::Helper;
 use super::look::{PROBES, with_a_row};
 use super::marks::Features;
 use super::own::Own;
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// How many rows of a table that are other ones are put back by their keys, and how many a table has that is written anew.
 pub(super) const FEW: usize = 1000;
@@ -36,6 +37,9 @@ pub(crate) struct Template {
     pub(super) own: Arc<Own>,
     #[serde(skip)]
     pub(super) helper: Helper,
+    /// Whether no copy has been compared with it row by row. Who reads it first does that once.
+    #[serde(skip)]
+    pub(super) unproven: AtomicBool,
 }
 
 /// A table of a template's.
@@ -60,6 +64,8 @@ pub(super) struct Table {
     pub(super) unique: bool,
     /// Whether it has so few rows that all of them are soon written.
     pub(super) small: bool,
+    /// Whether it has columns that are computed when they are read.
+    pub(super) computes: bool,
     /// Whether a trigger fires when a row of it is written.
     pub(super) triggers: bool,
     /// Those that are stored, not generated.
@@ -88,7 +94,23 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     let template = read_with(&mut connection, server, name).await.map_err(failed)?;
     say_goodbye(connection).await.map_err(failed)?;
-    Ok(template)
+    match template.catalog.engines.iter().find(|(_, engine)| !keeps_rows_itself(engine)) {
+        None => Ok(template),
+        Some((table, engine)) => Err(Error::new(
+            ErrorKind::Schema,
+            format!("the rows of table {} are not in the database: its engine is {engine}", identifier(table)),
+        )
+        .hint("leave it out of the schema of tests, or make it a table of InnoDB there")),
+    }
+}
+
+/// Whether an engine keeps the rows of a table in that table. What is inserted into one of FEDERATED or MERGE is in another one, and what
+/// empties it empties that.
+fn keeps_rows_itself(engine: &str) -> bool {
+    const ENGINES: [&str; 9] =
+        ["InnoDB", "MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "ROCKSDB", "ndbcluster"];
+    // A view has none.
+    engine.is_empty() || ENGINES.iter().any(|known| known.eq_ignore_ascii_case(engine))
 }
 
 /// What another process has read.
@@ -123,12 +145,13 @@ async fn read_with(
              SELECT table_name FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL;
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%';
              SELECT DISTINCT table_name FROM information_schema.statistics WHERE table_schema = {schema}
-              AND non_unique = 0 AND index_name <> 'PRIMARY'"
+              AND non_unique = 0 AND index_name <> 'PRIMARY';
+             SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %'"
         ),
     )
     .await?;
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
-    let (unique, counting, partitioned) = (last(), last(), last());
+    let (computing, unique, counting, partitioned) = (last(), last(), last(), last());
     let keyed = lists.pop().unwrap_or_default();
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
@@ -158,6 +181,7 @@ async fn read_with(
             seeded: false,
             unique: unique.contains(&object.name),
             small: false,
+            computes: computing.contains(&object.name),
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
             columns: columns.remove(&object.name).unwrap_or_default(),
             key: keys.remove(&object.name).unwrap_or_default(),
@@ -184,6 +208,7 @@ async fn read_with(
         features,
         own: Own::on(server),
         helper: Helper::on(server),
+        unproven: AtomicBool::new(true),
     };
     let all: Vec<usize> = (0..template.tables.len()).collect();
     for index in with_rows(connection, &template, name, &all).await? {

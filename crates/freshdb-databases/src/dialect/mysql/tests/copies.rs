@@ -2,7 +2,7 @@
 
 use super::*;
 
-on_both!(a_copy_is_equal_whatever_the_template_holds);
+on_both!(a_copy_is_equal_whatever_the_template_holds, a_table_whose_rows_are_elsewhere_is_refused);
 
 /// Hostile names, cyclic keys, generated columns, partitions, an id of 0, a counter in an empty table, views that need each other,
 /// routines and triggers of other settings.
@@ -69,4 +69,45 @@ async fn a_copy_is_equal_whatever_the_template_holds(kind: Kind) {
     assert_eq!(outcome(&reset), 3, "log, watched, and the table without a key");
     fixture.assert_pristine("being taken over");
     fixture.drop().await;
+}
+
+/// To copy it would write to another table, and to put it back would empty that.
+async fn a_table_whose_rows_are_elsewhere_is_refused(kind: Kind) {
+    let mut admin = admin(kind).await;
+    let name = free_name("elsewhere");
+    Mysql::create(&mut admin, &name).await.expect("an empty database");
+    let mut inside = user(kind, &name).await;
+    for sql in [
+        "CREATE TABLE here (id INT PRIMARY KEY) ENGINE = MyISAM",
+        "CREATE TABLE merged (id INT PRIMARY KEY) ENGINE = MERGE UNION = (here) INSERT_METHOD = LAST",
+    ] {
+        execute(&mut inside, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let error = Mysql::read_template(&server(kind), &name).await.err().expect("it is refused");
+    assert_eq!(
+        error.to_string(),
+        "the rows of table `merged` are not in the database: its engine is MRG_MYISAM"
+            .replace("MRG_MYISAM", if kind == Kind::Mysql { "MRG_MYISAM" } else { "MRG_MyISAM" },)
+    );
+    Mysql::drop(&mut admin, &name).await.expect("it can be dropped");
+}
+
+/// The day of a moment is another one in another time zone. MariaDB leaves what it computes out of a table's checksum.
+#[tokio::test]
+async fn a_copy_whose_rows_come_out_otherwise_is_refused() {
+    let kind = Kind::Mysql;
+    let mut admin = admin(kind).await;
+    let name = free_name("otherwise");
+    Mysql::create(&mut admin, &name).await.expect("an empty database");
+    let mut inside = user(kind, &name).await;
+    let sql = "SET time_zone = '+05:00';
+        CREATE TABLE moments (at TIMESTAMP NOT NULL, day DATE AS (DATE(at)) STORED);
+        INSERT INTO moments (at) VALUES ('2020-01-02 01:00:00')";
+    execute(&mut inside, sql).await.expect("the schema");
+    let template = Mysql::read_template(&server(kind), &name).await.expect("the template can be read");
+    let copy = format!("{name}_1");
+    let error = Mysql::copy(&server(kind), &template, &copy).await.err().expect("it is refused");
+    assert!(error.to_string().ends_with("the copy is not equal: table `moments` has other rows"), "{error}");
+    Mysql::drop(&mut admin, &copy).await.expect("it can be dropped");
+    Mysql::drop(&mut admin, &name).await.expect("it can be dropped");
 }
