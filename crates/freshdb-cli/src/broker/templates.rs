@@ -18,8 +18,6 @@ pub(super) struct Templates {
     clients: Mutex<HashMap<(Kind, String), Arc<Template>>>,
     /// What is found of them on the server does not count.
     discarded: Mutex<HashSet<(Kind, String)>>,
-    /// Their databases, which leases may have still.
-    forgotten: Mutex<Vec<Pool>>,
 }
 
 /// How pools start, as the command line says.
@@ -69,14 +67,7 @@ pub(super) enum Missing {
 
 impl Templates {
     pub(super) fn new(servers: Arc<Servers>, start: Start) -> Self {
-        Self {
-            servers,
-            start,
-            own: Mutex::default(),
-            clients: Mutex::default(),
-            discarded: Mutex::default(),
-            forgotten: Mutex::default(),
-        }
+        Self { servers, start, own: Mutex::default(), clients: Mutex::default(), discarded: Mutex::default() }
     }
 
     /// The databases of the command line's schema.
@@ -134,9 +125,8 @@ impl Templates {
         // Somebody who waited may have opened another one meanwhile, which is not to be discarded.
         if clients.get(&key).is_some_and(|now| Arc::ptr_eq(now, &template)) {
             clients.remove(&key);
-            if let State::Ready(pool) = template.state.send_replace(State::Discarded) {
-                lock(&self.forgotten).push(pool);
-            }
+            // Its pool closes when the last request that has it is answered, and what is leased of it is given back.
+            template.state.send_replace(State::Discarded);
             lock(&self.discarded).insert(key);
         }
         Ok(())
@@ -185,8 +175,7 @@ impl Templates {
     }
 
     pub(super) async fn close(&self) {
-        let mut pools: Vec<Pool> = self.list().into_iter().map(|(.., pool)| pool).collect();
-        pools.append(&mut lock(&self.forgotten));
+        let pools: Vec<Pool> = self.list().into_iter().map(|(.., pool)| pool).collect();
         lock(&self.own).clear();
         lock(&self.clients).clear();
         for pool in pools {

@@ -89,6 +89,11 @@ impl Broker {
         let leases = status["leases"].as_array().expect("leases");
         leases.iter().map(|lease| text(&lease["note"])).collect()
     }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("a process").count()
+    }
 }
 
 impl Drop for Broker {

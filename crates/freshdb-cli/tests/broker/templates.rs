@@ -11,6 +11,7 @@ on_every_engine!(
     one_that_was_discarded_is_filled_anew,
     one_that_is_discarded_goes_to_whoever_waits,
     one_that_was_discarded_stays_so_until_it_is_filled,
+    of_one_that_was_discarded_no_connection_is_left,
     what_is_no_template,
 );
 
@@ -110,6 +111,27 @@ fn one_that_was_discarded_stays_so_until_it_is_filled(engine: Engine) {
     assert_eq!(sql::rows(&text(&empty["url"]), "tags"), None);
     client.put(&path).expect(204);
     assert_eq!(client.post("/v1/templates", &wanted).expect(200)["state"], "ready");
+}
+
+/// But for those of what is leased still, which goes on as it was.
+fn of_one_that_was_discarded_no_connection_is_left(engine: Engine) {
+    let broker = Broker::of(engine);
+    let hash = free_hash();
+    let (wanted, path) = (json!({"hash": hash}), format!("/v1/templates/{}/{hash}", engine.name()));
+    let mut client = broker.client();
+    client.get("/v1/status").expect(200);
+    let before = broker.descriptors();
+    let empty = client.post("/v1/templates", &wanted).expect(201);
+    sql::execute(&text(&empty["url"]), CREATE);
+    client.put(&path).expect(204);
+    let [first, second] = [(); 2].map(|()| client.post("/v1/leases", &json!({"template": hash})).expect(201));
+    client.delete(&format!("/v1/leases/{}?wait=true", text(&first["id"]))).expect(200);
+
+    client.delete(&path).expect(204);
+    sql::execute(&text(&second["url"]), "DELETE FROM tags");
+    let put_back = client.delete(&format!("/v1/leases/{}?wait=true", text(&second["id"]))).expect(200);
+    assert_eq!((&put_back["touched"], &put_back["changed"]), (&json!(1), &json!(null)));
+    eventually("its connections are closed", || broker.descriptors() <= before);
 }
 
 fn a_later_broker_finds_it(engine: Engine) {
