@@ -21,9 +21,11 @@ pub(super) const DATABASE: &str =
     shobj_description(d.oid, 'pg_database'), (SELECT count(subdbid) FROM pg_subscription WHERE subdbid = d.oid))::text
     FROM pg_database d WHERE d.datname = current_database())";
 
-/// Counters are only comparable within one life of the server's statistics: a crash or `pg_stat_reset` starts another.
+/// Counters are only comparable within one life of the server's statistics: a crash or `pg_stat_reset` starts another. And they
+/// are a database's, not those of whichever has its name.
 const EPOCH: &str = "concat_ws('/', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time(),
-    (SELECT pg_stat_get_db_stat_reset_time(oid) FROM pg_database WHERE datname = current_database()))";
+    (SELECT concat_ws('/', oid, pg_stat_get_db_stat_reset_time(oid))
+        FROM pg_database WHERE datname = current_database()))";
 
 /// A query for [`Sequence::value`].
 pub(super) fn sequence(name: &str) -> String {

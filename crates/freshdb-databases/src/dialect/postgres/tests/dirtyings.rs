@@ -247,6 +247,18 @@ async fn a_session_that_stays_is_named_and_one_that_was_closed_is_not() {
     fixture.drop().await;
 }
 
+/// Nothing that the probe names is missing in it, and the server has counted no write to either.
+#[tokio::test]
+async fn another_database_of_the_same_name_is_not_taken_for_it() {
+    let mut fixture = Fixture::new("again", "CREATE TABLE seeded (x text); INSERT INTO seeded VALUES ('a')").await;
+    for sql in ["DROP DATABASE {} WITH (FORCE)", "CREATE DATABASE {}"] {
+        execute(&mut fixture.admin, &sql.replace("{}", &fixture.slot.name)).await.expect("the server does so");
+    }
+    let outcome = fixture.reset().await.outcome;
+    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    fixture.drop().await;
+}
+
 #[tokio::test]
 async fn settings_of_the_database_are_copied() {
     let schema = r#"CREATE TABLE t (id int);
