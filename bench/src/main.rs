@@ -1,4 +1,4 @@
-//! The benchmarks behind the tables in freshdb's README. Data go to standard output, progress to standard error.
+//! The benchmarks behind the tables in freshdb's README and docs. Data go to standard output, progress to standard error.
 
 mod broker;
 mod databases;
@@ -23,7 +23,7 @@ use tokio::runtime::Builder;
 
 use crate::failure::{Failure, OrFail};
 
-/// The benchmarks behind the tables in freshdb's README
+/// The benchmarks behind the tables in freshdb's README and docs
 #[derive(Debug, Parser)]
 #[command(name = "freshdb-bench", version)]
 struct Cli {
