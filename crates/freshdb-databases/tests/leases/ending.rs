@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use test_support::{Proxy, eventually, on_every_engine};
+use test_support::{Client, Proxy, eventually, on_every_engine};
 
-use crate::harness::{clean, execute, pool, rows, server_at, tables};
+use crate::harness::{builder, clean, execute, pool, rows, server_at, tables};
 
 on_every_engine! {
     async fn a_pool_that_is_closed_says_who_still_has_a_database(database: &TestDatabase) {
@@ -51,6 +51,28 @@ on_every_engine! {
         let lease = pool.lease().await.unwrap();
         assert_eq!(rows(lease.url(), "notes").await, 0);
         drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb]
+    async fn whoever_lost_the_lock_does_not_put_back_unnoticed(database: &TestDatabase) {
+        let pool = builder(database, tables()).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let mut admin = Client::connect(database.url()).await;
+        // An administrator ends one session of many. It is the one that has the lock; the one that puts back lives.
+        let holder = admin.number(&format!("SELECT CAST(IS_USED_LOCK('{}') AS SIGNED)", lease.name())).await;
+        admin.execute(&format!("KILL {holder}")).await;
+        eventually("the lock is free", async || {
+            admin.number(&format!("SELECT IS_FREE_LOCK('{}')", lease.name())).await == 1
+        })
+        .await;
+        let error = lease.give_back().await.unwrap_err();
+        assert!(error.to_string().contains("ended before it was given back"), "{error}");
+        let lease = pool.lease().await.unwrap();
+        lease.give_back().await.unwrap();
+        admin.close().await;
         clean(database, [pool]).await;
     }
 }

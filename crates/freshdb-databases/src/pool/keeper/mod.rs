@@ -173,6 +173,10 @@ impl<D: Dialect> Keeper<D> {
         if !matches!(event, Event::Connected(_)) {
             self.at_work -= 1;
         }
+        // A database that was put back was this process's only if the lock was held until then.
+        if matches!(event, Event::PutBack { .. }) {
+            self.look_around().await;
+        }
         match event {
             Event::Copied { number, generation, result } if generation == self.generation => match result {
                 Ok(slot) => {
@@ -182,7 +186,13 @@ impl<D: Dialect> Keeper<D> {
                         let written = bounded(Registry::set_ready::<D>(connection, &name)).await;
                         self.judge("write down that a copy is ready", written);
                     }
-                    self.put(number, slot).await;
+                    if generation == self.generation {
+                        self.put(number, slot).await;
+                    } else {
+                        D::close(slot).await;
+                        self.shared.slots().remove(number);
+                        self.supply().await;
+                    }
                 }
                 Err(error) => {
                     self.shared.fail(error);
