@@ -10,7 +10,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use freshdb_databases::{Changes, Config, Kind, ObjectChange, Server, TableChanges};
 use similar::{ChangeTag, TextDiff};
 
-use super::print;
+use super::{plain, print};
 use crate::cli::Diff;
 use crate::failure::Failure;
 
@@ -177,15 +177,6 @@ fn cell(value: Option<&str>) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-/// What a database holds must not move the cursor of whoever looks at it.
-fn plain(text: &str) -> String {
-    let shown = |character: char| {
-        let escaped = character.is_control().then(|| character.escape_default().to_string());
-        escaped.unwrap_or_else(|| character.to_string())
-    };
-    text.chars().map(shown).collect()
 }
 
 fn age(at: SystemTime) -> String {

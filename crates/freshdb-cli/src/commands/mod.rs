@@ -43,6 +43,15 @@ fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     }
 }
 
+/// What a database holds, or a client says, must not move the cursor of whoever looks at it.
+fn plain(text: &str) -> String {
+    let shown = |character: char| {
+        let escaped = character.is_control().then(|| character.escape_default().to_string());
+        escaped.unwrap_or_else(|| character.to_string())
+    };
+    text.chars().map(shown).collect()
+}
+
 fn block_on(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::new("the system has no thread to give").because(error))?.block_on(work)

@@ -1,5 +1,6 @@
 //! `freshdb status`: the brokers of this user, and what they have leased.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use axum::http::header::{AUTHORIZATION, HOST};
 use freshdb_databases::Config;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::process::geteuid;
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::print;
+use super::{plain, print};
 use crate::broker::{SOCKET, TOKEN};
 use crate::cli::Status;
 use crate::failure::Failure;
@@ -46,11 +48,17 @@ fn directories(config: &Config) -> Vec<PathBuf> {
         .filter_map(|base| std::fs::read_dir(base).ok())
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join(SOCKET).exists())
+        .filter(|path| is_ours_alone(path) && path.join(SOCKET).exists())
         .collect();
     found.sort();
     found.dedup();
     found
+}
+
+/// The places are everybody's. Whoever else has put a socket there would be sent the token, and could say anything.
+fn is_ours_alone(directory: &Path) -> bool {
+    std::fs::symlink_metadata(directory)
+        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0)
 }
 
 async fn ask(directory: &Path) -> Option<Value> {
@@ -67,15 +75,15 @@ async fn ask(directory: &Path) -> Option<Value> {
 }
 
 fn shown(directory: &Path, status: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let text = |value: &Value| plain(value.as_str().unwrap_or("-"));
     let rows = |name: &str| status[name].as_array().cloned().unwrap_or_default();
     let mut lines = vec![format!("broker at {}", directory.join(SOCKET).display())];
     for engine in rows("engines") {
-        let url = engine["url"].as_str().unwrap_or("not needed yet");
+        let url = plain(engine["url"].as_str().unwrap_or("not needed yet"));
         lines.push(format!("  {:<10} {url}", text(&engine["engine"])));
     }
     for pool in rows("pools") {
-        let template = pool["template"].as_str().unwrap_or("of the command line");
+        let template = plain(pool["template"].as_str().unwrap_or("of the command line"));
         lines.push(format!(
             "  pool       {}, {} databases at the most, template {template}",
             text(&pool["engine"]),

@@ -1,8 +1,10 @@
 //! What `status` and `doctor` find.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::process::{Command, Output, Stdio};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 
 fn freshdb(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_freshdb"))
@@ -16,6 +18,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// When the test fails, too.
+struct EndsWithThis(Child);
+
+impl Drop for EndsWithThis {
+    fn drop(&mut self) {
+        // As a rule it has ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 #[test]
 fn a_broker_is_found_and_its_leases_are_told() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -24,16 +37,18 @@ fn a_broker_is_found_and_its_leases_are_told() {
     assert_eq!((none.status.code(), none.stdout.len()), (Some(1), 0));
     assert_eq!(text(&none.stderr), "freshdb: no broker is running\n");
 
-    let mut broker = Command::new(env!("CARGO_BIN_EXE_freshdb"))
-        .args(["serve", "--quiet", "--sqlite"])
-        .envs(place)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a broker");
-    let mut lines = BufReader::new(broker.stdout.take().expect("it is piped")).lines();
+    let mut broker = EndsWithThis(
+        Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["serve", "--quiet", "--sqlite"])
+            .envs(place)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a broker"),
+    );
+    let mut lines = BufReader::new(broker.0.stdout.take().expect("it is piped")).lines();
     let mut value = || lines.next().expect("a line").expect("text").split_once('=').expect("a variable").1.to_owned();
     let (socket, _, token) = (value(), value(), value());
-    let body = r#"{"note": "a test"}"#;
+    let body = r#"{"note": "a test\u001b[2J"}"#;
     let mut client = UnixStream::connect(&socket).expect("a connection");
     let request = format!(
         "POST /v1/leases HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
@@ -47,15 +62,49 @@ fn a_broker_is_found_and_its_leases_are_told() {
     let said = text(&shown.stdout);
     assert!(shown.status.success(), "{said}{}", text(&shown.stderr));
     assert!(said.starts_with(&format!("broker at {socket}\n  sqlite     sqlite:///")), "{said}");
-    assert!(said.contains("  lease      freshdb_s_") && said.ends_with(": a test\n"), "{said}");
+    // A note does not clear the screen.
+    assert!(said.contains("  lease      freshdb_s_") && said.ends_with(": a test\\u{1b}[2J\n"), "{said}");
     let json = freshdb(&["status", "--json"], &place).stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
-    assert_eq!(json["leases"][0]["note"], "a test");
+    assert_eq!(json["leases"][0]["note"], "a test\u{1b}[2J");
 
-    let process = rustix::process::Pid::from_raw(broker.id().cast_signed()).expect("a process");
+    let process = rustix::process::Pid::from_raw(broker.0.id().cast_signed()).expect("a process");
     rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it is there");
-    assert!(broker.wait().expect("it ends").success());
+    assert!(broker.0.wait().expect("it ends").success());
     assert_eq!(freshdb(&["status"], &place).status.code(), Some(1));
+}
+
+/// Whoever listens there would learn the token.
+#[test]
+fn what_others_may_have_put_there_is_not_asked() {
+    let (place, elsewhere) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let directory = place.path().join("freshdb-run.x");
+    std::fs::create_dir(&directory).expect("a directory");
+    std::fs::write(directory.join("broker.token"), "0123456789abcdef").expect("written");
+    let listener = UnixListener::bind(directory.join("broker.sock")).expect("a socket");
+    let (asked, is_asked) = mpsc::channel();
+    // Each is told of before it is closed, which ends whoever asks.
+    std::thread::spawn(move || listener.incoming().all(|connection| asked.send(connection.is_ok()).is_ok()));
+    let is_asked = || {
+        let status = freshdb(&["status"], &[("FRESHDB_RUN_DIR", place.path().to_str().expect("text"))]);
+        assert_eq!(status.status.code(), Some(1), "{}", text(&status.stdout));
+        is_asked.try_recv().is_ok()
+    };
+    let mode = |mode| std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    mode(0o700);
+    assert!(is_asked(), "it is ours alone");
+    mode(0o750);
+    assert!(!is_asked(), "others may enter");
+    mode(0o700);
+    // Only root can give it away.
+    if chown(&directory, Some(1), None).is_ok() {
+        assert!(!is_asked(), "it is somebody else's");
+        chown(&directory, Some(0), None).expect("it is root's again");
+    }
+    let moved = elsewhere.path().join("x");
+    std::fs::rename(&directory, &moved).expect("renamed");
+    symlink(&moved, &directory).expect("a link");
+    assert!(!is_asked(), "it may be anybody's link");
 }
 
 #[test]
