@@ -181,7 +181,8 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
             return Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the template was not finalized within a minute",
-            ));
+            )
+            .hint("if whoever initialized it is gone, DELETE /api/v1/templates/{hash} discards it"));
         }
     };
     let key = (kind, route.hash);

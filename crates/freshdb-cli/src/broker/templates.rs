@@ -91,11 +91,10 @@ impl Templates {
                 State::Empty(_) => is_new,
                 _ => true,
             };
+            let mut opener = Opener(is_new.then_some(&*template));
             // Whoever opens it has the sender.
-            let state = match states.wait_for(decided).await {
-                Ok(state) => state.clone(),
-                Err(_) => State::Discarded,
-            };
+            let state = states.wait_for(decided).await.map_or(State::Discarded, |state| state.clone());
+            opener.0 = None;
             match state {
                 State::Ready(_) => return Ok(Asked::Ready),
                 State::Empty(url) => return Ok(Asked::Empty(url)),
@@ -187,8 +186,12 @@ impl Templates {
 
     /// Whether somebody has asked for it, and it is there or will be.
     pub(super) fn is_known(&self, kind: Kind, hash: &str) -> bool {
-        self.find(kind, hash)
-            .is_some_and(|template| !matches!(*template.state.borrow(), State::Failed(_) | State::Discarded))
+        self.find(kind, hash).is_some_and(|template| match &*template.state.borrow() {
+            // One that was given up is gone in a moment. Whoever asks for it waits for that.
+            State::Opening | State::Empty(_) => !template.given_up.load(Ordering::Relaxed),
+            State::Ready(_) => true,
+            State::Failed(_) | State::Discarded => false,
+        })
     }
 
     fn find(&self, kind: Kind, hash: &str) -> Option<Arc<Template>> {
@@ -250,6 +253,17 @@ impl Template {
     }
 }
 
+/// Whoever has opened a template, until he is told where it is. When he goes away before that, nobody else will fill it.
+struct Opener<'a>(Option<&'a Template>);
+
+impl Drop for Opener<'_> {
+    fn drop(&mut self) {
+        if let Some(template) = self.0 {
+            template.end(Err("whoever asked for it went away before it could be filled".to_owned()));
+        }
+    }
+}
+
 /// A schema that a client makes, in whichever language.
 struct ByClient {
     hash: String,
@@ -280,4 +294,28 @@ impl std::fmt::Debug for ByClient {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use freshdb_databases::{Config, schema};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_goes_away_before_it_is_there_has_given_it_up() {
+        let servers =
+            Arc::new(Servers::new(Config::from_env().expect("a configuration").without_run(), &[Kind::Sqlite]));
+        let start = Start { schema: Arc::new(schema::sql("")), rebuild: false, connections: 1 };
+        let templates = Templates::new(servers.clone(), start);
+        let gone = tokio::time::timeout(Duration::ZERO, templates.ask(Kind::Sqlite, "a hash", None)).await;
+        assert!(gone.is_err(), "it is not there at once");
+        assert!(!templates.is_known(Kind::Sqlite, "a hash"));
+        let next = tokio::time::timeout(test_support::DEADLINE, templates.ask(Kind::Sqlite, "a hash", None)).await;
+        assert!(matches!(next, Ok(Ok(Asked::Empty(_)))), "the next fills it");
+        templates.discard_all().await;
+        servers.stop().await.expect("it stops");
+    }
 }
