@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub(crate) fingerprint: String,
     /// The template of a slot, or of what was kept; of a template, its own name.
     pub(crate) template: String,
-    /// When its state was last changed, by the clock of the process that did it.
+    /// When its state was last changed, or a template last claimed, by the clock of the process that did it.
     pub(crate) since: SystemTime,
     /// Why it was kept.
     pub(crate) note: String,
@@ -160,6 +160,16 @@ impl Registry {
         let (table, now) = (D::TABLE, millis(SystemTime::now()));
         D::execute(connection, &format!("UPDATE {table} SET state = 'ready', since = {now} WHERE name = '{name}'"))
             .await
+    }
+
+    /// It was used then.
+    pub(crate) async fn set_since<D: Dialect>(
+        connection: &mut D::Connection,
+        name: &str,
+        since: SystemTime,
+    ) -> Result<(), sqlx::Error> {
+        let (table, since) = (D::TABLE, millis(since));
+        D::execute(connection, &format!("UPDATE {table} SET since = {since} WHERE name = '{name}'")).await
     }
 
     /// The slot's last owner has put it back, and lets go of it.

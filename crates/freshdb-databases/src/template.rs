@@ -24,6 +24,9 @@ pub(crate) struct Claimed {
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How exactly it is known when a template was last claimed.
+const AN_HOUR: Duration = Duration::from_hours(1);
+
 /// Finds the template, or makes it; `rebuild` makes it in any case.
 pub(crate) async fn claim<D: Dialect>(
     connection: &mut D::Connection,
@@ -34,6 +37,8 @@ pub(crate) async fn claim<D: Dialect>(
 ) -> Result<Claimed, Error> {
     let mut rebuild = rebuild;
     loop {
+        // Whatever is made after this is newer than what is found.
+        let asked = SystemTime::now();
         let (template, is_new) = find_or_make::<D>(connection, server, schema, names, rebuild).await?;
         rebuild = false;
         // Whoever collects templates looks for users after it has taken the word `ready` off, and this looks for that word
@@ -44,7 +49,10 @@ pub(crate) async fn claim<D: Dialect>(
         let entry = names.entry(&user, Role::User, State::Ready, &template);
         Registry::insert::<D>(connection, &entry).await.map_err(failed)?;
         let found = Registry::find::<D>(connection, &template).await.map_err(failed)?;
-        if found.is_some_and(|entry| entry.state == State::Ready) {
+        if let Some(entry) = found.filter(|entry| entry.state == State::Ready) {
+            if is_older_than(&entry, AN_HOUR) {
+                Registry::set_since::<D>(connection, &template, asked).await.map_err(failed)?;
+            }
             return Ok(Claimed { template, user, is_new });
         }
         Registry::remove::<D>(connection, &user).await.map_err(failed)?;

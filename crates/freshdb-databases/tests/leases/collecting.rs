@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use freshdb_databases::Garbage;
-use test_support::{eventually, on_every_engine};
+use freshdb_databases::{Garbage, Pool};
+use test_support::{Client, Proxy, eventually, on_every_engine};
 
-use crate::harness::{builder, clean, execute, pool, rows, server, tables};
+use crate::harness::{builder, clean, execute, pool, rows, server, server_at, tables};
 
 on_every_engine! {
     async fn a_database_that_is_kept_stays_as_it_is_until_it_is_collected(database: &TestDatabase) {
@@ -30,6 +30,47 @@ on_every_engine! {
         let left: Vec<_> = kept.iter().filter(|(_, name)| !collected.dropped.contains(name)).collect();
         assert_eq!(left.len(), 1);
         assert_eq!(rows(&left[0].0, "notes").await, 1);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    async fn of_what_is_kept_only_the_newest_stay(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(2).open().await.unwrap();
+        let mut kept = Vec::new();
+        for _ in 0..12 {
+            let lease = pool.lease().await.unwrap();
+            kept.push(lease.url().reveal());
+            lease.keep("failed").await.unwrap();
+        }
+        for url in &kept[..2] {
+            eventually("it is collected", async || Client::try_connect(url).await.is_err()).await;
+        }
+        for url in &kept[2..] {
+            Client::connect(url).await.close().await;
+        }
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn who_was_taken_for_dead_says_that_it_lives(database: &TestDatabase) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let through = server_at(database, &database.url_through(proxy.port));
+        let pool = Pool::builder(through, tables()).checkout(database.url()).open().await.unwrap();
+        let collect = async |garbage: Garbage| garbage.checkout(database.url()).collect(&server(database)).await.unwrap();
+        // All that is dropped here is the row of whoever has no lock.
+        let lease = pool.lease().await.unwrap();
+        proxy.drop_connections();
+        collect(Garbage::default()).await;
+        eventually("the loss is noticed", async || lease.sessions().await.is_err()).await;
+        lease.give_back().await.unwrap_err();
+
+        let lease = pool.lease().await.unwrap();
+        let collected = collect(Garbage::everything()).await;
+        assert_eq!(collected.in_use.len(), 1, "the template: {collected:?}");
+        lease.give_back().await.unwrap();
         clean(database, [pool]).await;
     }
 }

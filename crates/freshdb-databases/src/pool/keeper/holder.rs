@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Event, Keeper, TICK, took_too_long};
 use crate::dialect::{Dialect, Fault, ServerSession, explain};
-use crate::registry::Registry;
+use crate::registry::{Registry, Role, State};
 use crate::{Error, ErrorKind};
 
 /// The connection that holds the locks.
@@ -67,8 +67,17 @@ impl<D: Dialect> Keeper<D> {
 
     pub(super) async fn claim_template_again(&mut self) {
         let Holder::Up(connection) = &mut self.holder else { return };
-        let locked = bounded(D::try_lock(connection, &self.user)).await.map(|_| ());
-        self.judge("take its lock again", locked);
+        let entry = self.names.entry(&self.user, Role::User, State::Ready, &self.template_name);
+        let claimed = async {
+            D::try_lock(connection, &self.user).await?;
+            // Whoever collected what is unused meanwhile took the row for a dead process's.
+            if Registry::find::<D>(connection, &self.user).await?.is_none() {
+                Registry::insert::<D>(connection, &entry).await?;
+            }
+            Ok(())
+        };
+        let claimed = bounded(claimed).await;
+        self.judge("claim the template again", claimed);
     }
 
     pub(super) async fn sessions_of(&mut self, number: u64) -> Result<Vec<ServerSession>, Error> {

@@ -6,7 +6,7 @@ use crate::dialect::{Dialect, Outcome, Reset, explain};
 use crate::pool::report::ResetReport;
 use crate::pool::slots::{Fate, Life};
 use crate::registry::Registry;
-use crate::{Error, runtime};
+use crate::{Error, gc, runtime};
 
 impl<D: Dialect> Keeper<D> {
     pub(super) async fn take_back(&mut self, number: u64, fate: Fate, reply: Reply) {
@@ -87,6 +87,8 @@ impl<D: Dialect> Keeper<D> {
         let failed = |error| explain::<D>(format!("cannot write down that `{name}` is kept"), error);
         written.map_err(failed)?;
         bounded(D::unlock(connection, name)).await.map_err(failed)?;
+        // Of those only the newest stay, however many tests fail.
+        gc::collect_in_background::<D>(&self.shared.administration, self.names.checkout());
         Ok(ResetReport::kept(name))
     }
 
