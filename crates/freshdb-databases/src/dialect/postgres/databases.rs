@@ -136,7 +136,8 @@ pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), 
     }
 }
 
-/// Removes from a database what even `FORCE` stops at: being a template, replication slots, prepared transactions.
+/// Removes from a database what even `FORCE` stops at: being a template, replication slots, prepared transactions,
+/// subscriptions.
 async fn remove_obstacles(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, &format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true", identifier(name)))
         .await?;
@@ -146,15 +147,22 @@ async fn remove_obstacles(connection: &mut Connection, name: &str) -> Result<(),
         literal(name),
     );
     execute(connection, &sql).await?;
-    let sql = format!("SELECT gid FROM pg_prepared_xacts WHERE database = {}", literal(name));
-    let prepared = rows(connection, &sql).await?;
-    if prepared.is_empty() {
+    // A subscription's slot on the other server, if there is one, is that server's.
+    let sql = format!(
+        "SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts WHERE database = {name}
+        UNION ALL SELECT format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE);
+            DROP SUBSCRIPTION %1$I', subname) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+            WHERE d.datname = {name}",
+        name = literal(name),
+    );
+    let statements = rows(connection, &sql).await?;
+    if statements.is_empty() {
         return Ok(());
     }
-    // A prepared transaction can only be ended from within its own database: this connection is to another.
+    // Both can only be ended from within their own database: this connection is to another.
     let mut inside = connection.elsewhere(name).await?;
-    for gid in prepared.into_iter().flatten().flatten() {
-        execute(&mut inside, &format!("ROLLBACK PREPARED {}", literal(&gid))).await?;
+    for sql in statements.into_iter().flatten().flatten() {
+        execute(&mut inside, &sql).await?;
     }
     inside.close().await
 }

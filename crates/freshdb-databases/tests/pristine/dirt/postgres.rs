@@ -388,6 +388,8 @@ pub(super) const KINDS: &[Kind] = &[
             "DROP STATISTICS together",
             "CREATE PUBLICATION papers FOR ALL TABLES",
             "ALTER PUBLICATION news ADD TABLE heap",
+            "CREATE SUBSCRIPTION \"{tag}'s\" CONNECTION 'dbname=nowhere' PUBLICATION news WITH (connect = false, slot_name = NONE)",
+            "CREATE SUBSCRIPTION at_work CONNECTION 'dbname=nowhere' PUBLICATION news WITH (connect = false, slot_name = {tag}); ALTER SUBSCRIPTION at_work ENABLE",
             "CREATE CAST (pair AS text) WITH INOUT",
             "CREATE OPERATOR === (LEFTARG = integer, RIGHTARG = integer, FUNCTION = int4eq)",
             "CREATE TEXT SEARCH CONFIGURATION mine (COPY = simple)",

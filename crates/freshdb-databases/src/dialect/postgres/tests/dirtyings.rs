@@ -137,6 +137,9 @@ const DIRTYINGS: &[(&str, &str)] = &[
     ("CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()", "fails"),
     ("CREATE PUBLICATION p FOR TABLE empty", "pg_publication"),
     ("CREATE COLLATION c FROM \"C\"", "pg_collation"),
+    ("CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false)", "the database itself"),
+    ("CREATE SUBSCRIPTION \"odd 'name\" CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
+        ALTER SUBSCRIPTION \"odd 'name\" ENABLE", "the database itself"),
     ("SELECT lo_from_bytea(0, 'large')", "pg_largeobject"),
     ("CLUSTER child USING child_pkey", "differs in"),
     ("VACUUM FULL child", ""),
