@@ -32,12 +32,10 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
     }
     let found = match &arguments.name {
         None => stored.into_iter().next(),
-        Some(name) => {
-            match stored.into_iter().find(|changes| changes.database() == name || changes.note().contains(name)) {
-                Some(changes) => Some(changes),
-                None => on_servers(&config, name).await?,
-            }
-        }
+        Some(name) => match named(stored, name) {
+            Some(changes) => Some(changes),
+            None => on_servers(&config, name).await?,
+        },
     };
     let Some(changes) = found else {
         match &arguments.name {
@@ -55,16 +53,25 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
     show(&shown(&changes, arguments.rows))
 }
 
+/// The newest of this name, or else of one that it is a part of: a test's whole name may be how another's begins.
+fn named(stored: Vec<Changes>, name: &str) -> Option<Changes> {
+    let whole = stored.iter().position(|changes| changes.database() == name || changes.note() == name);
+    let found = whole.or_else(|| stored.iter().position(|changes| changes.note().contains(name)))?;
+    stored.into_iter().nth(found)
+}
+
 /// One that was kept on a server of the environment.
 async fn on_servers(config: &Config, name: &str) -> Result<Option<Changes>, Failure> {
+    let mut unknown = None;
     for url in Kind::ALL.into_iter().filter_map(|kind| config.url(kind)) {
         match Changes::of(&Server::existing(url.clone()), name).await {
             Ok(changes) => return Ok(Some(changes)),
             Err(error) if error.kind() == freshdb_databases::ErrorKind::Config => {}
-            Err(error) => return Err(error.into()),
+            // It may be on the next.
+            Err(error) => unknown = unknown.or(Some(error)),
         }
     }
-    Ok(None)
+    unknown.map_or(Ok(None), |error| Err(error.into()))
 }
 
 fn list(stored: &[Changes], as_json: bool) -> Result<ExitCode, Failure> {

@@ -17,7 +17,13 @@ pub(super) async fn gc(arguments: Gc) -> Result<ExitCode, Failure> {
         let Some(url) = config.url(kind) else { continue };
         servers += 1;
         let garbage = if arguments.everything { Garbage::everything() } else { Garbage::default() };
-        let collected = garbage.collect(&Server::existing(url.clone())).await?;
+        let collected = match garbage.collect(&Server::existing(url.clone())).await {
+            Ok(collected) => collected,
+            Err(error) => {
+                code = Failure::from(error).report();
+                continue;
+            }
+        };
         let counts = (collected.dropped.len(), collected.in_use.len());
         print(format!("{kind} at {url}: dropped {}, in use {}\n", counts.0, counts.1).as_bytes())?;
         for (database, error) in &collected.failed {

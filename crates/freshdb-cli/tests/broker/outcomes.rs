@@ -19,12 +19,14 @@ fn schema() -> tempfile::NamedTempFile {
     schema
 }
 
+fn command(cache: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_freshdb"));
+    command.args(arguments).env("FRESHDB_CACHE_DIR", cache);
+    command
+}
+
 fn freshdb(cache: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_freshdb"))
-        .args(arguments)
-        .env("FRESHDB_CACHE_DIR", cache)
-        .output()
-        .expect("it runs")
+    command(cache, arguments).output().expect("it runs")
 }
 
 /// As a person sees it, without what differs from run to run.
@@ -110,7 +112,16 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     // Kept on a server that is still there; SQLite's files went with the broker.
     if let Some(kept) = kept["database"].as_str() {
         let nothing_stored = tempfile::tempdir().expect("a directory");
-        let kept = freshdb(nothing_stored.path(), &["diff", "--json", kept]);
+        // It is looked for on each, whether the others can be reached or not.
+        let others = [
+            ("mysql", "FRESHDB_MYSQL_URL", "mysql://root@127.0.0.1:1"),
+            ("postgres", "FRESHDB_POSTGRES_URL", "postgres://postgres@127.0.0.1:1"),
+        ];
+        let others = others.into_iter().filter(|(other, ..)| *other != engine.name());
+        let kept = command(nothing_stored.path(), &["diff", "--json", kept])
+            .envs(others.map(|(_, variable, url)| (variable, url)))
+            .output()
+            .expect("it runs");
         let kept: Value = serde_json::from_slice(&kept.stdout).expect("JSON");
         assert_eq!((&kept["note"], &kept["tables"][0]["deleted"]), (&json!("kept"), &json!(2)), "{kept}");
     }

@@ -22,6 +22,7 @@ macro_rules! on_every_server {
     };
 }
 
+mod diff;
 mod ends;
 mod examined;
 mod messages;

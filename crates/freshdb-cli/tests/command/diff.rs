@@ -1,0 +1,61 @@
+//! Which of the tests that failed `diff` shows, and servers that cannot be reached.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use freshdb_databases::{Changes, Config};
+use serde_json::json;
+
+/// With servers that nobody reaches.
+fn freshdb(cache: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(arguments)
+        .env("FRESHDB_CACHE_DIR", cache)
+        .env("FRESHDB_MYSQL_URL", "mysql://root@127.0.0.1:1")
+        .env("FRESHDB_POSTGRES_URL", "postgres://postgres@127.0.0.1:1/postgres")
+        .env_remove("FRESHDB_MARIADB_URL")
+        .output()
+        .expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_whole_name_comes_before_a_part_of_one() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let config = Config::from_env().expect("a configuration").with_cache_dir(cache.path());
+    for (at, note) in ["tests::test_post", "tests::test_post_twice"].iter().enumerate() {
+        let changes = json!({"engine": "sqlite", "database": format!("freshdb_s_{at}"), "note": note, "at_ms": at, "schema": [], "tables": []});
+        serde_json::from_value::<Changes>(changes).expect("changes").store(&config).expect("stored");
+    }
+    for (name, found) in [
+        ("tests::test_post", "tests::test_post"),
+        ("freshdb_s_0", "tests::test_post"),
+        ("test_post", "tests::test_post_twice"),
+        ("twice", "tests::test_post_twice"),
+    ] {
+        let shown = text(&freshdb(cache.path(), &["diff", name]).stdout);
+        assert_eq!(shown.lines().next(), Some(found), "{name}: {shown}");
+    }
+}
+
+#[test]
+fn the_next_server_is_cleaned_when_one_cannot_be_reached() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let output = freshdb(cache.path(), &["gc"]);
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{said}");
+    for server in ["mysql://root@127.0.0.1:1", "postgres://postgres@127.0.0.1:1"] {
+        assert!(said.contains(server), "{said}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_may_have_it() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let output = freshdb(cache.path(), &["diff", "freshdb_s_0"]);
+    assert_eq!(output.status.code(), Some(125), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("127.0.0.1:1"), "{}", text(&output.stderr));
+}
