@@ -57,8 +57,10 @@ fn directories(config: &Config) -> Vec<PathBuf> {
 
 /// The places are everybody's. Whoever else has put a socket there would be sent the token, and could say anything.
 fn is_ours_alone(directory: &Path) -> bool {
-    std::fs::symlink_metadata(directory)
-        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0)
+    std::fs::symlink_metadata(directory).is_ok_and(|metadata| {
+        let is_open = metadata.mode() & 0o077 != 0;
+        metadata.is_dir() && metadata.uid() == geteuid().as_raw() && !is_open
+    })
 }
 
 async fn ask(directory: &Path) -> Option<Value> {
