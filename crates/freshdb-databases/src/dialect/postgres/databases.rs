@@ -58,15 +58,15 @@ pub(super) async fn create(connection: &mut Connection, name: &str) -> Result<()
     execute(connection, &format!("CREATE DATABASE {} TEMPLATE template0", identifier(name))).await
 }
 
-/// Makes a copy of a template. `strategy` is a clause of `CREATE DATABASE`, or nothing.
+/// Makes a copy of a template. `clauses` are of `CREATE DATABASE`, or nothing.
 pub(super) async fn copy(
     connection: &mut Connection,
     template: &str,
-    strategy: &str,
+    clauses: &str,
     name: &str,
 ) -> Result<(), sqlx::Error> {
     let deadline = Instant::now() + PATIENCE;
-    let sql = format!("CREATE DATABASE {} TEMPLATE {}{strategy}", identifier(name), identifier(template));
+    let sql = format!("CREATE DATABASE {} TEMPLATE {}{clauses}", identifier(name), identifier(template));
     loop {
         match execute(connection, &sql).await {
             // A session on the template is in the way: one of freshdb's own, which reads it, will be gone presently.
@@ -88,6 +88,9 @@ pub(super) async fn copy_settings(
     if let Some(comment) = &settings.comment {
         execute(connection, &format!("COMMENT ON DATABASE {} IS {}", identifier(name), literal(comment))).await?;
     }
+    if let Some(privileges) = &settings.privileges {
+        copy_privileges(connection, privileges, name).await?;
+    }
     if settings.variables.is_empty() {
         return Ok(());
     }
@@ -104,6 +107,27 @@ pub(super) async fn copy_settings(
         execute(&mut setting, &format!("{whose} SET {quoted} FROM CURRENT")).await?;
     }
     setting.close().await
+}
+
+/// Grants what a list of privileges says, in its order, after all that any new database grants is revoked.
+async fn copy_privileges(connection: &mut Connection, privileges: &str, name: &str) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I', datname, pg_get_userbyid(datdba))
+            FROM pg_database WHERE datname = {name}
+        UNION ALL (SELECT format('GRANT %s ON DATABASE %I TO %s%s', privilege_type, {name},
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+                CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+            FROM aclexplode({}::aclitem[]) WITH ORDINALITY ORDER BY ordinality)",
+        literal(privileges),
+        name = literal(name),
+    );
+    let statements = rows(connection, &sql).await?.into_iter().flatten().flatten().collect::<Vec<_>>();
+    execute(connection, &statements.join(";")).await
+}
+
+/// The privileges of a database as the server writes them; nothing if they are those of any new database.
+pub(super) async fn privileges(connection: &mut Connection, name: &str) -> Result<Option<String>, sqlx::Error> {
+    value(connection, &format!("SELECT datacl FROM pg_database WHERE datname = {}", literal(name))).await
 }
 
 /// Ends the sessions on a database of freshdb's, but for those that administer it if they are to be spared.

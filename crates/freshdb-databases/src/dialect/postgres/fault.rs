@@ -38,6 +38,8 @@ fn grant(error: &sqlx::Error) -> String {
         "GRANT pg_signal_backend TO <user>"
     } else if let (true, Some(parameter)) = (message.contains("set parameter"), quoted) {
         return format!("GRANT SET ON PARAMETER {parameter} TO <user>");
+    } else if let (true, Some(role)) = (is_about_membership(message), quoted) {
+        return format!("GRANT {role} TO <user>");
     } else if message.contains("permission denied for database") {
         return format!("GRANT CONNECT ON DATABASE {} TO <user>", quoted.unwrap_or("<database>"));
     } else if let Some(schema) = denied("schema") {
@@ -48,6 +50,11 @@ fn grant(error: &sqlx::Error) -> String {
         "ALTER ROLE <user> SUPERUSER"
     };
     statement.to_owned()
+}
+
+/// Whoever makes another role the owner of something must be a member of it: in the words of servers before 16, and of others.
+fn is_about_membership(message: &str) -> bool {
+    message.starts_with("must be member of role") || message.starts_with("must be able to SET ROLE")
 }
 
 /// Nobody else may end a superuser's session. Servers before 16 say so in the message, others in its detail.

@@ -5,7 +5,7 @@ use super::fault::failed;
 use super::probe::Seen;
 use super::template::{Mark, Template};
 use super::{super::REGISTRY, databases};
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, ErrorKind};
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
@@ -41,11 +41,28 @@ pub(super) struct Maintenance {
 pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let fact = || format!("failed to copy the template `{}` to `{name}`", template.name);
     let mut admin = connect(server, REGISTRY).await.map_err(failed(fact()))?;
-    databases::copy(&mut admin, &template.name, &template.strategy, name).await.map_err(failed(fact()))?;
+    let clauses = format!("{}{}", template.settings.clauses, template.strategy);
+    databases::copy(&mut admin, &template.name, &clauses, name).await.map_err(failed(fact()))?;
     databases::copy_settings(&mut admin, &template.settings, name).await.map_err(failed(fact()))?;
+    let privileges = databases::privileges(&mut admin, name).await.map_err(failed(fact()))?;
     admin.close().await.map_err(failed(fact()))?;
+    if privileges != template.settings.privileges {
+        return Err(other_privileges(template, name, privileges.as_deref()));
+    }
     // Nobody else knows the name yet.
     adopt(server, template, name).await
+}
+
+/// A grant by anybody but the owner cannot be repeated: what a superuser grants counts as the owner's.
+fn other_privileges(template: &Template, name: &str, privileges: Option<&str>) -> Error {
+    let words = |privileges: Option<&str>| {
+        privileges.map_or_else(|| "those of any new database".to_owned(), |privileges| format!("`{privileges}`"))
+    };
+    let (has, should) = (words(privileges), words(template.settings.privileges.as_deref()));
+    let fact =
+        format!("the privileges of the copy `{name}` are {has}, and of its template `{}`, {should}", template.name);
+    Error::new(ErrorKind::Database, fact)
+        .hint("let the owner of the database grant what the schema grants on it, and nobody else")
 }
 
 /// What is seen now is what a pristine copy looks like.

@@ -47,6 +47,10 @@ pub(super) struct DatabaseSettings {
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`: the role, if it is for one, the name, the value.
     pub(super) variables: Vec<(Option<String>, String, String)>,
     pub(super) comment: Option<String>,
+    /// The clauses of `CREATE DATABASE` for its owner and its limit on connections, where they are not those of any new database.
+    pub(super) clauses: String,
+    /// Its privileges as the server writes them; nothing if it has those of any new database.
+    pub(super) privileges: Option<String>,
 }
 
 /// Something that stores rows: a table, a partition, a materialized view.
@@ -287,7 +291,13 @@ async fn settings(inside: &mut Connection) -> Result<DatabaseSettings, sqlx::Err
         let (role, name, value) = (values.next().flatten(), values.next().flatten(), values.next().flatten());
         settings.variables.push((role, name.unwrap_or_default(), value.unwrap_or_default()));
     }
-    let sql = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()";
-    settings.comment = value(inside, sql).await?;
+    let sql = "SELECT shobj_description(oid, 'pg_database'),
+            concat(CASE WHEN pg_get_userbyid(datdba) <> session_user THEN format(' OWNER %I', pg_get_userbyid(datdba)) END,
+                CASE WHEN datconnlimit >= 0 THEN ' CONNECTION LIMIT ' || datconnlimit END), datacl
+        FROM pg_database WHERE datname = current_database()";
+    let mut values = rows(inside, sql).await?.into_iter().flatten();
+    settings.comment = values.next().flatten();
+    settings.clauses = values.next().flatten().unwrap_or_default();
+    settings.privileges = values.next().flatten();
     Ok(settings)
 }

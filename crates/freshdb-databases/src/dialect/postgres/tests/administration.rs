@@ -78,6 +78,10 @@ async fn a_missing_privilege_is_named_by_what_grants_it() {
     let error = execute(&mut weak, "SET session_replication_role = replica").await.expect_err("it is not permitted");
     let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>".to_owned();
     assert_eq!(Postgres::fault(&error), Fault::Denied { grant });
+    execute(&mut admin, &format!("ALTER ROLE {role} CREATEDB")).await.expect("it is granted");
+    let sql = format!("CREATE DATABASE {} OWNER pg_monitor", free_name("never"));
+    let error = execute(&mut weak, &sql).await.expect_err("it is not permitted");
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "GRANT pg_monitor TO <user>".to_owned() });
     // The administrator's session is a superuser's.
     let pid = value(&mut admin, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
     let sql = format!("SELECT pg_terminate_backend({pid})");
@@ -113,10 +117,7 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     let mut admin = admin().await;
     let role = free_name("owner");
     execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
-    let url = server().reveal();
-    let (protocol, rest) = url.split_once("://").expect("a URL");
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let server = DatabaseUrl::parse(&format!("{protocol}://{role}:secret@{host}")).expect("a URL");
+    let server = server_of(&role);
     let schema = "CREATE TABLE seeded (id serial, x text); CREATE TABLE empty (id serial);
         INSERT INTO seeded (x) VALUES ('a'), ('b');";
     let mut fixture = Fixture::on(server, "owner", schema).await;
@@ -141,4 +142,72 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     fixture.drop().await;
     let sql = format!("REVOKE SET ON PARAMETER session_replication_role FROM {role}; DROP ROLE {role}");
     execute(&mut admin, &sql).await.expect("the role can be dropped");
+}
+
+/// The same server for a role with the password `secret`.
+fn server_of(role: &str) -> DatabaseUrl {
+    let url = server().reveal();
+    let (protocol, rest) = url.split_once("://").expect("a URL");
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    DatabaseUrl::parse(&format!("{protocol}://{role}:secret@{host}")).expect("a URL")
+}
+
+/// `CREATE DATABASE … TEMPLATE` copies none of them.
+#[tokio::test]
+async fn owner_privileges_and_limit_of_the_database_are_copied() {
+    let mut admin = admin().await;
+    let (maker, owner, other) = (free_name("maker"), free_name("owner"), free_name("other"));
+    let roles =
+        format!("CREATE ROLE {owner}; CREATE ROLE {other}; CREATE ROLE {maker} LOGIN CREATEDB PASSWORD 'secret'");
+    execute(&mut admin, &format!("{roles}; GRANT {owner} TO {maker}")).await.expect("roles");
+    let says = [
+        "ALTER DATABASE %I OWNER TO OWNER",
+        "REVOKE ALL ON DATABASE %I FROM PUBLIC",
+        "GRANT CREATE ON DATABASE %I TO OTHER WITH GRANT OPTION",
+        "GRANT CONNECT, TEMPORARY ON DATABASE %I TO OTHER",
+        "ALTER DATABASE %I CONNECTION LIMIT 7",
+    ];
+    let says = says.map(|sql| format!("EXECUTE format('{sql}', current_database());")).concat();
+    let schema = format!("DO $$ BEGIN {says} END $$");
+    let schema = schema.replace("TO OWNER", &format!("TO {owner}")).replace("TO OTHER", &format!("TO {other}"));
+    for server in [server(), server_of(&maker)] {
+        let mut fixture = Fixture::on(server, "owned", &schema).await;
+        let mut inside = fixture.user().await;
+        let sql = format!("SELECT {}", crate::dialect::postgres::probe::DATABASE);
+        let copied = value(&mut inside, &sql).await.expect("the server answers").expect("a value");
+        assert_eq!(copied, fixture.template.database);
+        assert!(copied.contains(&format!("{other}=C*Tc/{owner}")) && !copied.contains("\"=Tc/"), "{copied}");
+        inside.close().await.expect("it closes");
+        // So a process that finds it can tell that nobody changed them.
+        let name = fixture.slot.name.clone();
+        let slot = Postgres::open(&fixture.server, &fixture.template, &name).await.expect("it can be opened");
+        Postgres::close(std::mem::replace(&mut fixture.slot, slot)).await;
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+        fixture.drop().await;
+    }
+    execute(&mut admin, &format!("DROP ROLE {maker}, {owner}, {other}")).await.expect("the roles can be dropped");
+}
+
+#[tokio::test]
+async fn privileges_that_cannot_be_copied_are_named() {
+    let mut admin = admin().await;
+    let (role, other) = (free_name("role"), free_name("other"));
+    execute(&mut admin, &format!("CREATE ROLE {role}; CREATE ROLE {other}")).await.expect("roles");
+    let name = free_name("granted");
+    Postgres::create(&mut admin, &name).await.expect("an empty database");
+    // What the other role has, it has from this one, who is not the owner.
+    let sql = format!(
+        "GRANT CREATE ON DATABASE {name} TO {role} WITH GRANT OPTION; SET ROLE {role};
+        GRANT CREATE ON DATABASE {name} TO {other}; RESET ROLE"
+    );
+    execute(&mut admin, &sql).await.expect("the privileges are granted");
+    let template = Postgres::read_template(&server(), &name).await.expect("the template can be read");
+    let copy = format!("{name}_1");
+    let error = Postgres::copy(&server(), &template, &copy).await.map(|_| ()).expect_err("it has other privileges");
+    let text = format!("{error:?}");
+    assert!(text.contains(&format!("{other}=C/{role}")) && text.contains("hint: let the owner"), "{text}");
+    for name in [&copy, &name] {
+        Postgres::drop(&mut admin, name).await.expect("it can be dropped");
+    }
+    execute(&mut admin, &format!("DROP ROLE {role}, {other}")).await.expect("the roles can be dropped");
 }
