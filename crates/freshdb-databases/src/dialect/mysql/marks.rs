@@ -35,6 +35,19 @@ pub(super) struct Features {
     pub(super) truncate_is_cheaper: bool,
 }
 
+/// Whether `performance_schema` counts each write to each table of each session, and has lost none for want of room.
+const COUNTS_ALL_WRITES: &str = "SELECT @@GLOBAL.performance_schema
+     AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments WHERE name = 'wait/io/table/sql/handler' AND enabled = 'YES')
+     AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers WHERE name = 'global_instrumentation' AND enabled = 'YES')
+     AND EXISTS (SELECT 1 FROM performance_schema.setup_actors WHERE host = '%' AND user = '%' AND role = '%')
+     AND NOT EXISTS (SELECT 1 FROM performance_schema.setup_actors WHERE enabled <> 'YES')
+     AND EXISTS (SELECT 1 FROM performance_schema.setup_objects
+          WHERE object_type = 'TABLE' AND object_schema = '%' AND object_name = '%')
+     AND NOT EXISTS (SELECT 1 FROM performance_schema.setup_objects WHERE object_type = 'TABLE' AND enabled <> 'YES'
+          AND object_schema NOT IN ('mysql', 'performance_schema', 'information_schema'))
+     AND NOT EXISTS (SELECT 1 FROM performance_schema.global_status WHERE variable_value <> '0'
+          AND variable_name IN ('Performance_schema_table_handles_lost', 'Performance_schema_thread_instances_lost'))";
+
 impl Features {
     pub(super) async fn probe(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
         // Not by OR, with which MariaDB looks through every database: see `catalog::read`.
@@ -51,10 +64,11 @@ impl Features {
         let on = |rows: Vec<TextRow>| rows.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1");
         let mut writes = false;
         if found.contains("table_io_waits_summary_by_table") && found.contains("innodb_tables") {
-            let sql = "SELECT @@GLOBAL.performance_schema AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments
-                  WHERE name = 'wait/io/table/sql/handler' AND enabled = 'YES')
-                AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers WHERE name = 'global_instrumentation' AND enabled = 'YES')";
-            writes = on(rows(connection, sql).await?);
+            // Whoever may not read these settings does not know whether all is counted.
+            writes = match rows(connection, COUNTS_ALL_WRITES).await {
+                Err(error) if number(&error).is_some() => false,
+                answer => on(answer?),
+            };
         }
         let patience = match execute(connection, "SET STATEMENT lock_wait_timeout = 0 FOR DO 0").await {
             Err(error) if number(&error) == Some(PARSE_ERROR) => false,
