@@ -1,10 +1,10 @@
 //! Users who may not do what freshdb has to: they are told what to ask for.
 
-use freshdb_databases::{DatabaseUrl, ErrorKind, Lease, Pool, Server, schema};
+use freshdb_databases::{DatabaseUrl, ErrorKind, Garbage, Lease, Pool, Server, schema};
 use futures_util::FutureExt;
-use test_support::{Client, Engine, TestDatabase, on_every_engine};
+use test_support::{Client, Engine, TestDatabase, eventually, on_every_engine};
 
-use crate::clean;
+use crate::{clean, server};
 
 const PASSWORD: &str = "Sup3r-secret";
 
@@ -96,6 +96,32 @@ on_every_engine! {
 }
 
 /// Where somebody else made the registry, which is so on the servers that tests share.
+on_every_engine! {
+    [mysql, mariadb]
+    async fn whoever_may_not_see_all_sessions_is_told_what_to_ask_for(database: &TestDatabase) {
+        let user = User::make(database).await;
+        user.may(database, "GRANT ALL ON `freshdb\\_%`.* TO USER").await;
+        match database.engine {
+            Engine::Mysql => user.may(database, "GRANT CONNECTION_ADMIN, XA_RECOVER_ADMIN ON *.* TO USER").await,
+            _ => user.may(database, "GRANT CONNECTION ADMIN ON *.* TO USER").await,
+        }
+        let outcome = match user.open(database).await {
+            Ok(pool) => pool.lease().await.map(drop),
+            Err(error) => Err(error),
+        };
+        let error = outcome.expect_err("other users' sessions are hidden from it");
+        let text = format!("{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Privileges, "{text}");
+        assert!(text.contains("hint: as an administrator of the server, run `GRANT PROCESS ON *.* TO "), "{text}");
+        eventually("its connection has ended, and with it its claim", async || {
+            let everything = Garbage::everything().checkout(database.url());
+            everything.collect(&server(database)).await.unwrap().in_use.is_empty()
+        })
+        .await;
+        user.drop(database).await;
+    }
+}
+
 const BOOKS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.freshdb_databases TO USER";
 
 on_every_engine! {
