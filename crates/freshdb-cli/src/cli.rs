@@ -222,5 +222,7 @@ pub(crate) fn has_integresql() -> bool {
 pub(crate) fn begin_log() {
     let filter = EnvFilter::try_from_env("FRESHDB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A line that cannot be written would be told where it cannot be written either, which ends the program.
+    log.log_internal_errors(false).init();
 }

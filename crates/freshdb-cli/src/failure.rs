@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::say::say;
+
 /// The fact, its causes, and what to do, where that is no guess.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -42,9 +44,9 @@ impl Failure {
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("freshdb: error: {}", self.text);
+        say(format!("error: {}", self.text));
         if let Some(hint) = self.hint {
-            eprintln!("freshdb: hint: {hint}");
+            say(format!("hint: {hint}"));
         }
         ExitCode::from(self.code)
     }

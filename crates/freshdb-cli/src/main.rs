@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod failure;
 mod report;
+mod say;
 mod servers;
 
 use std::process::ExitCode;

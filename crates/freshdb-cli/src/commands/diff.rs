@@ -13,6 +13,7 @@ use similar::{ChangeTag, TextDiff};
 use super::{plain, print};
 use crate::cli::Diff;
 use crate::failure::Failure;
+use crate::say::say;
 
 /// There is nothing of this name.
 const NOTHING: u8 = 1;
@@ -39,10 +40,10 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
     };
     let Some(changes) = found else {
         match &arguments.name {
-            None => eprintln!("freshdb: no test has failed in the last week, of those that said so"),
+            None => say("no test has failed in the last week, of those that said so"),
             Some(name) => {
-                eprintln!("freshdb: there is nothing of the name `{name}`");
-                eprintln!("freshdb: hint: `freshdb diff --list` says what there is");
+                say(format!("there is nothing of the name `{name}`"));
+                say("hint: `freshdb diff --list` says what there is");
             }
         }
         return Ok(ExitCode::from(NOTHING));
@@ -76,7 +77,7 @@ async fn on_servers(config: &Config, name: &str) -> Result<Option<Changes>, Fail
 
 fn list(stored: &[Changes], as_json: bool) -> Result<ExitCode, Failure> {
     if stored.is_empty() && !as_json {
-        eprintln!("freshdb: no test has failed in the last week, of those that said so");
+        say("no test has failed in the last week, of those that said so");
     }
     let mut lines = String::new();
     for changes in stored {

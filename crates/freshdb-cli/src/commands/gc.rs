@@ -7,6 +7,7 @@ use freshdb_databases::{Config, Garbage, Kind, Server};
 use super::print;
 use crate::cli::Gc;
 use crate::failure::{Failure, OWN_FAILURE};
+use crate::say::say;
 
 pub(super) async fn gc(arguments: Gc) -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
@@ -27,13 +28,13 @@ pub(super) async fn gc(arguments: Gc) -> Result<ExitCode, Failure> {
         let counts = (collected.dropped.len(), collected.in_use.len());
         print(format!("{kind} at {url}: dropped {}, in use {}\n", counts.0, counts.1).as_bytes())?;
         for (database, error) in &collected.failed {
-            eprintln!("freshdb: cannot drop `{database}`: {error}");
+            say(format!("cannot drop `{database}`: {error}"));
             code = ExitCode::from(OWN_FAILURE);
         }
     }
     if servers == 0 {
-        eprintln!(
-            "freshdb: no server is set, and private ones leave nothing: set FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL or FRESHDB_POSTGRES_URL"
+        say(
+            "no server is set, and private ones leave nothing: set FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL or FRESHDB_POSTGRES_URL",
         );
     }
     Ok(code)

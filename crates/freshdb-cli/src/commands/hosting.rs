@@ -15,6 +15,7 @@ use crate::broker::{Broker, Listener, Start, TOKEN, Token};
 use crate::cli::Databases;
 use crate::failure::Failure;
 use crate::report::Recorder;
+use crate::say::say;
 use crate::servers::{Servers, schema};
 
 pub(super) struct Hosted {
@@ -54,7 +55,7 @@ impl Hosted {
             }
             if !quiet {
                 let what = if *kind == Kind::Sqlite { "files in" } else { "at" };
-                eprintln!("freshdb: {kind} {what} {}, ready in {:.1} s", server.url(), started.elapsed().as_secs_f64());
+                say(format!("{kind} {what} {}, ready in {:.1} s", server.url(), started.elapsed().as_secs_f64()));
             }
             Ok::<(), Failure>(())
         });

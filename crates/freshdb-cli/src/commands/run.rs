@@ -14,6 +14,7 @@ use crate::broker::{ANY_PORT, Token};
 use crate::cli::{INTEGRESQL, Run, has_integresql};
 use crate::failure::{Failure, WRONG_ARGUMENT};
 use crate::report::{Recorder, Summary};
+use crate::say::say;
 use crate::servers::Servers;
 
 pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
@@ -62,7 +63,7 @@ fn write_report(
     let engines = started.map(|(name, server)| (name, server.url().to_string())).collect();
     recorder.write(path, &Summary { command: words.join(" "), exit_code, engines })?;
     if !arguments.quiet {
-        eprintln!("freshdb: the report is `{}`", path.display());
+        say(format!("the report is `{}`", path.display()));
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use super::{plain, print};
 use crate::broker::{SOCKET, TOKEN};
 use crate::cli::Status;
 use crate::failure::Failure;
+use crate::say::say;
 
 /// There is none.
 const NONE: u8 = 1;
@@ -34,7 +35,7 @@ pub(super) async fn status(arguments: Status) -> Result<ExitCode, Failure> {
         found.push(if arguments.json { format!("{status}\n") } else { shown(&directory, &status) });
     }
     if found.is_empty() {
-        eprintln!("freshdb: no broker is running");
+        say("no broker is running");
         return Ok(ExitCode::from(NONE));
     }
     print(found.concat().as_bytes())

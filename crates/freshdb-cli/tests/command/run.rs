@@ -24,6 +24,28 @@ fn the_exit_code_is_the_commands() {
     }
 }
 
+/// As with `freshdb run … 2>&1 | head -1`.
+#[test]
+fn nobody_need_listen() {
+    for (arguments, code) in [
+        (&["run", "--sqlite", "--", "echo", "it runs"][..], 0),
+        (&["run", "--schema", "nowhere.sql", "--", "echo", "it runs"], 125),
+        (&["run", "--report", "/nowhere/report.html", "--", "echo", "it runs"], 2),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(arguments)
+            // Which names no run, of which the log warns.
+            .env("FRESHDB_RUN", "1:1")
+            .stderr(writer)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert_eq!(output.stdout == b"it runs\n", code == 0, "{arguments:?}");
+    }
+}
+
 #[test]
 fn a_command_that_cannot_be_run() {
     let output = freshdb(&["run", "--", "no-such-command-anywhere"]);
