@@ -55,12 +55,10 @@ struct LeaseData<'a> {
 }
 
 impl Recorder {
-    /// Writes the page, all at once.
+    /// Writes the page. Not by way of another file, which would take the place of a pipe, a device or a link, and could not take that of a
+    /// mount.
     pub(crate) fn write(&self, path: &Path, summary: &Summary<'_>) -> Result<(), Failure> {
-        let page = self.page(summary);
-        let part = path.with_extension("part");
-        std::fs::write(&part, page)
-            .and_then(|()| std::fs::rename(&part, path))
+        std::fs::write(path, self.page(summary))
             .map_err(|error| Failure::new(format!("cannot write the report `{}`", path.display())).because(error))
     }
 

@@ -195,3 +195,41 @@ fn a_report_that_cannot_be_written_is_told_before_the_run() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot write the report `/nowhere/report.html`"), "{said}");
 }
+
+/// A link, a pipe and a file are written to, and not put another file in the place of.
+#[test]
+fn a_report_leaves_what_it_is_written_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let run = |report: &Path| {
+        let output =
+            command(directory.path(), &["run", "--report", report.to_str().expect("text"), "--", "echo", "it runs"])
+                .output()
+                .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let is_page = |text: &str| text.starts_with("<!DOCTYPE html>") && text.trim_end().ends_with("</html>");
+
+    let link = place("stdout");
+    std::os::unix::fs::symlink("/proc/self/fd/1", &link).expect("a link");
+    let said = run(&link);
+    assert!(is_page(said.strip_prefix("it runs\n").expect("the command's word comes first")), "{said}");
+    assert!(link.is_symlink());
+
+    let pipe = place("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("`mkfifo` runs").success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read_to_string(pipe).expect("text")
+    });
+    run(&pipe);
+    assert!(is_page(&reader.join().expect("it reads")));
+
+    let (file, beside) = (place("report.html"), place("report.part"));
+    std::fs::write(&file, "x".repeat(1 << 20)).expect("written");
+    std::fs::write(&beside, "somebody's").expect("written");
+    run(&file);
+    assert!(is_page(&std::fs::read_to_string(&file).expect("text")));
+    assert_eq!(std::fs::read_to_string(&beside).expect("text"), "somebody's");
+}
