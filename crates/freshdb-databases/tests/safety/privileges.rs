@@ -95,7 +95,6 @@ on_every_engine! {
     }
 }
 
-/// Where somebody else made the registry, which is so on the servers that tests share.
 on_every_engine! {
     [mysql, mariadb]
     async fn whoever_may_not_see_all_sessions_is_told_what_to_ask_for(database: &TestDatabase) {
@@ -122,6 +121,7 @@ on_every_engine! {
     }
 }
 
+/// Where somebody else made the registry, which is so on the servers that tests share.
 const BOOKS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.freshdb_databases TO USER";
 
 on_every_engine! {
@@ -167,7 +167,7 @@ on_every_engine! {
 
 /// A session of another role writes, and stays: nobody takes its database for pristine.
 async fn write_as_another(user: &User, other: &User, database: &TestDatabase) {
-    let seeded = schema::sql(&format!(
+    let seeded = schema::sql(format!(
         "CREATE TABLE words (word VARCHAR(50) PRIMARY KEY); INSERT INTO words VALUES ('fresh'); GRANT ALL ON words TO {}",
         other.name
     ));
