@@ -11,7 +11,7 @@ use super::catalog::{self, Kind, Object, Settings};
 use super::connection::{TextRow, connect, execute, identifier, literal, number, rows};
 use super::look::{Look, Patience};
 use super::marks::Marks;
-use super::template::{Table, Template, qualified};
+use super::template::{Table, Template, check_volatile, qualified};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// A copy of a template.
@@ -34,6 +34,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     let fact = || format!("failed to copy the template `{}` to `{name}`", template.name);
     let failed = |error| explain::<Mysql>(fact(), error);
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
+    check_volatile(&mut connection, template, &template.name).await?;
     replay(&mut connection, template, name).await.map_err(failed)?;
     // Before it is looked at: what happens later is seen to have happened since.
     let look = Look::take(&mut connection, template, name, Patience::Usual, None).await.map_err(failed)?;
@@ -81,9 +82,11 @@ async fn rows_differ(
 }
 
 /// Nothing is known of what was done to it. Its first reset finds out.
-pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str) -> Result<Slot, Error> {
+pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
-    let connection = connect(server, REGISTRY).await.map_err(failed)?;
+    let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
+    // It is what the copy is compared with.
+    check_volatile(&mut connection, template, &template.name).await?;
     Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None, resets: 0 })
 }
 
@@ -91,6 +94,7 @@ pub(super) async fn open(server: &DatabaseUrl, _template: &Template, name: &str)
 pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let mut slot = open(server, template, name).await?;
+    check_volatile(&mut slot.connection, template, name).await?;
     let look = Look::take(&mut slot.connection, template, name, Patience::Usual, None).await.map_err(failed)?;
     if look.prepared {
         slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;

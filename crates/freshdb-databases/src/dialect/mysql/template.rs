@@ -51,6 +51,8 @@ pub(super) struct Table {
     pub(super) versioned: bool,
     /// Whether it has transactions: InnoDB.
     pub(super) transactional: bool,
+    /// Whether the server keeps its rows in memory, and has none when it starts anew.
+    pub(super) volatile: bool,
     /// The next value of its AUTO_INCREMENT: 1 if it was never used, or has none.
     pub(super) counter: u64,
     /// Whether it has an AUTO_INCREMENT.
@@ -175,6 +177,7 @@ async fn read_with(
             name: object.name.clone(),
             versioned: object.kind == Kind::Versioned,
             transactional: catalog.engines.get(&object.name).is_some_and(|engine| engine == "InnoDB"),
+            volatile: catalog.engines.get(&object.name).is_some_and(|engine| engine == "MEMORY"),
             counter: catalog.counter(&object.name),
             counts: counting.contains(&object.name),
             partitioned: partitioned.contains(&object.name),
@@ -232,6 +235,30 @@ pub(super) async fn with_rows(
         found.extend(with_a_row(some, rows(connection, &template.probe(database, some)).await?));
     }
     Ok(found)
+}
+
+/// Fails where a template, or a copy of it that should be pristine, has lost rows with the end of a server.
+pub(super) async fn check_volatile(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    database: &str,
+) -> Result<(), Error> {
+    let some: Vec<usize> = (0..template.tables.len())
+        .filter(|index| template.tables[*index].volatile && template.tables[*index].seeded)
+        .collect();
+    let there = with_rows(connection, template, database, &some).await;
+    let there = there.map_err(|error| explain::<Mysql>(format!("failed to look into `{database}`"), error))?;
+    match some.iter().find(|index| !there.contains(index)) {
+        None => Ok(()),
+        Some(lost) => Err(Error::new(
+            ErrorKind::Database,
+            format!(
+                "the server has started anew, and table {}, which is kept in memory, is empty in `{database}` since then",
+                identifier(&template.tables[*lost].name)
+            ),
+        )
+        .hint("make the template anew, by `FRESHDB_REBUILD=1` or `PoolBuilder::rebuild`, or have the schema keep that table on disk")),
+    }
 }
 
 /// Which of the tables that have a row have no more than a few.

@@ -2,7 +2,11 @@
 
 use super::*;
 
-on_both!(a_copy_is_equal_whatever_the_template_holds, a_table_whose_rows_are_elsewhere_is_refused);
+on_both!(
+    a_copy_is_equal_whatever_the_template_holds,
+    a_table_whose_rows_are_elsewhere_is_refused,
+    rows_that_were_in_memory_are_missed
+);
 
 /// Hostile names, cyclic keys, generated columns, partitions, an id of 0, a counter in an empty table, views that need each other,
 /// routines and triggers of other settings.
@@ -110,4 +114,27 @@ async fn a_copy_whose_rows_come_out_otherwise_is_refused() {
     assert!(error.to_string().ends_with("the copy is not equal: table `moments` has other rows"), "{error}");
     Mysql::drop(&mut admin, &copy).await.expect("it can be dropped");
     Mysql::drop(&mut admin, &name).await.expect("it can be dropped");
+}
+
+/// When a server starts anew, they are gone from the template as from its copies.
+async fn rows_that_were_in_memory_are_missed(kind: Kind) {
+    let schema = ["CREATE TABLE words (word VARCHAR(50)) ENGINE = MEMORY", "INSERT INTO words VALUES ('fresh')"];
+    let mut fixture = Fixture::new(kind, "memory", &schema).await;
+    let (copy, template) = (fixture.slot.name.clone(), fixture.template.name.clone());
+    let adopted = Mysql::adopt(&server(kind), &fixture.template, &copy).await.expect("all is there");
+    Mysql::close(adopted).await;
+    for database in [&copy, &template] {
+        execute(&mut fixture.admin, &format!("TRUNCATE TABLE `{database}`.words")).await.expect("it is emptied");
+        let error = Mysql::adopt(&server(kind), &fixture.template, &copy).await.err().expect("a row is missed");
+        let fact = format!("table `words`, which is kept in memory, is empty in `{database}` since then");
+        assert!(error.to_string().ends_with(&fact), "{error:?}");
+    }
+    for outcome in [
+        Mysql::copy(&server(kind), &fixture.template, &format!("{copy}_2")).await,
+        Mysql::open(&server(kind), &fixture.template, &copy).await,
+    ] {
+        let error = outcome.err().expect("a row is missed");
+        assert!(format!("{error:?}").contains("hint: make the template anew"), "{error:?}");
+    }
+    fixture.drop().await;
 }
