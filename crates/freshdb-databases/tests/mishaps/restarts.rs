@@ -1,17 +1,23 @@
 //! The server restarts.
 
-use freshdb_databases::{Error, ErrorKind, Kind, Pool};
+use freshdb_databases::{Error, ErrorKind, Kind, Pool, schema};
 use test_support::{Client, eventually};
 
 use crate::harness::{
     CHECKOUT, End, Neighbour, OwnServer, assert_all_can_go, assert_pristine, execute, tables, use_pool,
 };
 
-async fn the_server_restarts(kind: Kind) {
+/// Where a server's user may write.
+fn place() -> tempfile::TempDir {
     let place =
         tempfile::tempdir_in(if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).unwrap();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(place.path(), open_to_all).unwrap();
+    place
+}
+
+async fn the_server_restarts(kind: Kind) {
+    let place = place();
     let mut server = OwnServer::start(kind, place.path()).await;
     let neighbour = Neighbour::make(&server).await;
     for how in [End::InOrder, End::Killed] {
@@ -77,4 +83,47 @@ mod the_pool_lives_through_a_restart {
     async fn postgres() {
         the_server_restarts(Kind::Postgres).await;
     }
+}
+
+/// A crash empties them, in the template too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_postgres_loses_in_a_crash_are_missed() {
+    let place = place();
+    let mut server = OwnServer::start(Kind::Postgres, place.path()).await;
+    let (url, existing) = (server.server.url().clone(), server.server.clone());
+    let open = |rebuild| {
+        let unlogged = "CREATE UNLOGGED TABLE words (id serial, word text); INSERT INTO words (word) VALUES ('fresh')";
+        Pool::builder(existing.clone(), schema::sql(unlogged)).checkout(CHECKOUT).limit(1).rebuild(rebuild).open()
+    };
+    let look = async |pool: Pool| {
+        let lease = pool.lease().await?;
+        let mut client = Client::connect(&lease.url().reveal()).await;
+        assert_eq!(client.number("SELECT COUNT(*) FROM words").await, 1);
+        assert_eq!(client.number("SELECT nextval('words_id_seq')").await, 2);
+        client.close().await;
+        lease.give_back().await?;
+        pool.close().await
+    };
+    for how in [End::InOrder, End::Killed] {
+        look(open(false).await.unwrap()).await.unwrap();
+        // The server does not write down each commit at once, and one that is killed has lost the last ones.
+        execute(&url, "CHECKPOINT").await;
+        server.end(how);
+        server.start_again().await;
+    }
+    // Neither a database that was left pristine is handed out, nor a new copy.
+    let pool = open(false).await.unwrap();
+    assert_missed(&pool.lease().await.unwrap_err());
+    pool.close().await.unwrap();
+    // Nor is a template read that has lost them.
+    execute(&url.with_database("freshdb_registry"), "DELETE FROM freshdb_contents").await;
+    assert_missed(&open(false).await.unwrap_err());
+    look(open(true).await.unwrap()).await.unwrap();
+    look(open(false).await.unwrap()).await.unwrap();
+    server.stop().await;
+}
+
+fn assert_missed(error: &Error) {
+    let text = format!("{error:?}");
+    assert!(text.contains("public.words") && text.contains("FRESHDB_REBUILD=1"), "{text}");
 }

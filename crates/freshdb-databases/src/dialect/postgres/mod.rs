@@ -1,8 +1,9 @@
 //! How PostgreSQL does it.
 //!
-//! `server.rs` administers, `databases.rs` makes, copies and drops, `template.rs` reads what a copy must equal, `slot.rs` holds what
-//! its resets need. `reset.rs` is the story of a reset: `clear.rs` ends what goes on, `probe.rs` sees what was touched, `catalog.rs`
-//! whether the schema is still the same, and `undo.rs` puts rows back.
+//! `server.rs` administers, `databases.rs` makes, copies and drops, `template.rs` reads what a copy must equal, `slot.rs`
+//! holds what its resets need, and `unlogged.rs` knows what a crash takes away from both. `reset.rs` is the story of a reset:
+//! `clear.rs` ends what goes on, `probe.rs` sees what was touched, `catalog.rs` whether the schema is still the same, and
+//! `undo.rs` puts rows back.
 
 mod catalog;
 mod clear;
@@ -18,6 +19,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod unlogged;
 
 use connection::Connection;
 

@@ -4,7 +4,7 @@ use super::connection::{Connection, connect, execute, is};
 use super::fault::failed;
 use super::probe::Seen;
 use super::template::{Mark, Template};
-use super::{super::REGISTRY, databases};
+use super::{super::REGISTRY, databases, unlogged};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -65,11 +65,14 @@ fn other_privileges(template: &Template, name: &str, privileges: Option<&str>) -
         .hint("let the owner of the database grant what the schema grants on it, and nobody else")
 }
 
-/// What is seen now is what a pristine copy looks like.
+/// What is seen now is what a pristine copy looks like, provided that no crash has emptied it.
 pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let mut slot = open(server, template, name).await?;
     let failed = || failed(format!("failed to open the database `{name}`"));
     let maintenance = slot.maintenance().await.map_err(failed())?;
+    if let Some(lost) = unlogged::lost_by_copy(&mut maintenance.connection, template).await.map_err(failed())? {
+        return Err(unlogged::error(name, &lost));
+    }
     let seen = template.probe.look(&mut maintenance.connection).await.map_err(failed())?;
     slot.database.clone_from(&seen.database);
     slot.baseline = template.counters.then_some(seen);

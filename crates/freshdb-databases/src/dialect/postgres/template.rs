@@ -11,6 +11,7 @@ use super::catalog::{self, Catalog};
 use super::connection::{Connection, connect, execute, identifier, is, literal, rows, value};
 use super::fault::failed;
 use super::probe::{self, Probe};
+use super::unlogged;
 use crate::{DatabaseUrl, Error};
 
 /// For how long another process that reads the same template is waited for.
@@ -64,6 +65,8 @@ pub(super) struct Relation {
     pub(super) size: u64,
     /// Whether its rows can be written: not those of a materialized view.
     pub(super) writable: bool,
+    /// Whether a crash of the server empties it.
+    pub(super) unlogged: bool,
     /// Whether there is a trigger or a rule on it that fires even for freshdb.
     pub(super) guarded: bool,
     /// Nothing if the table is empty.
@@ -101,6 +104,8 @@ pub(super) struct Rows {
 pub(super) struct Sequence {
     pub(super) oid: String,
     pub(super) name: String,
+    /// Whether a crash of the server sets it back.
+    pub(super) unlogged: bool,
     /// `5t`: the last value, and whether it was given out.
     pub(super) value: String,
 }
@@ -110,7 +115,7 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     let fact = || format!("failed to read the template `{name}`");
     let mut admin = connect(server, super::super::REGISTRY).await.map_err(failed(fact()))?;
     let (mut inside, sealed_before) = open(&mut admin, server, name).await.map_err(failed(fact()))?;
-    let read = read_open(&mut inside, name, !sealed_before).await.map_err(failed(fact()));
+    let read = read_whole(&mut inside, name, !sealed_before).await;
     // Whatever became of the reading, nobody is left on the template.
     let closed = inside.close().await.map_err(failed(fact()));
     let sealed = execute(&mut admin, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name))).await;
@@ -133,6 +138,15 @@ async fn open(admin: &mut Connection, server: &DatabaseUrl, name: &str) -> Resul
             }
             answer => return Ok((answer?, sealed)),
         }
+    }
+}
+
+async fn read_whole(inside: &mut Connection, name: &str, first: bool) -> Result<Template, Error> {
+    let failed = || failed(format!("failed to read the template `{name}`"));
+    let template = read_open(inside, name, first).await.map_err(failed())?;
+    match unlogged::lost_by_template(inside, &template).await.map_err(failed())? {
+        Some(lost) => Err(unlogged::error(name, &lost)),
+        None => Ok(template),
     }
 }
 
@@ -197,7 +211,7 @@ async fn strategy(inside: &mut Connection) -> Result<&'static str, sqlx::Error> 
 }
 
 async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error> {
-    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind = 'r', c.relispopulated,
+    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind = 'r', c.relpersistence = 'u', c.relispopulated,
             EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))
                 OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
             (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a
@@ -209,10 +223,11 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
     for row in rows(inside, sql).await? {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten().unwrap_or_default();
-        let (oid, name, writable, populated, guarded) = (next(), next(), next() == "t", next() == "t", next() == "t");
+        let (oid, name, writable, unlogged) = (next(), next(), next() == "t", next() == "t");
+        let (populated, guarded) = (next() == "t", next() == "t");
         let (columns, size, file) = (next(), next().parse().unwrap_or(u64::MAX), next());
         let seed = if populated { seed(inside, &name, writable, &columns, size).await? } else { None };
-        relations.push(Relation { oid, name, file, size, writable, guarded, seed });
+        relations.push(Relation { oid, name, file, size, writable, unlogged, guarded, seed });
     }
     Ok(relations)
 }
@@ -268,14 +283,16 @@ pub(super) fn signature(name: &str) -> String {
 }
 
 async fn sequences(inside: &mut Connection) -> Result<Vec<Sequence>, sqlx::Error> {
-    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relpersistence = 'u'
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid >= 16384 AND c.relkind = 'S' AND c.relpersistence <> 't' ORDER BY c.oid";
     let mut sequences = Vec::new();
     for row in rows(inside, sql).await? {
         let mut values = row.into_iter().map(Option::unwrap_or_default);
-        let (oid, name) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
+        let mut next = || values.next().unwrap_or_default();
+        let (oid, name, unlogged) = (next(), next(), next() == "t");
         let value = value(inside, &probe::sequence(&name)).await?.unwrap_or_default();
-        sequences.push(Sequence { oid, name, value });
+        sequences.push(Sequence { oid, name, unlogged, value });
     }
     Ok(sequences)
 }
