@@ -17,17 +17,23 @@ use crate::failure::{CANNOT_BE_RUN, Failure, NOT_FOUND};
 /// How long a command may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The signals that this process is told to end with, listened for from when this is made.
+/// The signals that this process is told to end with, listened for from when this is made. One that it was started to ignore, as by
+/// `nohup` or beside a script, is nothing to it, nor to the command, which would not ignore it if this process had listened.
 pub(super) struct Ends {
-    interrupt: Signals,
-    terminate: Signals,
-    hang_up: Signals,
-    quit: Signals,
+    interrupt: Option<Signals>,
+    terminate: Option<Signals>,
+    hang_up: Option<Signals>,
+    quit: Option<Signals>,
 }
 
 impl Ends {
     pub(super) fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(error));
+        let ignored = ignored();
+        let listen = |kind: SignalKind| {
+            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+            let listened = (!is_ignored).then(|| signal(kind)).transpose();
+            listened.map_err(|error| Failure::new("cannot listen for signals").because(error))
+        };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -38,11 +44,25 @@ impl Ends {
 
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
-            _ = self.quit.recv() => Signal::QUIT,
+            () = received(&mut self.interrupt) => Signal::INT,
+            () = received(&mut self.terminate) => Signal::TERM,
+            () = received(&mut self.hang_up) => Signal::HUP,
+            () = received(&mut self.quit) => Signal::QUIT,
         }
+    }
+}
+
+/// A bit for each signal that this process ignores, the lowest for the first. Only Linux says it.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+async fn received(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -20,10 +20,17 @@ struct Run {
 
 impl Run {
     fn begin(engine: &str) -> Self {
+        // Whoever runs the test may ignore some.
+        Self::begin_with("--default-signal=HUP,INT,TERM", engine, "")
+    }
+
+    /// As `env` has it treat signals, with a command that does something first.
+    fn begin_with(signals: &str, engine: &str, first: &str) -> Self {
         let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
-        let mut freshdb = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        let mut freshdb = Command::new("env")
+            .args([signals, env!("CARGO_BIN_EXE_freshdb")])
             .args(["run", "--quiet", &format!("--{engine}"), "--", "sh", "-c"])
-            .arg(format!("echo $$ $FRESHDB_BROKER ${variable}; exec sleep 600"))
+            .arg(format!("{first} echo $$ $FRESHDB_BROKER ${variable}; exec sleep 600"))
             .env_remove(&variable)
             .stdout(Stdio::piped())
             .spawn()
@@ -72,6 +79,19 @@ fn by_a_signal_to_freshdb() {
         kill_process(run.process(), signal).expect("it is there");
         let status = run.end(&format!("{signal:?}"));
         assert_eq!(status.code(), Some(code), "{signal:?}: {status}");
+    }
+}
+
+/// By `nohup`, or by a shell that has it run beside a script: neither freshdb nor the command hears of it.
+#[test]
+fn not_by_a_signal_that_is_ignored() {
+    for signal in [Signal::HUP, Signal::INT] {
+        let name = if signal == Signal::HUP { "HUP" } else { "INT" };
+        let run = Run::begin_with(&format!("--ignore-signal={name}"), "sqlite", &format!("kill -s {name} $$;"));
+        kill_process(run.process(), signal).expect("it is there");
+        kill_process(run.process(), Signal::TERM).expect("it is there");
+        let status = run.end(&format!("{signal:?}, and then TERM"));
+        assert_eq!(status.code(), Some(143), "{signal:?}: {status}");
     }
 }
 

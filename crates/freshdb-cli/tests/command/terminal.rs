@@ -27,11 +27,13 @@ impl Terminal {
         Self { person: person.into(), programs, seen: String::new() }
     }
 
-    /// A session of its own, of which this is the terminal, as a shell in a window has it.
+    /// A session of its own, of which this is the terminal, as a shell in a window has it. Whoever runs the test may ignore what is
+    /// typed.
     fn run(&self, script: &str) -> Child {
         let stdio = || Stdio::from(self.programs.try_clone().expect("another one"));
         Command::new("setsid")
-            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_freshdb"), "run", "--quiet", "--", "sh", "-c", script])
+            .args(["--ctty", "--wait", "env", "--default-signal=INT,QUIT"])
+            .args([env!("CARGO_BIN_EXE_freshdb"), "run", "--quiet", "--", "sh", "-c", script])
             .stdin(stdio())
             .stdout(stdio())
             .stderr(stdio())
