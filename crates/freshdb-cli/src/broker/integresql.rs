@@ -3,8 +3,8 @@
 //! Its clients keep no connection, and most never give a database back. So leases that were taken here end with the broker; and
 //! when all databases are out, those that nobody is connected to any more are put back, the oldest first.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -13,7 +13,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use freshdb_databases::{DatabaseUrl, Kind, Pool};
+use freshdb_databases::{DatabaseUrl, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::Broker;
@@ -30,15 +30,27 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LEAST_HOLD: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is out, by the engine and hash of its template.
+/// What is out, by template.
 #[derive(Default)]
-pub(super) struct Tests(Mutex<HashMap<(Kind, String), Numbered>>);
+pub(super) struct Tests(Mutex<HashMap<Key, OfTemplate>>);
 
-/// Databases have small numbers, each always the same.
+/// The engine and hash of a template.
+type Key = (Kind, String);
+
 #[derive(Default)]
-struct Numbered {
-    names: Vec<String>,
-    out: HashMap<usize, Held>,
+struct OfTemplate {
+    /// By numbers that count up, so that the oldest is first. None is used twice: whoever unlocks a database after it was taken from
+    /// him does not unlock what is another's by then.
+    out: BTreeMap<usize, Held>,
+    next_id: usize,
+    /// How many places are kept for those who are about to get a database.
+    kept: usize,
+}
+
+/// A place among the databases of a template, which nobody else gets until this is dropped.
+struct Place<'a> {
+    tests: &'a Tests,
+    key: &'a Key,
 }
 
 pub(super) fn router() -> Router<Arc<Broker>> {
@@ -160,7 +172,7 @@ async fn finalize(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -
 async fn discard(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Result<StatusCode, Refusal> {
     let kind = broker.engine_of(&route)?;
     broker.templates.discard(kind, &route.hash).await?;
-    broker.forget_tests(Some((kind, route.hash)));
+    broker.forget_tests(Some(&(kind, route.hash)));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -187,7 +199,7 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
     };
     let key = (kind, route.hash);
     let asked = Instant::now();
-    broker.make_room(&key, &pool, deadline).await?;
+    let place = broker.make_room(&key, pool.limit(), deadline).await?;
     let lease = broker.lease_of(&pool, None).await?;
     let database = Described::of(&key.1, lease.url());
     let number = broker.recorder.as_ref().map(|recorder| {
@@ -195,7 +207,7 @@ async fn test(State(broker): State<Arc<Broker>>, Path(route): Path<Route>) -> Re
         recorder.begin(Begun { engine: kind.name(), database, worker: None, note, asked, waited: asked.elapsed() })
     });
     let held = Held::new(lease, None, String::new(), number);
-    Ok(Json(Test { id: broker.integresql.add(key, held), database }))
+    Ok(Json(Test { id: place.fill(held), database }))
 }
 
 /// The database is put back in any case: whoever says that it need not be may be wrong, and does not wait for it.
@@ -221,21 +233,18 @@ impl Broker {
 }
 
 impl Broker {
-    /// Waits until a database of the pool can be had.
-    async fn make_room(&self, key: &(Kind, String), pool: &Pool, deadline: Instant) -> Result<(), Refusal> {
+    /// Waits until one more database can be had.
+    async fn make_room<'a>(&'a self, key: &'a Key, limit: usize, deadline: Instant) -> Result<Place<'a>, Refusal> {
         loop {
-            let Some(oldest) = self.integresql.oldest_if_full(key, pool.limit()) else { return Ok(()) };
-            for id in oldest {
-                let Some(held) = self.integresql.take(key, id) else { continue };
-                // Out of the map meanwhile: nobody else takes it for idle.
-                if held.lease.sessions().await.is_ok_and(|sessions| sessions.is_empty()) {
-                    drop(self.give_back(held, Fate::RESET));
-                    return Ok(());
-                }
-                self.integresql.put(key, id, held);
+            if let Some(place) = self.integresql.place(key, limit) {
+                return Ok(place);
+            }
+            if let Some((left, place)) = self.integresql.take_one_left(key).await {
+                drop(self.give_back(left, Fate::RESET));
+                return Ok(place);
             }
             if Instant::now() > deadline {
-                let fact = format!("all {} databases of the template are in use", pool.limit());
+                let fact = format!("all {limit} databases of the template are in use");
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, fact)
                     .hint("unlock what is not needed any more, and close its connections"));
             }
@@ -244,7 +253,7 @@ impl Broker {
     }
 
     /// Gives back the databases of one template, or of all.
-    pub(super) fn forget_tests(&self, key: Option<(Kind, String)>) {
+    pub(super) fn forget_tests(&self, key: Option<&Key>) {
         for held in self.integresql.take_all_of(key) {
             drop(self.give_back(held, Fate::RESET));
         }
@@ -257,47 +266,75 @@ fn no_server() -> Refusal {
 }
 
 impl Tests {
-    /// Nothing while there is room.
-    fn oldest_if_full(&self, key: &(Kind, String), limit: usize) -> Option<Vec<usize>> {
-        let tests = self.lock();
-        let numbered = tests.get(key).filter(|numbered| numbered.out.len() >= limit)?;
-        let mut out: Vec<(usize, Instant)> = numbered.out.iter().map(|(id, held)| (*id, held.since)).collect();
-        out.retain(|(_, since)| since.elapsed() >= LEAST_HOLD);
-        out.sort_by_key(|(_, since)| *since);
-        Some(out.into_iter().map(|(id, _)| id).collect())
-    }
-
-    fn add(&self, key: (Kind, String), held: Held) -> usize {
+    /// Nothing where all databases are out, or as good as that.
+    fn place<'a>(&'a self, key: &'a Key, limit: usize) -> Option<Place<'a>> {
         let mut tests = self.lock();
-        let numbered = tests.entry(key).or_default();
-        let known = numbered.names.iter().position(|name| name == held.lease.name());
-        let id = known.unwrap_or_else(|| {
-            numbered.names.push(held.lease.name().to_owned());
-            numbered.names.len() - 1
-        });
-        numbered.out.insert(id, held);
-        id
+        let of_template = tests.entry(key.clone()).or_default();
+        (of_template.out.len() + of_template.kept < limit).then(|| Place::keep(self, key, of_template))
     }
 
-    fn put(&self, key: &(Kind, String), id: usize, held: Held) {
-        self.lock().entry(key.clone()).or_default().out.insert(id, held);
+    /// The oldest to which nobody is connected any more, and its place.
+    async fn take_one_left<'a>(&'a self, key: &'a Key) -> Option<(Held, Place<'a>)> {
+        for id in self.old_enough(key) {
+            // It stays where it is meanwhile: whoever asks for this may go away, and whoever has it may unlock it.
+            let Some(sessions) = self.lock().get(key)?.out.get(&id).map(|held| held.lease.sessions()) else { continue };
+            if !sessions.await.is_ok_and(|sessions| sessions.is_empty()) {
+                continue;
+            }
+            let mut tests = self.lock();
+            let of_template = tests.get_mut(key)?;
+            if let Some(held) = of_template.out.remove(&id) {
+                return Some((held, Place::keep(self, key, of_template)));
+            }
+        }
+        None
     }
 
-    fn take(&self, key: &(Kind, String), id: usize) -> Option<Held> {
+    fn old_enough(&self, key: &Key) -> Vec<usize> {
+        let tests = self.lock();
+        let out = tests.get(key).into_iter().flat_map(|of_template| &of_template.out);
+        out.filter(|(_, held)| held.since.elapsed() >= LEAST_HOLD).map(|(id, _)| *id).collect()
+    }
+
+    fn take(&self, key: &Key, id: usize) -> Option<Held> {
         self.lock().get_mut(key)?.out.remove(&id)
     }
 
     /// Of one template, or of all.
-    fn take_all_of(&self, key: Option<(Kind, String)>) -> Vec<Held> {
+    fn take_all_of(&self, key: Option<&Key>) -> Vec<Held> {
         let mut tests = self.lock();
-        let taken: Vec<Numbered> = match key {
-            Some(key) => tests.remove(&key).into_iter().collect(),
-            None => tests.drain().map(|(_, numbered)| numbered).collect(),
-        };
-        taken.into_iter().flat_map(|numbered| numbered.out.into_values()).collect()
+        let forgotten = tests.iter_mut().filter(|(each, _)| key.is_none_or(|key| key == *each));
+        forgotten.flat_map(|(_, of_template)| std::mem::take(&mut of_template.out).into_values()).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, String), Numbered>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, OfTemplate>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Place<'a> {
+    fn keep(tests: &'a Tests, key: &'a Key, of_template: &mut OfTemplate) -> Self {
+        of_template.kept += 1;
+        Self { tests, key }
+    }
+
+    /// The database is there. Gives its id.
+    fn fill(self, held: Held) -> usize {
+        let mut tests = self.tests.lock();
+        let of_template = tests.entry(self.key.clone()).or_default();
+        let id = of_template.next_id;
+        of_template.next_id += 1;
+        of_template.out.insert(id, held);
+        // Not while it is locked: what drops this locks it, too.
+        drop(tests);
+        id
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(of_template) = self.tests.lock().get_mut(self.key) {
+            of_template.kept -= 1;
+        }
     }
 }

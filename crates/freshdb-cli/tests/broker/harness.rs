@@ -245,6 +245,16 @@ pub(crate) mod sql {
         });
     }
 
+    /// Does something while somebody is connected.
+    pub(crate) fn while_connected(url: &str, work: impl FnOnce() + Send) {
+        run(async {
+            let client = Client::connect(url).await;
+            // What it does may need a runtime of its own.
+            std::thread::scope(|scope| scope.spawn(work).join()).expect("it says why");
+            client.close().await;
+        });
+    }
+
     pub(crate) fn number(url: &str, sql: &str) -> i64 {
         run(async {
             let mut client = Client::connect(url).await;

@@ -1,5 +1,7 @@
 //! `IntegreSQL`'s interface, row by row as its own handlers answer.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use test_support::Engine;
 
@@ -10,9 +12,16 @@ on_every_engine!(
     templates,
     tests,
     databases_that_nobody_gives_back,
+    more_wait_than_there_are_databases,
+    whoever_goes_away_while_he_waits_ends_nobody_elses,
+    a_late_unlock_ends_nobody_elses,
     a_test_waits_for_its_template,
     administration,
 );
+
+/// With so many connections for each database, the servers of the tests have room for two, and for one.
+const FEW: &[&str] = &["--connections", "120"];
+const ONE: &[&str] = &["--connections", "200"];
 
 fn free_hash() -> String {
     format!("{:016x}", fastrand::u64(..))
@@ -92,21 +101,77 @@ fn tests(engine: Engine) {
     assert_eq!(sql::rows(&url, "tags"), Some(1));
 }
 
+/// How many databases of the template there are at once.
+fn limit(client: &mut Connection, hash: &str) -> u64 {
+    let pools = client.get("/v1/status").expect(200);
+    let pool = pools["pools"].as_array().expect("pools").iter().find(|pool| pool["template"] == hash);
+    pool.and_then(|pool| pool["limit"].as_u64()).expect("a limit")
+}
+
 /// Most clients never do.
 fn databases_that_nobody_gives_back(engine: Engine) {
     let broker = Broker::of(engine);
     let mut client = broker.client();
     let hash = free_hash();
     make(&broker, &mut client, &hash);
-    let pools = client.get("/v1/status").expect(200);
-    let pool = pools["pools"].as_array().expect("pools").iter().find(|pool| pool["template"] == hash.as_str());
-    let limit = pool.and_then(|pool| pool["limit"].as_u64()).expect("a limit");
-    for _ in 0..limit + 3 {
+    for _ in 0..limit(&mut client, &hash) + 3 {
         let test = client.get(&format!("/api/v1/templates/{hash}/tests")).expect(200);
         let url = url(engine, &test["database"]["config"]);
         assert_eq!(sql::number(&url, "SELECT COUNT(*) FROM tags"), 1);
         sql::execute(&url, "DELETE FROM tags");
     }
+}
+
+/// Each of them gets one, though none of the others asks again.
+fn more_wait_than_there_are_databases(engine: Engine) {
+    let broker = Broker::with(engine, FEW);
+    let mut client = broker.client();
+    let hash = free_hash();
+    make(&broker, &mut client, &hash);
+    let mut waiting: Vec<Connection> = (0..5 * limit(&mut client, &hash)).map(|_| broker.client()).collect();
+    for client in &mut waiting {
+        client.begin("GET", &format!("/api/v1/templates/{hash}/tests"), "");
+    }
+    for mut client in waiting {
+        client.answer().expect("an answer").expect(200);
+    }
+}
+
+fn whoever_goes_away_while_he_waits_ends_nobody_elses(engine: Engine) {
+    let broker = Broker::with(engine, ONE);
+    let mut client = broker.client();
+    let hash = free_hash();
+    make(&broker, &mut client, &hash);
+    assert_eq!(limit(&mut client, &hash), 1);
+    let base = format!("/api/v1/templates/{hash}/tests");
+    let test = client.get(&base).expect(200);
+    let url = url(engine, &test["database"]["config"]);
+    sql::while_connected(&url, || {
+        sql::execute(&url, "DELETE FROM tags");
+        let started = Instant::now();
+        // A database is left alone at first, and then asked for its sessions each time.
+        while started.elapsed() < Duration::from_secs(1) {
+            let mut gone = broker.client();
+            gone.begin("GET", &base, "");
+            client.get("/v1/status").expect(200);
+            drop(gone);
+        }
+        assert_eq!(sql::rows(&url, "tags"), Some(0), "it was not put back");
+        client.delete(&format!("{base}/{}", test["id"])).expect(204);
+    });
+}
+
+/// Nor does it when the same database is somebody else's by then.
+fn a_late_unlock_ends_nobody_elses(engine: Engine) {
+    let broker = Broker::with(engine, ONE);
+    let mut client = broker.client();
+    let hash = free_hash();
+    make(&broker, &mut client, &hash);
+    let base = format!("/api/v1/templates/{hash}/tests");
+    let [first, second] = [(); 2].map(|()| client.get(&base).expect(200));
+    assert_eq!(first["database"]["config"], second["database"]["config"]);
+    client.delete(&format!("{base}/{}", first["id"])).expect(404);
+    client.delete(&format!("{base}/{}", second["id"])).expect(204);
 }
 
 fn a_test_waits_for_its_template(engine: Engine) {
