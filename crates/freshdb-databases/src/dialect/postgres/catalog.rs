@@ -17,7 +17,7 @@ pub(super) struct Catalog {
     pub(super) name: String,
     /// The column that names the object that a row belongs to.
     key: String,
-    /// Some are a superuser's to read. For others they are taken to differ as soon as they were written to.
+    /// Some are a superuser's to read. For others they are taken to differ, unless they are empty or were not written to.
     readable: bool,
 }
 
@@ -54,20 +54,22 @@ impl Catalog {
 
     fn signature(&self) -> String {
         if !self.readable {
-            return format!("SELECT {}::text, 'writes/' || ({})", literal(&self.name), self.writes());
+            return format!("SELECT {}::text, {}", literal(&self.name), self.unread());
         }
         let rows = format!("pg_catalog.{} WHERE {}", self.name, self.rows_that_count());
         format!("SELECT {}::text, ({})", literal(&self.name), signature(&rows))
     }
 
-    fn writes(&self) -> String {
-        format!("SELECT {WRITES} FROM (SELECT {}::oid) AS u(o)", self.oid)
+    /// What stands for rows that cannot be read: the same in all databases only if there are none. The number of writes would
+    /// not do, for a copy that was written to as often as its template holds something else.
+    fn unread(&self) -> String {
+        format!("CASE pg_relation_size({}) WHEN 0 THEN 'empty' ELSE 'in ' || current_database() END", self.oid)
     }
 
     /// Rows of users' objects one by one, and the server's own as one.
     fn content(&self) -> String {
         if !self.readable {
-            return format!("SELECT {}::text, '0', 'writes/' || ({})", literal(&self.name), self.writes());
+            return format!("SELECT {}::text, '0', {}", literal(&self.name), self.unread());
         }
         let (name, table, key, counts) = (literal(&self.name), &self.name, &self.key, self.rows_that_count());
         let row = match table.as_str() {
@@ -132,6 +134,9 @@ pub(super) async fn difference(
     // Of an object and what depends on what, the object says more.
     let differing = now.iter().filter(|row| !template.contains(*row)).chain(gone);
     let Some((catalog, object, _)) = differing.min_by_key(|row| row.0 == "pg_depend") else { return Ok(None) };
+    if catalogs.iter().any(|known| known.name == *catalog && !known.readable) {
+        return Ok(Some(format!("what was written to {catalog} is not this user's to read")));
+    }
     if object == "0" {
         return Ok(Some(format!("an object of the server's own differs in {catalog}")));
     }

@@ -144,6 +144,33 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     execute(&mut admin, &sql).await.expect("the role can be dropped");
 }
 
+/// The rows of a large object are a superuser's to read.
+#[tokio::test]
+async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
+    let mut admin = admin().await;
+    let role = free_name("owner");
+    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    // As many writes in the template as there will be in the copy.
+    let mut fixture = Fixture::on(server_of(&role), "large", "SELECT lo_from_bytea(4711, 'large')").await;
+    for unknown in [false, true] {
+        fixture.run("SELECT lo_put(4711, 0, 'other')").await.close().await.expect("it closes");
+        if unknown {
+            let name = fixture.slot.name.clone();
+            let slot = Postgres::open(&fixture.server, &fixture.template, &name).await.expect("it can be opened");
+            Postgres::close(std::mem::replace(&mut fixture.slot, slot)).await;
+        }
+        let outcome = fixture.reset().await.outcome;
+        assert!(
+            matches!(&outcome, Outcome::Changed(what) if what.contains("pg_largeobject is not this user's")),
+            "{unknown}: {outcome:?}"
+        );
+        fixture.anew().await;
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+    }
+    fixture.drop().await;
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+}
+
 /// The same server for a role with the password `secret`.
 fn server_of(role: &str) -> DatabaseUrl {
     let url = server().reveal();
