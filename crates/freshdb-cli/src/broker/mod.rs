@@ -67,13 +67,16 @@ impl Broker {
         }
     }
 
-    /// Gives back what is out, and closes the pools.
+    /// Gives back what is out, closes the pools, and has it all written down.
     pub(crate) async fn close(&self) {
         for held in self.leases.take_all() {
             drop(self.give_back(held, Fate::RESET));
         }
         self.forget_tests(None);
         self.templates.close().await;
+        if let Some(recorder) = &self.recorder {
+            recorder.settle().await;
+        }
     }
 
     fn config(&self) -> &Config {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::pin::pin;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -16,6 +17,10 @@ use crate::failure::{CANNOT_BE_RUN, Failure, NOT_FOUND};
 
 /// How long a command may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// For how long a signal may be the one with which an end began: what is typed comes to the command and to this process, and
+/// `timeout` sends its signal twice.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// The signals that this process is told to end with, listened for from when this is made. One that it was started to ignore, as by
 /// `nohup` or beside a script, is nothing to it, nor to the command, which would not ignore it if this process had listened.
@@ -48,6 +53,18 @@ impl Ends {
             () = received(&mut self.terminate) => Signal::TERM,
             () = received(&mut self.hang_up) => Signal::HUP,
             () = received(&mut self.quit) => Signal::QUIT,
+        }
+    }
+
+    /// Does the work of an end that has begun. Nothing if a signal came that did not begin it: the work is broken off.
+    pub(super) async fn unless_told_again<Done>(&mut self, work: impl Future<Output = Done>) -> Option<Done> {
+        let began = Instant::now();
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                _ = self.next() => if began.elapsed() > ECHO { return None },
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use freshdb_databases::Kind;
 use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 
+use super::child::Ends;
 use crate::broker::{Broker, Listener, Start, TOKEN, Token};
 use crate::cli::Databases;
 use crate::failure::Failure;
@@ -65,12 +66,14 @@ impl Hosted {
         Ok(Self { broker, serving, socket, url })
     }
 
-    /// Takes no more requests, and closes the pools. The servers are still there.
-    pub(super) async fn end(self) {
+    /// Takes no more requests, and closes the pools, unless it takes somebody too long. The servers are still there.
+    pub(super) async fn end(self, ends: &mut Ends) {
         self.serving.abort();
         // Its connections end with it, and what they had goes back.
         drop(self.serving.await);
-        self.broker.close().await;
+        if ends.unless_told_again(self.broker.close()).await.is_none() {
+            say("told to end before every database was put back: the rest is put back when it is next wanted");
+        }
     }
 }
 

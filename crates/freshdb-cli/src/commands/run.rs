@@ -32,7 +32,6 @@ pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     let code = run_with(&arguments, &servers, recorder.clone(), &mut ends).await;
     let code = match (code, &arguments.report, recorder) {
         (Ok(code), Some(path), Some(recorder)) => {
-            recorder.settle().await;
             write_report(path, &recorder, &arguments, &servers, code).map(|()| code)
         }
         (code, ..) => code,
@@ -105,7 +104,7 @@ async fn run_with(
         Err(failure) => Err(failure),
     };
     drop(terminal);
-    hosted.end().await;
+    hosted.end(ends).await;
     code
 }
 

@@ -50,11 +50,11 @@ async fn serve_with(
     let mut output = std::io::stdout();
     let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
     if let Err(error) = written {
-        hosted.end().await;
+        hosted.end(ends).await;
         return Err(Failure::new("cannot write to standard output").because(error));
     }
     ends.next().await;
-    hosted.end().await;
+    hosted.end(ends).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,13 +1,14 @@
 //! However it ends, nothing is left.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use test_support::DEADLINE;
+use test_support::{DEADLINE, Proxy, Weather};
 
 /// `freshdb run` with a private server, and a command that waits.
 struct Run {
@@ -141,7 +142,53 @@ fn is_in_an_environment(directory: &Path) -> bool {
     environments.into_iter().any(|text| text.windows(wanted.len()).any(|part| part == wanted))
 }
 
-on_every_server!(by_the_death_of_freshdb_with_a_private_server);
+on_every_server!(by_a_signal_while_it_waits_for_a_server, by_the_death_of_freshdb_with_a_private_server);
+
+/// The command has ended, but its database cannot be put back.
+fn by_a_signal_while_it_waits_for_a_server(engine: &str) {
+    let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+    let mut url = url::Url::parse(&std::env::var(&variable).expect("run by `scripts/test`")).expect("a URL");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+    let proxy = runtime.block_on(Proxy::before(server));
+    url.set_host(Some("127.0.0.1")).expect("a host");
+    url.set_port(Some(proxy.port)).expect("a port");
+    let mut freshdb = Command::new("env")
+        .args(["--default-signal=TERM", env!("CARGO_BIN_EXE_freshdb")])
+        .args(["run", "--quiet", &format!("--{engine}"), "--", "sh", "-c"])
+        .arg("echo $$ $FRESHDB_BROKER $FRESHDB_BROKER_TOKEN; read end; exit 7")
+        .env(&variable, url.as_str())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut line = String::new();
+    BufReader::new(freshdb.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [command, socket, token] = words[..] else { panic!("{line}") };
+    let mut client = UnixStream::connect(socket).expect("a connection");
+    let request = format!(
+        "POST /v1/leases HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    client.write_all(request.as_bytes()).expect("it is sent");
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 201");
+
+    proxy.set(Weather::Stall);
+    drop(freshdb.stdin.take());
+    let command = command.parse().ok().and_then(Pid::from_raw).expect("a process");
+    eventually("the command is gone", || test_kill_process(command).is_err());
+    let process = Pid::from_raw(freshdb.id().cast_signed()).expect("a process");
+    let mut status = None;
+    eventually("freshdb ends as well", || {
+        kill_process(process, Signal::TERM).expect("it is not waited for yet");
+        status = freshdb.try_wait().expect("it is there");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(7));
+}
 
 fn by_the_death_of_freshdb_with_a_private_server(engine: &str) {
     let run = Run::begin(engine);

@@ -2,7 +2,10 @@
 
 /// A test for each engine that has a server: `name::mysql`, `name::mariadb`, `name::postgres`.
 macro_rules! on_every_server {
-    ($name:ident) => {
+    ($($name:ident),+ $(,)?) => {
+        $(on_every_server! { @ $name })+
+    };
+    (@ $name:ident) => {
         mod $name {
             #[test]
             fn mysql() {
