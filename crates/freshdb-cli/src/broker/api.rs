@@ -56,12 +56,13 @@ pub(super) struct Wanted {
     engine: Option<String>,
     /// The hash of a template that is ready. Without it: the schema of the command line.
     template: Option<String>,
-    /// Any text, such as a test's name.
+    /// Any text of 1000 bytes at the most, such as a test's name.
     #[serde(default)]
     note: String,
     #[serde(default)]
     hold: Hold,
-    /// Whatever tells one process from others. It may get a database to which sessions of its own are [staying](give_back) connected.
+    /// Whatever tells one process from others, in 1000 bytes at the most. It may get a database to which sessions of its own are
+    /// [staying](give_back) connected.
     process: Option<String>,
 }
 
@@ -92,6 +93,7 @@ pub(super) struct Leased {
 /// Take a lease
 #[utoipa::path(post, path = "/v1/leases", request_body = Wanted, responses(
     (status = 201, body = Leased), (status = 400, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal),
+    (status = 422, body = Refusal, description = "The schema could not be applied"),
     (status = 503, body = Refusal, description = "No database became free, or the server does not answer")))]
 pub(super) async fn take_lease(
     State(broker): State<Arc<Broker>>,
@@ -173,8 +175,8 @@ impl PutBack {
     ("staying" = Option<String>, Query, description = "The server's numbers of idle sessions that stay connected, with commas between them: the \
         next lease is of the same process, or they are ended"),
     ("outcome" = Option<Outcome>, Query, description = "How the test ended, unless that was told before")), responses(
-    (status = 204, description = "It is being put back"), (status = 200, body = PutBack), (status = 404, body = Refusal),
-    (status = 503, body = Refusal)))]
+    (status = 204, description = "It is being put back"), (status = 200, body = PutBack), (status = 400, body = Refusal),
+    (status = 404, body = Refusal), (status = 503, body = Refusal)))]
 pub(super) async fn give_back(
     State(broker): State<Arc<Broker>>,
     id: Result<Path<String>, PathRejection>,
@@ -317,7 +319,8 @@ pub(super) async fn ask_for_template(
 
 /// Say that a template is filled
 #[utoipa::path(put, path = "/v1/templates/{engine}/{hash}", params(("engine" = String, Path), ("hash" = String, Path)), responses(
-    (status = 204, description = "It is ready"), (status = 404, body = Refusal), (status = 422, body = Refusal)))]
+    (status = 204, description = "It is ready"), (status = 400, body = Refusal), (status = 404, body = Refusal),
+    (status = 422, body = Refusal), (status = 503, body = Refusal)))]
 pub(super) async fn finish_template(
     State(broker): State<Arc<Broker>>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -330,7 +333,7 @@ pub(super) async fn finish_template(
 
 /// Discard a template, filled or not
 #[utoipa::path(delete, path = "/v1/templates/{engine}/{hash}", params(("engine" = String, Path), ("hash" = String, Path)), responses(
-    (status = 204, description = "The next who asks fills another one"), (status = 404, body = Refusal)))]
+    (status = 204, description = "The next who asks fills another one"), (status = 400, body = Refusal), (status = 404, body = Refusal)))]
 pub(super) async fn discard_template(
     State(broker): State<Arc<Broker>>,
     path: Result<Path<(String, String)>, PathRejection>,
