@@ -190,8 +190,11 @@ pub(super) async fn restore(connection: &mut Connection, stored: &str) -> Result
     Ok(Some(Template { counters, ..template }))
 }
 
-async fn counters(connection: &mut Connection) -> Result<bool, sqlx::Error> {
-    let sql = "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL AND current_setting('track_counts')::bool";
+/// Whether what every session does is counted as soon as it has ended, as far as that can be known beforehand.
+pub(super) async fn counters(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+    let sql =
+        "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL AND current_setting('track_counts')::bool
+        AND NOT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS u(s) WHERE s LIKE 'track_counts=%')";
     yes(connection, sql).await
 }
 
