@@ -41,8 +41,8 @@ impl Servers {
         cell.get_or_try_init(|| Server::of(kind, &self.config)).await.cloned()
     }
 
-    /// A directory that nobody else can enter, and that is gone when this process is: SQLite's server is one, unless it is a run's,
-    /// where another broker may lie already.
+    /// A directory that nobody else can enter, and that is gone when this process is: SQLite's server is one, unless it
+    /// is a run's, where another broker may lie already.
     pub(crate) async fn directory(&self) -> Result<PathBuf, Failure> {
         let config = self.config.clone().without_run();
         let server = self.own.get_or_try_init(|| Server::of(Kind::Sqlite, &config)).await?;

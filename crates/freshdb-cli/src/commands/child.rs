@@ -18,12 +18,13 @@ use crate::failure::{CANNOT_BE_RUN, Failure, NOT_FOUND};
 /// How long a command may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// For how long a signal may be the one with which an end began: what is typed comes to the command and to this process, and
-/// `timeout` sends its signal twice.
+/// For how long a signal may be the one with which an end began: what is typed comes to the command and to this process,
+/// and `timeout` sends its signal twice.
 const ECHO: Duration = Duration::from_secs(1);
 
-/// The signals that this process is told to end with, listened for from when this is made. One that it was started to ignore, as by
-/// `nohup` or beside a script, is nothing to it, nor to the command, which would not ignore it if this process had listened.
+/// The signals that this process is told to end with, listened for from when this is made. One that it was started to
+/// ignore, as by `nohup` or beside a script, is nothing to it, nor to the command, which would not ignore it if this process
+/// had listened.
 pub(super) struct Ends {
     interrupt: Option<Signals>,
     terminate: Option<Signals>,

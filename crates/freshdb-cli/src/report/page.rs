@@ -55,8 +55,8 @@ struct LeaseData<'a> {
 }
 
 impl Recorder {
-    /// Writes the page. Not by way of another file, which would take the place of a pipe, a device or a link, and could not take that of a
-    /// mount.
+    /// Writes the page. Not by way of another file, which would take the place of a pipe, a device or a link, and could not
+    /// take that of a mount.
     pub(crate) fn write(&self, path: &Path, summary: &Summary<'_>) -> Result<(), Failure> {
         std::fs::write(path, self.page(summary))
             .map_err(|error| Failure::new(format!("cannot write the report `{}`", path.display())).because(error))

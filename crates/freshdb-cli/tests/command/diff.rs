@@ -27,7 +27,10 @@ fn a_whole_name_comes_before_a_part_of_one() {
     let cache = tempfile::tempdir().expect("a directory");
     let config = Config::from_env().expect("a configuration").with_cache_dir(cache.path());
     for (at, note) in ["tests::test_post", "tests::test_post_twice"].iter().enumerate() {
-        let changes = json!({"engine": "sqlite", "database": format!("freshdb_s_{at}"), "note": note, "at_ms": at, "schema": [], "tables": []});
+        let database = format!("freshdb_s_{at}");
+        let changes = json!({
+            "engine": "sqlite", "database": database, "note": note, "at_ms": at, "schema": [], "tables": [],
+        });
         serde_json::from_value::<Changes>(changes).expect("changes").store(&config).expect("stored");
     }
     for (name, found) in [

@@ -27,8 +27,8 @@ impl Terminal {
         Self { person: person.into(), programs, seen: String::new() }
     }
 
-    /// A session of its own, of which this is the terminal, as a shell in a window has it. Whoever runs the test may ignore what is
-    /// typed.
+    /// A session of its own, of which this is the terminal, as a shell in a window has it. Whoever runs the test may ignore
+    /// what is typed.
     fn run(&self, script: &str) -> Child {
         let stdio = || Stdio::from(self.programs.try_clone().expect("another one"));
         Command::new("setsid")
