@@ -52,6 +52,8 @@ server_title() {
 }
 
 url_variable() {
+    # In a Turkish locale the capital of `i` is another letter than in this name.
+    local LC_ALL=C
     printf 'FRESHDB_%s_URL' "${1^^}"
 }
 
