@@ -87,8 +87,10 @@ impl<D: Dialect> Keeper<D> {
         let failed = |error| explain::<D>(format!("cannot write down that `{name}` is kept"), error);
         written.map_err(failed)?;
         bounded(D::unlock(connection, name)).await.map_err(failed)?;
-        // Of those only the newest stay, however many tests fail.
-        gc::collect_in_background::<D>(&self.shared.administration, self.names.checkout());
+        // Of those only the newest stay, however many tests fail. A private server is gone soon, and all of them with it.
+        if !self.shared.owner.is_throwaway() {
+            gc::collect_in_background::<D>(&self.shared.administration, self.names.checkout());
+        }
         Ok(ResetReport::kept(name))
     }
 
