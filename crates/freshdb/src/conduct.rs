@@ -49,10 +49,13 @@ fn begins_with(sql: &[u8], word: &[u8]) -> bool {
 /// Whether a statement of this text may read or write a variable of the session's. An address in a literal is taken for one too.
 #[cfg(feature = "test")]
 pub(crate) fn names_a_variable(sql: &str) -> bool {
+    // PostgreSQL's: settings, which are written by an update of their view too, the seed of `random()`, and a threshold of `pg_trgm`'s.
+    const SETTERS: [&[u8]; 4] = [b"set_config", b"pg_settings", b"setseed", b"set_limit"];
+
     let sql = sql.as_bytes();
     sql.iter().enumerate().any(|(at, byte)| match byte {
         b'@' => true,
-        b's' | b'S' => begins_with(&sql[at..], b"set_config"),
+        b's' | b'S' | b'p' | b'P' => SETTERS.iter().any(|setter| begins_with(&sql[at..], setter)),
         _ => false,
     })
 }
@@ -220,10 +223,17 @@ mod tests {
 
     #[cfg(feature = "test")]
     #[test]
-    fn variables_are_known_by_their_sign_and_by_the_function_that_sets_them() {
+    fn variables_are_known_by_their_sign_and_by_what_sets_them() {
         use super::names_a_variable;
 
-        for sql in ["SELECT @mine := 1", "SELECT a INTO @b FROM t", "select Set_Config('a.b', '1', false)"] {
+        for sql in [
+            "SELECT @mine := 1",
+            "SELECT a INTO @b FROM t",
+            "select Set_Config('a.b', '1', false)",
+            "UPDATE PG_Settings SET setting = '1' WHERE name = 'work_mem'",
+            "SELECT setseed(0.5)",
+            "SELECT set_limit(0.9)",
+        ] {
             assert!(names_a_variable(sql), "{sql}");
         }
         for sql in ["SELECT 1", "INSERT INTO sets (config) VALUES (?)", "SELECT set_conf"] {

@@ -187,6 +187,7 @@ macro_rules! on_postgres {
 on_postgres! {
     a_setting: "SET work_mem = '65MB'", "SELECT current_setting('work_mem')";
     a_setting_by_select: "SELECT set_config('work_mem', '65MB', false)", "SELECT current_setting('work_mem')";
+    a_setting_by_update: "UPDATE pg_settings SET setting = '66560' WHERE name = 'work_mem'", "SELECT current_setting('work_mem')";
     a_setting_of_ones_own: "SELECT set_config('app.tenant', '1', false)",
         "SELECT coalesce(current_setting('app.tenant', true), 'unset')";
     a_role: "SET ROLE pg_monitor", "SELECT current_user::text";
