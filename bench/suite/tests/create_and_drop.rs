@@ -59,6 +59,7 @@ fn new_name() -> String {
 
 struct File(std::path::PathBuf);
 
+#[expect(clippy::unused_async, reason = "it is used as the servers' databases are")]
 impl File {
     async fn create() -> Self {
         Self(config().directory.join(format!("{}.db", new_name())))
