@@ -6,9 +6,12 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
+# What was compiled is kept for the next build, which may be another checkout's. Cargo tells by the times of the files
+# whether it is still good, and those that are copied keep theirs: one that differs may be older. So all are new.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package tags-api \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    find . -path ./target -prune -o -exec touch --no-create {} + \
+    && cargo build --release --locked --package tags-api \
     && install -D target/release/tags-api /out/tags-api
 
 FROM debian:bookworm-slim
