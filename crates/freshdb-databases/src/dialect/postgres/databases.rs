@@ -20,6 +20,8 @@ const UNIQUE_VIOLATION: &str = "23505";
 const INVALID_CATALOG_NAME: &str = "3D000";
 const SYNTAX_ERROR: &str = "42601";
 const WRONG_OBJECT_TYPE: &str = "42809";
+/// `tuple concurrently updated`, for one.
+const INTERNAL_ERROR: &str = "XX000";
 
 pub(super) async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
     let deadline = Instant::now() + PATIENCE;
@@ -56,6 +58,19 @@ pub(super) async fn exists(connection: &mut Connection, name: &str) -> Result<bo
 /// From `template0`, which is the same on every server of a version, and which nobody can be in.
 pub(super) async fn create(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, &format!("CREATE DATABASE {} TEMPLATE template0", identifier(name))).await
+}
+
+/// Alters a database as several may at once, each to its own end: the server refuses to wait for who is about it.
+pub(super) async fn alter(connection: &mut Connection, name: &str, options: &str) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let sql = format!("ALTER DATABASE {} {options}", identifier(name));
+    loop {
+        match execute(connection, &sql).await {
+            Err(error) if is(&error, &[INTERNAL_ERROR]) && Instant::now() < deadline => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
+    }
 }
 
 /// Makes a copy of a template. `clauses` are of `CREATE DATABASE`, or nothing.
@@ -163,8 +178,7 @@ pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), 
 /// Removes from a database what even `FORCE` stops at: being a template, replication slots, prepared transactions,
 /// subscriptions.
 async fn remove_obstacles(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
-    execute(connection, &format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true", identifier(name)))
-        .await?;
+    alter(connection, name, "IS_TEMPLATE false ALLOW_CONNECTIONS true").await?;
     end_sessions(connection, name, false).await?;
     let sql = format!(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = {} AND NOT active",

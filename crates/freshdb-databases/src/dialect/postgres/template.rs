@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::catalog::{self, Catalog};
-use super::connection::{Connection, connect, execute, identifier, is, literal, rows, value};
+use super::connection::{Connection, connect, execute, is, literal, rows, value};
+use super::databases::alter;
 use super::fault::failed;
 use super::probe::{self, Probe};
 use super::unlogged;
@@ -118,7 +119,7 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     let read = read_whole(&mut inside, name, !sealed_before).await;
     // Whatever became of the reading, nobody is left on the template.
     let closed = inside.close().await.map_err(failed(fact()));
-    let sealed = execute(&mut admin, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name))).await;
+    let sealed = alter(&mut admin, name, "ALLOW_CONNECTIONS false").await;
     let template = read?;
     closed?;
     sealed.map_err(failed(format!("failed to close the template `{name}` to others")))?;
@@ -133,7 +134,7 @@ async fn open(admin: &mut Connection, server: &DatabaseUrl, name: &str) -> Resul
     loop {
         match connect(server, name).await {
             Err(error) if is(&error, &[NOT_ACCEPTING_CONNECTIONS]) && Instant::now() < deadline => {
-                execute(admin, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name))).await?;
+                alter(admin, name, "ALLOW_CONNECTIONS true").await?;
                 sealed = true;
             }
             answer => return Ok((answer?, sealed)),

@@ -114,6 +114,18 @@ async fn a_copy_equals_its_template_which_can_be_read_again_and_dropped() {
 }
 
 #[tokio::test]
+async fn a_template_is_read_by_many_at_once() {
+    let fixture = Fixture::new("many", "CREATE TABLE t (id serial)").await;
+    for _ in 0..5 {
+        let reads = (0..8).map(|_| Postgres::read_template(&fixture.server, &fixture.template.name));
+        for read in futures_util::future::join_all(reads).await {
+            read.expect("the template can be read");
+        }
+    }
+    fixture.drop().await;
+}
+
+#[tokio::test]
 async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     let mut admin = admin().await;
     let role = free_name("owner");
