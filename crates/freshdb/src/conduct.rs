@@ -26,9 +26,19 @@ pub(crate) fn conduct_of(sql: &str) -> Conduct {
         ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "REPLACE", "VALUES", "EXPLAIN", "SHOW"];
 
     let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
-    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let word = first_word(sql);
     let known = HARMLESS.iter().any(|harmless| word.eq_ignore_ascii_case(harmless));
     if known && !leaves_more_behind(sql.as_bytes()) { Conduct::Clean } else { Conduct::Doubtful }
+}
+
+/// Whether a statement of this text is a SELECT and nothing else: what begins with WITH may write.
+pub(crate) fn is_select(sql: &str) -> bool {
+    let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
+    first_word(sql).eq_ignore_ascii_case("SELECT") && !sql.contains(';')
+}
+
+fn first_word(sql: &str) -> &str {
+    sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()
 }
 
 /// A second statement; MySQL's comments that are executed; anything that names a lock, such as `GET_LOCK` and

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use sqlx::error::BoxDynError;
 use sqlx::{Either, Execute, SqlStr};
 
-use crate::conduct::{Conduct, Undone, Watch, conduct_of};
+use crate::conduct::{Conduct, Undone, Watch, conduct_of, is_select};
 use crate::dialect::{Backend, Item};
 use crate::lease::Lease;
 use crate::verdict::Verdict;
@@ -67,13 +67,15 @@ impl<DB: Backend> Lease<DB> {
 
     pub(crate) fn fetch_optional(&mut self, query: Query<DB>) -> BoxFuture<'_, Result<Option<DB::Row>, sqlx::Error>> {
         Box::pin(async move {
+            let only_reads = !DB::SELECT_MAY_FAIL_LATE && is_select(query.sql.as_str());
+            let until = if only_reads { Until::NextRow } else { Until::End };
             let mut items = self.fetch_many(query);
             loop {
                 match items.try_next().await? {
                     None => return Ok(None),
                     Some(Either::Left(_)) => {}
                     Some(Either::Right(row)) => {
-                        end_or_row::<DB>(&mut items).await;
+                        read_on::<DB>(&mut items, until).await?;
                         return Ok(Some(row));
                     }
                 }
@@ -100,19 +102,29 @@ impl<DB: Backend> Lease<DB> {
     }
 }
 
-/// Reads to the end, which mostly has come with the first row. If not, waits for what comes next: a driver that was asked
-/// for it must not be left half-way. Of further rows, those are read that are there already.
-async fn end_or_row<DB: Backend>(items: &mut BoxStream<'_, Item<DB>>) {
+/// How far a statement is read of which just the first row is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// What writes may be refused after its rows were sent: by a row further on, or by a constraint that is looked at in the end.
+    End,
+    /// Of what only reads, there may be more rows than anybody wants to wait for.
+    NextRow,
+}
+
+/// Waits for what comes after the first row: mostly the end, and sometimes the error that takes the row back. A driver that
+/// was asked for it must not be left half-way. Of further rows, those are read in any case that are there already.
+async fn read_on<DB: Backend>(items: &mut BoxStream<'_, Item<DB>>, until: Until) -> Result<(), sqlx::Error> {
     let mut is_row = false;
     let mut waited = false;
     poll_fn(|context| {
         loop {
-            if waited && is_row {
-                return Poll::Ready(());
+            if until == Until::NextRow && waited && is_row {
+                return Poll::Ready(Ok(()));
             }
             match items.poll_next_unpin(context) {
                 Poll::Ready(Some(Ok(item))) => is_row = item.is_right(),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
                     waited = true;
                     is_row = false;
@@ -121,7 +133,7 @@ async fn end_or_row<DB: Backend>(items: &mut BoxStream<'_, Item<DB>>) {
             }
         }
     })
-    .await;
+    .await
 }
 
 /// The answers to one statement. Dropped before their end, they leave a mark on the session.

@@ -48,6 +48,10 @@ pub trait Backend: sqlx::Database {
     /// Whether a new connection may be left without a word by a server that is well.
     const MAY_BE_SILENT: bool = false;
 
+    /// Whether a SELECT may be refused after its rows were sent, so that one of which just the first row is wanted is read to its
+    /// end too.
+    const SELECT_MAY_FAIL_LATE: bool = false;
+
     /// The driver's options for a URL.
     fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
         url.parse()

@@ -20,6 +20,10 @@ impl Backend for Postgres {
 
     const SCHEMES: &[&str] = &["postgres", "postgresql"];
 
+    /// A function may write, and constraints that are deferred are looked at in the end. The driver reads to the end as well:
+    /// <https://www.postgresql.org/docs/15/sql-set-constraints.html>.
+    const SELECT_MAY_FAIL_LATE: bool = true;
+
     /// A transaction of which its process has lost track does not hold its locks for ever either.
     fn bound_statements(limit: Duration) -> String {
         let milliseconds = limit.as_millis().max(1);

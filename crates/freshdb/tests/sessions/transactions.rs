@@ -185,3 +185,40 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [sqlite, postgres]
+    /// A deferred constraint is looked at when the transaction ends, which a statement of its own does after its rows.
+    async fn a_row_that_is_refused_in_the_end_is_no_answer(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query("CREATE TABLE parents (id INTEGER PRIMARY KEY)").execute(&engine).await.expect("a table");
+        let create = "CREATE TABLE items (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)";
+        sqlx::query(create).execute(&engine).await.expect("a table");
+        let mut session = engine.session().await.expect("a session");
+        for rows in ["(1)", "(1), (2)"] {
+            let insert = sqlx::AssertSqlSafe(format!("INSERT INTO items VALUES {rows} RETURNING parent"));
+            let insert = sqlx::SqlSafeStr::into_sql_str(insert);
+            sqlx::query(insert.clone()).fetch_one(&engine).await.map(drop).expect_err("there is no such parent");
+            sqlx::query(insert.clone()).fetch_optional(&mut session).await.map(drop).expect_err("there is no such parent");
+            sqlx::raw_sql(insert).fetch_one(&mut session).await.map(drop).expect_err("there is no such parent");
+        }
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+        assert_eq!(count, 0);
+        drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [sqlite, mariadb, postgres]
+    /// A server may send the first rows before it looks at the last. MySQL has no such statement.
+    async fn the_first_of_several_rows_is_no_answer_if_the_last_is_refused(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let insert = "INSERT INTO items VALUES (1, 'a'), (2, 'b'), (3, 'c'), (1, 'd') RETURNING id";
+        sqlx::query(insert).fetch_one(&engine).await.map(drop).expect_err("a duplicate");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&engine).await.expect("a count");
+        assert_eq!(count, 0);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
