@@ -1,5 +1,6 @@
 //! What a session's statements may have left behind on its connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::SqlStr;
@@ -146,12 +147,38 @@ pub enum Undone {
     Gone,
 }
 
+/// What tells, beside an error itself, what it has done to the transaction in which it came.
+#[derive(Clone, Debug, Default)]
+pub struct Signs {
+    rolled_back: Arc<AtomicBool>,
+}
+
+impl Signs {
+    /// The database has rolled a transaction back, whoever asked for it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn note_rollback(&self) {
+        self.rolled_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has, since a transaction began.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn has_rolled_back(&self) -> bool {
+        self.rolled_back.load(Ordering::Relaxed)
+    }
+
+    /// Another transaction is about to begin.
+    pub(crate) fn forget(&self) {
+        self.rolled_back.store(false, Ordering::Relaxed);
+    }
+}
+
 /// The marks that a statement makes on its session.
 #[derive(Debug)]
 pub(crate) struct Watch<'c> {
     pub(crate) conduct: &'c mut Conduct,
     pub(crate) transaction: &'c mut Option<OpenTransaction>,
     pub(crate) last: &'c Last,
+    pub(crate) signs: &'c Signs,
     /// The statement of the session's own that began a transaction, until another has ended it.
     #[cfg(feature = "test")]
     pub(crate) begun: &'c mut Option<SqlStr>,

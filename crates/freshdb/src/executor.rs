@@ -209,7 +209,7 @@ impl Watch<'_> {
     fn failed<DB: Backend>(&mut self, before: Conduct, error: &sqlx::Error) {
         let after = match error {
             sqlx::Error::Database(error) => {
-                match DB::undoes(&**error) {
+                match DB::undoes(&**error, self.signs) {
                     Undone::No => {}
                     how => self.transaction_undone(how, &**error),
                 }

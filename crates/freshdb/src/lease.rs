@@ -9,7 +9,7 @@ use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::conduct::{Conduct, Last, LastStatement, OpenTransaction, Undone, Watch};
+use crate::conduct::{Conduct, Last, LastStatement, OpenTransaction, Signs, Undone, Watch};
 use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot};
 use crate::registry::{Label, Place, Use};
@@ -20,6 +20,7 @@ pub(crate) struct Live<DB: Backend> {
     pub(crate) connection: DB::Connection,
     pub(crate) id: Option<u64>,
     pub(crate) interrupt: Option<Interrupt>,
+    pub(crate) signs: Signs,
     pub(crate) born: Instant,
     pub(crate) idle_since: Instant,
     pub(crate) last: Last,
@@ -135,6 +136,7 @@ impl<DB: Backend> Lease<DB> {
             conduct: &mut self.conduct,
             transaction: &mut self.transaction,
             last: &live.last,
+            signs: &live.signs,
             #[cfg(feature = "test")]
             begun: &mut self.begun,
             #[cfg(feature = "test")]
@@ -160,7 +162,11 @@ impl<DB: Backend> Lease<DB> {
     /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
     pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         self.transaction.get_or_insert_default();
+        let is_outermost = self.level() == 0;
         let (connection, watch) = self.watched()?;
+        if is_outermost {
+            watch.signs.forget();
+        }
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
         let open = self.transaction.get_or_insert_default();
         open.levels += 1;
@@ -311,6 +317,11 @@ impl<DB: Backend> Returning<DB> {
             DB::TransactionManager::start_rollback(&mut self.live.connection);
         }
         match within(limit, prove::<DB>(&mut self.live.connection)).await {
+            // What has ended without the driver's knowledge it cannot end any more.
+            Some(true) if DB::TransactionManager::get_transaction_depth(&self.live.connection) > 0 => {
+                let id = self.live.id;
+                tracing::debug!(id, "discarding a connection whose driver has lost count of transactions");
+            }
             Some(true) => self.put_back(),
             Some(false) => {
                 tracing::debug!(id = self.live.id, "discarding a connection that is not in order");

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::{Connection, Either, SqlStr};
 
-use crate::conduct::Undone;
+use crate::conduct::{Signs, Undone};
 use crate::executor::Query;
 use crate::verdict::Verdict;
 
@@ -113,7 +113,7 @@ pub trait Backend: sqlx::Database {
     }
 
     /// What the server's error has done to the transaction in which it came.
-    fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone;
+    fn undoes(error: &dyn sqlx::error::DatabaseError, signs: &Signs) -> Undone;
 
     /// Makes a transaction with `savepoints` in the place of one that is gone, for the driver to roll back.
     fn replace_transaction(
@@ -210,6 +210,8 @@ pub struct Birth {
     pub(crate) id: Option<u64>,
     /// How what it executes is stopped from within this process, where that can be done.
     pub(crate) interrupt: Option<Interrupt>,
+    /// What it shows of rollbacks.
+    pub(crate) signs: Signs,
 }
 
 /// Stops what a connection executes, from within this process.

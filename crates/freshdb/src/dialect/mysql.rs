@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, MySql, Row};
 use sqlx_core::transaction::begin_ansi_transaction_sql;
 
 use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
-use crate::conduct::Undone;
+use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
 impl Backend for MySql {
@@ -50,7 +50,7 @@ impl Backend for MySql {
             );
             let rows = simple(connection, sql).await?;
             let id = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-            Ok(Birth { id: Some(id), interrupt: None })
+            Ok(Birth { id: Some(id), interrupt: None, signs: Signs::default() })
         })
     }
 
@@ -167,7 +167,7 @@ impl Backend for MySql {
 
     /// A deadlock undoes the whole transaction; any other error just its statement:
     /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-error-handling.html>.
-    fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone {
+    fn undoes(error: &dyn sqlx::error::DatabaseError, _signs: &Signs) -> Undone {
         if Self::judge(error) == Verdict::Conflict { Undone::Gone } else { Undone::No }
     }
 

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
-use crate::conduct::Undone;
+use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
 impl Backend for Postgres {
@@ -35,7 +35,7 @@ impl Backend for Postgres {
             let separator = if settings.is_empty() { "" } else { "; " };
             let rows = simple(connection, format!("{settings}{separator}SELECT pg_backend_pid()")).await?;
             let id: i32 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-            Ok(Birth { id: u64::try_from(id).ok(), interrupt: None })
+            Ok(Birth { id: u64::try_from(id).ok(), interrupt: None, signs: Signs::default() })
         })
     }
 
@@ -125,7 +125,7 @@ impl Backend for Postgres {
 
     /// Any error aborts the transaction, and COMMIT is then answered with ROLLBACK, which no driver reports:
     /// <https://www.postgresql.org/docs/15/sql-commit.html>.
-    fn undoes(_error: &dyn sqlx::error::DatabaseError) -> Undone {
+    fn undoes(_error: &dyn sqlx::error::DatabaseError, _signs: &Signs) -> Undone {
         Undone::Aborted
     }
 

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, Sqlite};
 use sqlx_core::transaction::begin_ansi_transaction_sql;
 
 use super::{Activity, Backend, Birth, Interrupt, Lifetime, pass_on};
-use crate::conduct::Undone;
+use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
 /// How many of the virtual machine's operations pass between two looks at whether to stop: a fraction of a millisecond.
@@ -58,8 +58,12 @@ impl Backend for Sqlite {
             }
             let interrupt = Interrupt::default();
             let asked = interrupt.clone();
-            connection.lock_handle().await?.set_progress_handler(OPERATIONS_BETWEEN_LOOKS, move || !asked.is_set());
-            Ok(Birth { id: None, interrupt: Some(interrupt) })
+            let signs = Signs::default();
+            let told = signs.clone();
+            let mut handle = connection.lock_handle().await?;
+            handle.set_progress_handler(OPERATIONS_BETWEEN_LOOKS, move || !asked.is_set());
+            handle.set_rollback_hook(move || told.note_rollback());
+            Ok(Birth { id: None, interrupt: Some(interrupt), signs })
         })
     }
 
@@ -119,13 +123,10 @@ impl Backend for Sqlite {
         }
     }
 
-    /// `SQLITE_NOMEM`, `SQLITE_IOERR` and `SQLITE_FULL` may undo the whole transaction:
-    /// <https://www.sqlite.org/lang_transaction.html>.
-    fn undoes(error: &dyn sqlx::error::DatabaseError) -> Undone {
-        match error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
-            Some(7 | 10 | 13) => Undone::Gone,
-            _ => Undone::No,
-        }
+    /// `SQLITE_NOMEM`, `SQLITE_IOERR` and `SQLITE_FULL` may undo the whole transaction, and any error does that a statement says
+    /// ROLLBACK for: <https://www.sqlite.org/lang_transaction.html>, <https://www.sqlite.org/lang_conflict.html>.
+    fn undoes(_error: &dyn sqlx::error::DatabaseError, signs: &Signs) -> Undone {
+        if signs.has_rolled_back() { Undone::Gone } else { Undone::No }
     }
 
     /// A savepoint outside of a transaction begins one, and inside of one it is harmless.

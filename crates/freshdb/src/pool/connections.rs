@@ -259,6 +259,7 @@ impl<DB: Backend> Pool<DB> {
             connection,
             id: birth.id,
             interrupt: birth.interrupt,
+            signs: birth.signs,
             born: now,
             idle_since: now,
             last: Last::default(),

@@ -222,3 +222,55 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [sqlite]
+    /// The driver goes on counting a transaction that SQLite has ended, and would take the next one for a savepoint in it.
+    async fn a_connection_whose_transaction_has_ended_by_itself_takes_another(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        for end in ["INSERT OR ROLLBACK INTO items VALUES (1, 'b')", "ROLLBACK", "COMMIT"] {
+            let mut tx = engine.begin().await.unwrap_or_else(|error| panic!("before {end}: {error:?}"));
+            sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+            assert_eq!(sqlx::query(end).execute(&mut tx).await.is_err(), end.starts_with("INSERT"), "{end}");
+            drop(tx);
+            let tx = engine.begin().await.unwrap_or_else(|error| panic!("after {end}: {error:?}"));
+            tx.commit().await.unwrap_or_else(|error| panic!("after {end}: {error:?}"));
+        }
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [sqlite]
+    /// What is executed after a rollback that a statement asked for in case of an error would be stored at once.
+    async fn a_transaction_that_a_conflict_rolled_back_takes_no_more_statements(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let conflict = "INSERT OR ROLLBACK INTO items VALUES (1, 'b')";
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        let mut savepoint = tx.savepoint().await.expect("a savepoint");
+        sqlx::query(conflict).execute(&mut savepoint).await.expect_err("a duplicate");
+        let error = sqlx::query("INSERT INTO items VALUES (2, 'c')").execute(&mut savepoint).await;
+        let error = error.expect_err("the transaction is gone");
+        assert!(freshdb::Error::within(&error).is_some_and(freshdb::Error::is_aborted), "{error:?}");
+        savepoint.rollback().await.expect("it rolls back");
+        sqlx::query("INSERT INTO items VALUES (3, 'd')").execute(&mut tx).await.expect_err("it is gone still");
+        let mut session = tx.rollback().await.expect("it rolls back");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+        assert_eq!(count, 0);
+
+        // An error that undoes its own statement alone leaves the next transaction as it is.
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut session).await.expect("a row");
+        sqlx::query("INSERT INTO items VALUES (1, 'b')").execute(&mut session).await.expect_err("a duplicate");
+        let mut tx = session.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'b')").execute(&mut tx).await.expect_err("a duplicate");
+        sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut tx).await.expect("a row");
+        let mut session = tx.commit().await.expect("it commits");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+        assert_eq!(count, 2);
+        drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
