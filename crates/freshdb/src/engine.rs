@@ -135,18 +135,15 @@ impl<DB: Dialect> Engine<DB> {
 
     pub(crate) async fn begin_as(&self, place: Place, beginning: Beginning) -> Result<Lease<DB>, Error> {
         let (statement, is_to_write) = beginning.resolve::<DB>();
-        // Before the connection: who waits for the right to write must not keep readers from theirs.
-        let mut writer = if is_to_write { self.0.writer().await? } else { None };
         let mut attempts = Attempts::new();
         loop {
-            let mut lease = self.0.acquire(place).await?;
-            lease.keep_writer(writer.take());
+            let mut lease =
+                if is_to_write { self.0.acquire_to_write(place).await? } else { self.0.acquire(place).await? };
             match lease.begin(statement.clone()).await {
                 Ok(_) => return Ok(lease),
                 // Nothing was done yet that another connection could not do as well.
                 Err(error) if Verdict::of(&error) == Verdict::Lost && attempts.may_go_on(Verdict::Lost) => {
                     self.met(Verdict::Lost);
-                    writer = lease.take_writer();
                 }
                 Err(error) => return Err(Error::statement("begin a transaction", error)),
             }

@@ -154,11 +154,6 @@ impl<DB: Backend> Lease<DB> {
         self.writer.is_some()
     }
 
-    /// Hands the right to write on to another connection.
-    pub(crate) fn take_writer(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.writer.take()
-    }
-
     /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
     pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         self.transaction.get_or_insert_default();

@@ -29,7 +29,7 @@ impl<DB: Dialect> Session<DB> {
     }
 
     /// Begins a transaction, which has the session from then on: its end gives it back. On SQLite it is one that may
-    /// write, and waits in a fair queue for the one before it; [`Engine::begin`] waits without a connection.
+    /// write, and waits in a fair queue for the one before it; [`Engine::begin`] waits without a connection, where one is free.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, join_all, select};
 use sqlx::Connection as _;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use super::closing::{REPORT, close, close_connection};
 use crate::conduct::{Last, LastStatement};
@@ -123,14 +123,39 @@ impl<DB: Backend> Pool<DB> {
     pub(crate) async fn acquire(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
         #[cfg(feature = "test")]
         crate::test::guard::admit(&self.settings.target, place)?;
-        let lease = self.lease(place).await?;
+        let started = Instant::now();
+        let slot = self.slot(started).await?;
+        self.lease(slot, started, place).await
+    }
+
+    /// As [`Self::acquire`], with the right to write, where the engine limits that.
+    pub(crate) async fn acquire_to_write(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
+        #[cfg(feature = "test")]
+        crate::test::guard::admit(&self.settings.target, place)?;
+        // Before the connection: who waits for the right to write must not keep readers from theirs.
+        let mut writer = self.writer().await?;
+        let slot = match self.free_slot()? {
+            Some(slot) => slot,
+            None => {
+                // Who has a connection may be waiting for the right to write, and must not wait for whoever waits for that connection.
+                drop(writer);
+                let slot = self.slot(Instant::now()).await?;
+                writer = self.writer().await?;
+                slot
+            }
+        };
+        let mut lease = self.lease(slot, Instant::now(), place).await?;
+        lease.keep_writer(writer);
+        Ok(lease)
+    }
+
+    async fn lease(self: &Arc<Self>, slot: Slot<DB>, started: Instant, place: Place) -> Result<Lease<DB>, Error> {
+        let lease = self.lease_of(slot, started, place).await?;
         // Closing may have begun meanwhile, and ended in vain: the report did not name this session, nor will another.
         if self.slots.is_closed() { Err(Error::closed(&self.settings.target)) } else { Ok(lease) }
     }
 
-    async fn lease(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
-        let started = Instant::now();
-        let slot = self.slot(started).await?;
+    async fn lease_of(self: &Arc<Self>, slot: Slot<DB>, started: Instant, place: Place) -> Result<Lease<DB>, Error> {
         // What is idle is dead then, and may have been in use too short a while ago to be asked.
         if self.reaper.get().is_some_and(|reaper| reaper.strong_count() == 0) {
             // Unless it was closed since the slot was taken.
@@ -183,21 +208,26 @@ impl<DB: Backend> Pool<DB> {
     }
 
     async fn slot(self: &Arc<Self>, started: Instant) -> Result<Slot<DB>, Error> {
-        let permit = match self.slots.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(tokio::sync::TryAcquireError::Closed) => return Err(Error::closed(&self.settings.target)),
-            Err(tokio::sync::TryAcquireError::NoPermits) => {
-                match within(self.settings.acquire_timeout, self.slots.clone().acquire_owned()).await {
-                    Some(Ok(permit)) => permit,
-                    Some(Err(_closed)) => return Err(Error::closed(&self.settings.target)),
-                    None => {
-                        let limit = self.settings.max_connections;
-                        return Err(self.exhausted(started, Wanted::Session { limit }));
-                    }
-                }
+        if let Some(slot) = self.free_slot()? {
+            return Ok(slot);
+        }
+        match within(self.settings.acquire_timeout, self.slots.clone().acquire_owned()).await {
+            Some(Ok(permit)) => Ok(Slot { pool: self.clone(), permit: Some(permit) }),
+            Some(Err(_closed)) => Err(Error::closed(&self.settings.target)),
+            None => {
+                let limit = self.settings.max_connections;
+                Err(self.exhausted(started, Wanted::Session { limit }))
             }
-        };
-        Ok(Slot { pool: self.clone(), permit: Some(permit) })
+        }
+    }
+
+    /// A slot, if one is free at once.
+    fn free_slot(self: &Arc<Self>) -> Result<Option<Slot<DB>>, Error> {
+        match self.slots.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Some(Slot { pool: self.clone(), permit: Some(permit) })),
+            Err(TryAcquireError::Closed) => Err(Error::closed(&self.settings.target)),
+            Err(TryAcquireError::NoPermits) => Ok(None),
+        }
     }
 
     fn exhausted(&self, started: Instant, wanted: Wanted) -> Error {

@@ -274,3 +274,21 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    /// Whoever waits for a session does not have what those wait for who have one.
+    async fn a_session_can_begin_while_another_transaction_waits_for_it(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        let session = engine.session().await.expect("a session");
+        let mut other = std::pin::pin!(engine.begin());
+        tokio::select! {
+            biased;
+            other = &mut other => panic!("there is no session for it, but {other:?}"),
+            () = std::future::ready(()) => {}
+        }
+        let tx = session.begin().await.expect("a transaction");
+        drop(tx.commit().await.expect("it commits"));
+        other.await.expect("a transaction").commit().await.expect("it commits");
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
