@@ -148,6 +148,32 @@ async fn a_key_that_is_stored_as_another_is_an_error(connection: OrmEngine, leas
     }
 }
 
+/// A cast to a domain cuts off what is longer than the domain's own type:
+/// <https://www.postgresql.org/docs/15/datatype-character.html>.
+#[freshdb::test(on = [postgres])]
+async fn a_key_of_a_domain_is_not_shortened_to_another(connection: OrmEngine) {
+    for sql in [
+        "CREATE DOMAIN code AS varchar(3)",
+        "CREATE DOMAIN written_code AS code CHECK (VALUE <> '')",
+        "CREATE TABLE people (code written_code PRIMARY KEY, name text, nickname code)",
+        "INSERT INTO people VALUES ('abc', 'Ann', 'A')",
+    ] {
+        connection.execute_unprepared(sql).await.expect("it is executed");
+    }
+    let upsert = |row: (&'static str, &'static str, &'static str)| {
+        Upsert::into("people").key(["code"]).columns(["code", "name", "nickname"]).rows([row])
+    };
+    for row in [("abcd", "Bob", "B"), ("abc", "Ann", "Annie")] {
+        let error = upsert(row).execute(&connection).await.expect_err("it is too long");
+        assert!(matches!(error, UpsertError::Database(_)), "{error:?}");
+    }
+    for (row, expected) in [(("abc", "Ann", "A"), Unchanged), (("abc", "Ann", "Z"), Updated), (("b", "", ""), Inserted)]
+    {
+        let outcome = upsert(row).execute(&connection).await.expect("an outcome");
+        assert_eq!(outcomes(&outcome), [expected]);
+    }
+}
+
 /// MySQL and MariaDB have no statement that would say so.
 #[freshdb::test(schema = items(), on = [sqlite, postgres])]
 async fn a_key_that_is_not_unique_is_refused(connection: OrmEngine) {

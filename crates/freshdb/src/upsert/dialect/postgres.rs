@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, SelectStatement, UpdateStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, SelectStatement, UpdateStatement};
 
 use super::values::{self, Joins};
 use super::{Dialect, Find, Given, Insert};
@@ -20,13 +20,17 @@ impl Dialect for Postgres {
 
     /// Parameters arrive with the types that Rust knows, `text` and the like, which do not compare as the column does: a
     /// `citext` beside a `text` is a `text`. So they are cast. The names are those of the types without their length or
-    /// scale, so that no cast shortens a key until it is another row's; -1 keeps `character` from meaning
-    /// `character(1)`: <https://www.postgresql.org/docs/15/functions-info.html>.
+    /// scale, so that no cast shortens a key until it is another row's: in the place of a domain, which may have a length, that of
+    /// the type that it is made of, in the end. -1 keeps `character` from meaning `character(1)`:
+    /// <https://www.postgresql.org/docs/15/functions-info.html>, <https://www.postgresql.org/docs/15/catalog-pg-type.html>.
     fn types(&self, plan: &Plan) -> Option<SelectStatement> {
-        Some(values::of_no_row(plan, |column| {
-            let type_of = Func::cust(Alias::new("pg_typeof")).arg(column);
-            Func::cust(Alias::new("format_type")).arg(type_of).arg(Expr::cust("-1")).into()
-        }))
+        const NAME: &str = "(WITH RECURSIVE made_of AS (\
+             SELECT oid, typtype, typbasetype FROM pg_catalog.pg_type WHERE oid = pg_typeof($1) UNION ALL \
+             SELECT base.oid, base.typtype, base.typbasetype FROM pg_catalog.pg_type AS base, made_of \
+             WHERE made_of.typtype = 'd' AND base.oid = made_of.typbasetype) \
+             SELECT format_type(oid, -1) FROM made_of WHERE typtype <> 'd')";
+
+        Some(values::of_no_row(plan, |column| Expr::cust_with_exprs(NAME, [column])))
     }
 
     /// `FOR NO KEY UPDATE` waits for whoever changes the row, and then reads it as that has left it; under REPEATABLE READ
