@@ -156,6 +156,15 @@ impl<DB: Backend> Lease<DB> {
 
     /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
     pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
+        let begun = self.begin_another(statement).await;
+        if begun.is_err() {
+            // A session may outlive a transaction that did not begin, and does without what was meant for that.
+            self.note_end();
+        }
+        begun
+    }
+
+    async fn begin_another(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         self.transaction.get_or_insert_default();
         let is_outermost = self.level() == 0;
         let (connection, watch) = self.watched()?;

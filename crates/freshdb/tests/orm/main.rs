@@ -125,6 +125,24 @@ async fn a_transaction_may_follow_one_that_was_dropped(engine: OrmEngine) {
     assert!(kept.len() == 20 && kept.iter().all(|name| name == "kept"), "{kept:?}");
 }
 
+/// Neither the right to write nor a mark of the error stays with the session.
+#[freshdb::test(schema = items())]
+async fn a_transaction_that_did_not_begin_leaves_nothing_behind(engine: OrmEngine) {
+    let session = engine.session().await.expect("a session");
+    session.execute_unprepared("BEGIN").await.expect("it is executed");
+    session.execute_unprepared("SELECT nothing FROM nowhere").await.expect_err("there is no such table");
+    let begun = session.begin_with_config(Some(IsolationLevel::Serializable), None).await;
+    begun.map(drop).expect_err("there is a transaction already");
+    session.execute_unprepared("ROLLBACK").await.expect("it is executed");
+    let tx = engine.begin().await.expect("a transaction");
+    item("elsewhere").insert(&tx).await.expect("a row");
+    tx.commit().await.expect("it commits");
+    let tx = session.begin().await.expect("a transaction");
+    item("here").insert(&tx).await.expect("a row");
+    tx.commit().await.expect("it commits");
+    assert_eq!(names(&session).await, ["elsewhere", "here"]);
+}
+
 #[freshdb::test(schema = items())]
 async fn a_transaction_can_have_properties(engine: OrmEngine) {
     for (isolation, access) in [
