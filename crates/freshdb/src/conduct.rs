@@ -150,7 +150,10 @@ pub enum Undone {
 /// What tells, beside an error itself, what it has done to the transaction in which it came.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
-    rolled_back: Arc<AtomicBool>,
+    pub(crate) rolled_back: Arc<AtomicBool>,
+    /// Whether the server is set up to roll the whole transaction back where it waits too long for a lock.
+    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "it is MySQL's and MariaDB's alone"))]
+    pub(crate) rolls_back_on_timeout: bool,
 }
 
 impl Signs {

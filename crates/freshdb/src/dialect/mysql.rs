@@ -46,11 +46,14 @@ impl Backend for MySql {
             let separator = if settings.is_empty() { "" } else { "; " };
             // A server may be set up so that a statement, or a COMMIT, leaves a transaction open.
             let sql = format!(
-                "SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'; {settings}{separator}SELECT CONNECTION_ID()"
+                "SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'; {settings}{separator}\
+                 SELECT CONNECTION_ID(), @@innodb_rollback_on_timeout"
             );
             let rows = simple(connection, sql).await?;
-            let id = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-            Ok(Birth { id: Some(id), interrupt: None, signs: Signs::default() })
+            let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+            let rolls_back_on_timeout = row.try_get_unchecked::<i64, _>(1)? != 0;
+            let signs = Signs { rolls_back_on_timeout, ..Signs::default() };
+            Ok(Birth { id: Some(row.try_get(0)?), interrupt: None, signs })
         })
     }
 
@@ -165,19 +168,26 @@ impl Backend for MySql {
         }
     }
 
-    /// A deadlock undoes the whole transaction; any other error just its statement:
+    /// A deadlock undoes the whole transaction, and so does 1206, the end of the memory for locks; 1205, too long a wait for a
+    /// lock, where the server is set up for that. Any other error undoes just its statement:
     /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-error-handling.html>.
-    fn undoes(error: &dyn sqlx::error::DatabaseError, _signs: &Signs) -> Undone {
-        if Self::judge(error) == Verdict::Conflict { Undone::Gone } else { Undone::No }
+    fn undoes(error: &dyn sqlx::error::DatabaseError, signs: &Signs) -> Undone {
+        match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
+            Some(1206) => Undone::Gone,
+            Some(1205) if signs.rolls_back_on_timeout => Undone::Gone,
+            _ if Self::judge(error) == Verdict::Conflict => Undone::Gone,
+            _ => Undone::No,
+        }
     }
 
+    /// BEGIN would commit what an error has left after all.
     fn replace_transaction(
         connection: &mut MySqlConnection,
         savepoints: usize,
     ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         Box::pin(async move {
             let begin = (0..=savepoints).map(|depth| begin_ansi_transaction_sql(depth).as_str().to_owned());
-            let sql = begin.collect::<Vec<_>>().join("; ");
+            let sql = std::iter::once("ROLLBACK".to_owned()).chain(begin).collect::<Vec<_>>().join("; ");
             simple(connection, sql).await.map(drop)
         })
     }

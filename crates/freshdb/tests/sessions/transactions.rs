@@ -292,3 +292,24 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// No test fills the memory for locks; its error can be had without. BEGIN would commit what that has not undone.
+    async fn a_transaction_that_had_too_many_locks_takes_no_more_statements(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        let full = sqlx::raw_sql("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1206").execute(&mut tx).await;
+        full.expect_err("the memory for locks is full");
+        let error = sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut tx).await;
+        let error = error.expect_err("the transaction is gone");
+        assert!(freshdb::Error::within(&error).is_some_and(freshdb::Error::is_aborted), "{error:?}");
+        let mut session = tx.rollback().await.expect("it rolls back");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
+        assert_eq!(count, 0);
+        drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
