@@ -18,11 +18,12 @@ const LARGEST_ODD_CHUNK: usize = 16;
 /// The tags of one request, each once, in the order of their identity.
 ///
 /// Two requests that upsert overlapping sets lock the rows they share in one order, whatever order their clients named
-/// them in: neither waits for the other in a circle.
+/// them in: neither waits for the other in a circle. Where some tags have a description and some have not, that takes an
+/// insert of all of them: what one request describes, another may not.
 pub(super) struct Batch {
-    /// Tags whose description stays as it is.
-    kept: Vec<String>,
-    /// Tags whose description becomes this.
+    /// Tags that are inserted where they are missing, and stay as they are where they are not.
+    inserted: Vec<String>,
+    /// Tags whose description becomes this, after that.
     described: Vec<(String, Option<String>)>,
 }
 
@@ -37,13 +38,16 @@ impl Batch {
                 *description = &tag.description;
             }
         }
-        let mut batch = Self { kept: Vec::new(), described: Vec::new() };
+        let every_tag_is_described = unique.values().all(|description| **description != Patch::Keep);
+        let mut batch = Self { inserted: Vec::new(), described: Vec::new() };
         for (tag_id, description) in unique {
-            let tag_id = tag_id.to_owned();
+            if !every_tag_is_described {
+                batch.inserted.push(tag_id.to_owned());
+            }
             match description {
-                Patch::Keep => batch.kept.push(tag_id),
-                Patch::Clear => batch.described.push((tag_id, None)),
-                Patch::Set(text) => batch.described.push((tag_id, Some(text.clone()))),
+                Patch::Keep => {}
+                Patch::Clear => batch.described.push((tag_id.to_owned(), None)),
+                Patch::Set(text) => batch.described.push((tag_id.to_owned(), Some(text.clone()))),
             }
         }
         batch
@@ -51,7 +55,7 @@ impl Batch {
 
     /// The statements, to be executed in this order in one transaction.
     pub(super) fn statements(&self, backend: DbBackend) -> impl Iterator<Item = Statement> {
-        let kept = chunks(&self.kept).map(move |tag_ids| {
+        let inserted = chunks(&self.inserted).map(move |tag_ids| {
             let rows = tag_ids.iter().map(|tag_id| row(tag_id, ActiveValue::NotSet));
             // MySQL has no DO NOTHING: SeaORM writes `tag_id = tag_id` there, which changes nothing either.
             Entity::insert_many(rows)
@@ -64,7 +68,7 @@ impl Batch {
                 .on_conflict(OnConflict::column(Column::TagId).update_column(Column::Description).to_owned())
                 .build(backend)
         });
-        kept.chain(described)
+        inserted.chain(described)
     }
 }
 
@@ -118,8 +122,15 @@ mod tests {
             tag("c", &Patch::Clear),
         ];
         let batch = Batch::of(&tags);
-        assert_eq!(batch.kept, ["a"]);
+        assert_eq!(batch.inserted, ["a", "b", "c"], "in one order, with what is described");
         assert_eq!(batch.described, [("b".to_owned(), Some("second".to_owned())), ("c".to_owned(), None)]);
+    }
+
+    #[test]
+    fn tags_that_are_all_described_are_written_once() {
+        let batch = Batch::of(&[tag("b", &Patch::Set("second")), tag("a", &Patch::Clear)]);
+        assert!(batch.inserted.is_empty());
+        assert_eq!(batch.described, [("a".to_owned(), None), ("b".to_owned(), Some("second".to_owned()))]);
     }
 
     proptest! {

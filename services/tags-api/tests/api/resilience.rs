@@ -74,6 +74,24 @@ async fn overlapping_upserts_in_opposite_order_all_succeed(app: TestApp) {
     assert!(rounds.iter().all(|rounds| *rounds > 10), "every client gets its turn: {rounds:?}");
 }
 
+/// Posts that describe some tags and not others lock the tags that they share in one order too.
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn who_describes_what_others_do_not_meets_no_deadlock(app: TestApp) {
+    for round in 0..100 {
+        let (first, second) = (format!("{round}-a"), format!("{round}-b"));
+        let one = json!({ "tags": [{ "tag_id": first, "description": "one" }, { "tag_id": second }] });
+        let other = json!({ "tags": [{ "tag_id": first }, { "tag_id": second, "description": "other" }] });
+        // Twice: the tags are new at first, and then they are there.
+        for _ in 0..2 {
+            let (one, other) = tokio::join!(app.post_tags(&one), app.post_tags(&other));
+            assert_eq!((one.status, other.status), (StatusCode::CREATED, StatusCode::CREATED));
+        }
+        assert_eq!(app.find(&first).await.json["description"], "one");
+        assert_eq!(app.find(&second).await.json["description"], "other");
+    }
+    assert_eq!(app.database.stats().conflicts, 0);
+}
+
 /// A thousand clients close their socket somewhere in their request: in its head, in its body, or after it.
 #[freshdb::test(schema = schema(), flavor = "multi_thread", timeout = LONG)]
 async fn clients_that_go_away_leave_nothing_behind(server: TestServer) {
