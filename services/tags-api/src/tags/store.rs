@@ -3,6 +3,8 @@
 //! Each function takes the session or the transaction that it needs, whole: where the database asks for that, it runs its
 //! work again on another one. A deadlock, a connection that a restarted server has closed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use freshdb::{OrmSession, OrmTx};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
@@ -101,14 +103,17 @@ pub async fn find(session: OrmSession, tag_id: &TagId) -> Result<Option<Tag>, da
 /// Safe: dropped before the commit was sent, the tag stays; afterwards, it may be gone.
 pub async fn delete(tx: OrmTx, tag_id: &TagId) -> Result<bool, database::Error> {
     let delete = Entity::delete_many().filter(Column::TagId.eq(tag_id.as_str())).build(tx.backend());
-    let deleted: Result<bool, DbErr> = tx
+    // Of all attempts: where a commit was carried out and the connection lost before it said so, the next finds nothing.
+    let existed = AtomicBool::new(false);
+    let deleted: Result<(), DbErr> = tx
         .run(async |tx| {
             let done = tx.execute_raw(delete.clone()).await?;
-            tx.commit().await?;
-            Ok(done.rows_affected() > 0)
+            existed.fetch_or(done.rows_affected() > 0, Ordering::Relaxed);
+            tx.commit().await
         })
         .await;
-    Ok(deleted?)
+    deleted?;
+    Ok(existed.into_inner())
 }
 
 /// The tags that a statement of their two columns gives.

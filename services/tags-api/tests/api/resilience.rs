@@ -92,6 +92,35 @@ async fn who_describes_what_others_do_not_meets_no_deadlock(app: TestApp) {
     assert_eq!(app.database.stats().conflicts, 0);
 }
 
+/// The tag is gone, and the connection was lost before the server said so: whoever deleted it does not hear that there was none.
+///
+/// On PostgreSQL, because there a COMMIT can be made to wait: for a constraint that is checked last.
+#[freshdb::test(schema = schema(), on = [postgres], flavor = "multi_thread")]
+async fn a_deletion_whose_end_was_not_heard_is_one(setup: Setup) {
+    let proxy = Proxy::before(setup.elsewhere.server_address()).await;
+    let app = setup.app_at(&setup.elsewhere.url_through(proxy.port), &setup.options(), Limits::default()).await;
+    app.store(&["gone"]).await;
+    app.elsewhere
+        .execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END'; \
+             CREATE CONSTRAINT TRIGGER waits AFTER DELETE ON tags DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION wait()",
+        )
+        .await;
+    let mut lock = test_support::Client::connect(app.elsewhere.url()).await;
+    lock.execute("SELECT pg_advisory_lock(1)").await;
+    let lost = async {
+        eventually("COMMIT waits", async || app.elsewhere.waiting_transactions().await == 1).await;
+        proxy.drop_connections();
+        eventually("it is tried again", async || app.elsewhere.waiting_transactions().await == 2).await;
+        lock.close().await;
+    };
+    let (answer, ()) = tokio::join!(app.delete("gone"), lost);
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    assert_eq!(app.find("gone").await.status, StatusCode::NOT_FOUND);
+}
+
 /// A thousand clients close their socket somewhere in their request: in its head, in its body, or after it.
 #[freshdb::test(schema = schema(), flavor = "multi_thread", timeout = LONG)]
 async fn clients_that_go_away_leave_nothing_behind(server: TestServer) {
