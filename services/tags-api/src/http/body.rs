@@ -40,29 +40,22 @@ where
     }
 }
 
-/// Reads a body up to a limit. What is over it is read too, and thrown away: a client that is still sending when the
-/// connection closes sees a reset, and never the answer that says why.
+/// Reads a body up to a limit. One that is larger is refused as soon as that is known; what is left of it, the connection
+/// reads and throws away.
 async fn read(mut body: Body, limit: usize) -> Result<Bytes, Response> {
-    const MOST_THROWN_AWAY: usize = 64 << 20;
+    let too_large = || detail(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {limit} bytes"));
 
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     let mut collected: Vec<u8> = Vec::new();
-    let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| detail(StatusCode::BAD_REQUEST, "The body could not be read"))?;
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length > MOST_THROWN_AWAY {
-            break;
+        if data.len() > limit - collected.len() {
+            return Err(too_large());
         }
-        if length > limit {
-            collected = Vec::new();
-        } else {
-            collected.extend_from_slice(&data);
-        }
-    }
-    if length > limit {
-        let sentence = format!("The body is larger than {limit} bytes");
-        return Err(detail(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+        collected.extend_from_slice(&data);
     }
     Ok(collected.into())
 }

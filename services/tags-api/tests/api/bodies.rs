@@ -5,10 +5,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt;
 use serde_json::json;
+use tags_api::http::Limits;
+use test_support::DEADLINE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Client, LONG, TestApp, TestServer, schema};
+use crate::harness::{Client, LONG, Setup, TestApp, TestServer, schema};
 
 /// A body that is not JSON gets 422 with the offset, in characters, and the decoder's words.
 async fn check_invalid(app: &TestApp, body: impl Into<Bytes>, offset: usize, error: &str) {
@@ -127,18 +129,48 @@ async fn a_million_faults_are_all_listed(app: TestApp) {
     assert!(tail.ends_with("]}"), "the list is closed");
 }
 
+/// A valid body of so many bytes.
+fn padded(length: usize) -> String {
+    let body = json!({ "tags": [{ "tag_id": "x" }], "padding": "" }).to_string();
+    let padding = "p".repeat(length - body.len());
+    body.replace("\"padding\":\"\"", &format!("\"padding\":\"{padding}\""))
+}
+
 #[freshdb::test(schema = schema(), on = [sqlite])]
 async fn a_body_over_two_mebibytes_is_refused(app: TestApp) {
-    let padded = |length: usize| {
-        let body = json!({ "tags": [{ "tag_id": "x" }], "padding": "" }).to_string();
-        let padding = "p".repeat(length - body.len());
-        body.replace("\"padding\":\"\"", &format!("\"padding\":\"{padding}\""))
-    };
     let answer = app.post_text(padded(2 << 20)).await;
     assert_eq!(answer.status, StatusCode::CREATED);
     let answer = app.post_text(padded((2 << 20) + 1)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(answer.json, json!({ "detail": "The body is larger than 2097152 bytes" }));
+}
+
+/// Whatever limit is set is the one that is held to.
+#[freshdb::test(schema = schema(), on = [sqlite], timeout = LONG)]
+async fn a_limit_may_be_large(setup: Setup) {
+    let app = setup.app(&setup.options(), Limits::new(66 << 20, DEADLINE, 1)).await;
+    assert_eq!(app.post_text(padded(65 << 20)).await.status, StatusCode::CREATED);
+}
+
+/// Its sender learns that it is too large as soon as that is known, however slowly the rest of it would come.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn a_body_that_is_too_large_is_not_waited_for(setup: Setup) {
+    let limits = Limits::new(1 << 10, DEADLINE / 2, 10);
+    let server = setup.server(&setup.options(), limits).await;
+    let chunk = format!("800\r\n{}\r\n", "x".repeat(0x800));
+    for (header, begun) in [
+        ("content-length: 1000000", "{\"tags\":["),
+        ("transfer-encoding: chunked", &chunk),
+        // This client has to be told first that it may send.
+        ("content-length: 1000000\r\nexpect: 100-continue", ""),
+    ] {
+        let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+        let head = format!("POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{header}\r\n\r\n");
+        socket.write_all(format!("{head}{begun}").as_bytes()).await.expect("sent");
+        let mut answer = vec![0; 13];
+        socket.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413 ", "{header}");
+    }
 }
 
 /// Without a Content-Length, and the connection serves the next request.

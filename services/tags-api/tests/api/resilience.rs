@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tags_api::database::Options;
 use tags_api::http::Limits;
 use test_support::{DEADLINE, FAIR, Proxy, Weather, eventually};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Client, LONG, Setup, TestApp, TestServer, schema};
@@ -283,6 +283,70 @@ async fn one_request_too_many_is_turned_away(setup: Setup) {
     };
     let (answer, ()) = tokio::join!(app.post_tags(&body), turned_away);
     assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+/// Sends the head of a post whose body has so many bytes.
+async fn begin_post(server: &TestServer, length: usize) -> TcpStream {
+    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+    let head = "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    socket.write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n").as_bytes()).await.expect("sent");
+    socket
+}
+
+/// Sends the rest of a post and another request, and holds that both are answered: the post with 503 and this sentence.
+async fn check_refused_and_served(mut socket: TcpStream, rest: usize, sentence: &str) {
+    socket.write_all(&vec![b'x'; rest]).await.expect("sent");
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("sent");
+    let mut answers = String::new();
+    socket.read_to_string(&mut answers).await.expect("answers");
+    assert!(answers.starts_with("HTTP/1.1 503 ") && answers.contains(sentence), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200 "), "{answers}");
+}
+
+/// A body that does not get through between two looks at it.
+const LARGE: usize = 8 << 20;
+
+/// A client that sends all of its body before it reads is told so too, and not cut off in the middle.
+#[freshdb::test(schema = schema(), on = [sqlite], flavor = "multi_thread")]
+async fn who_is_turned_away_while_it_sends_learns_it(setup: Setup) {
+    let server = setup.server(&setup.options(), Limits::new(2 * LARGE, DEADLINE, 1)).await;
+    let lock = server.app.elsewhere.lock_tags().await;
+    let body = json!({ "tags": [{ "tag_id": "waits" }] });
+    let turned_away = async {
+        eventually("the first request is in", async || server.app.database.stats().in_use == 1).await;
+        let socket = begin_post(&server, LARGE).await;
+        check_refused_and_served(socket, LARGE, "The service is at its limit of requests").await;
+        lock.release().await;
+    };
+    let (answer, ()) = tokio::join!(server.app.post_tags(&body), turned_away);
+    assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[freshdb::test(schema = schema(), on = [sqlite], flavor = "multi_thread")]
+async fn whose_time_is_up_while_it_sends_learns_it(setup: Setup) {
+    let limits = Limits::new(2 * LARGE, Duration::from_millis(200), 1);
+    let server = setup.server(&setup.options(), limits).await;
+    let socket = begin_post(&server, LARGE).await;
+    socket.readable().await.expect("an answer");
+    check_refused_and_served(socket, LARGE, "The request was not done within 200ms").await;
+}
+
+/// An answer that is not read stays in memory: it counts for as long as it does.
+#[freshdb::test(schema = schema(), on = [sqlite], flavor = "multi_thread")]
+async fn an_answer_that_is_not_read_takes_a_place(setup: Setup) {
+    let server = setup.server(&setup.options(), Limits::new(64 << 20, DEADLINE, 1)).await;
+    let description = "x".repeat(1000);
+    // More than the system takes for a socket that nobody reads.
+    let tags: Vec<Value> =
+        (0..32_000).map(|number| json!({ "tag_id": format!("{number:06}"), "description": description })).collect();
+    assert_eq!(server.app.post_tags(&json!({ "tags": tags })).await.status, StatusCode::CREATED);
+    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+    socket.write_all(b"GET /api/tag HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    socket.readable().await.expect("an answer");
+    let answer = server.app.find("none").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    drop(socket);
+    eventually("the place is free", async || server.app.find("none").await.status == StatusCode::NOT_FOUND).await;
 }
 
 /// A lock that someone else does not let go of ends the statement, and the request with it.

@@ -15,8 +15,14 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt;
 
+use super::leftover::Leftover;
+use super::stall::EndsStalled;
+
 /// How long a client may take to send the head of a request, or stay connected without one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take none of its answer.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Listens on an address. Of a port that a stopped process used a moment ago the system may still keep connections; that
 /// is no obstacle.
@@ -51,45 +57,6 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     tokio::time::timeout(grace, connections.shutdown()).await.is_err()
 }
 
-/// Listens for SIGTERM and Ctrl-C from now on; what it gives is ready when one has come.
-///
-/// # Errors
-///
-/// If the system refuses. Call it inside a runtime.
-#[cfg(unix)]
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        // Whoever asks twice does not want to wait.
-        tokio::spawn(async move {
-            interrupt.recv().await;
-            std::process::exit(130);
-        });
-    })
-}
-
-/// Listens for Ctrl-C from now on; what it gives is ready when it has come.
-///
-/// # Errors
-///
-/// If the system refuses. Call it inside a runtime.
-#[cfg(windows)]
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-        tokio::spawn(async move {
-            interrupt.recv().await;
-            std::process::exit(130);
-        });
-    })
-}
-
 fn spawn_connection(stream: TcpStream, router: &Router, connections: &GracefulShutdown) {
     // An answer is one small write: waiting for more to send with it only delays it.
     if let Err(error) = stream.set_nodelay(true) {
@@ -98,12 +65,13 @@ fn spawn_connection(stream: TcpStream, router: &Router, connections: &GracefulSh
     let router = router.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
+        let request = Leftover::behind(request);
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(EndsStalled::after(STALL_TIMEOUT, stream)), service);
     let connection = connections.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
