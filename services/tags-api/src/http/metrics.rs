@@ -80,6 +80,9 @@ impl Collector for Sessions {
     }
 }
 
+/// The status that stands for no answer, as nginx has it.
+pub(super) const CLIENT_WENT_AWAY: u16 = 499;
+
 /// From half a millisecond to half a minute.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
@@ -87,7 +90,8 @@ impl Metrics {
     pub(super) fn of(database: &Database) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
-        registry.register("http_requests", "Requests answered", requests.clone());
+        let help = "Requests answered, and with status 499 those whose client went away before";
+        registry.register("http_requests", help, requests.clone());
         let durations: Family<Route, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let help = "Time from a request's head to the head of its answer";
@@ -113,6 +117,12 @@ impl Metrics {
         let (method, route) = (known_method(method), known_route(route));
         self.durations.get_or_create(&Route { method, route }).observe(took.as_secs_f64());
         self.requests.get_or_create(&Answer { method, route, status: status.as_u16() }).inc();
+    }
+
+    /// Counts a request whose client has not waited for the answer.
+    pub(super) fn given_up(&self, method: &Method, route: Option<&MatchedPath>) {
+        let (method, route) = (known_method(method), known_route(route));
+        self.requests.get_or_create(&Answer { method, route, status: CLIENT_WENT_AWAY }).inc();
     }
 
     fn encode(&self) -> Result<String, fmt::Error> {

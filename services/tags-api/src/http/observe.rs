@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
-use super::metrics::Metrics;
+use super::metrics::{CLIENT_WENT_AWAY, InFlight, Metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -24,32 +24,77 @@ pub(super) struct Cause(pub(super) Arc<str>);
 /// Other lines have the id from the span, which is for those who debug: at the default level of the log it is never made,
 /// and costs nothing.
 pub(super) async fn follow(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = given_id(request.headers()).unwrap_or_else(new_id);
-    let span = tracing::debug_span!("request", id = id.to_str().unwrap_or_default());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let in_flight = metrics.enter();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    drop(in_flight);
-
-    let took = started.elapsed();
-    metrics.answered(&method, route.as_ref(), response.status(), took);
-    let _entered = span.entered();
-    log(&id, &method, uri.path(), &response, took);
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
+    let followed = Followed::new(metrics, &request);
+    let response = next.run(request).instrument(followed.span.clone()).await;
+    followed.answer(response)
 }
 
-fn log(id: &HeaderValue, method: &Method, path: &str, response: &Response, took: Duration) {
-    let (id, status) = (id.to_str().unwrap_or_default(), response.status().as_u16());
-    let cause = response.extensions().get::<Cause>().map(|cause| &*cause.0);
-    if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(id, %method, path, status, ?took, cause, "answered");
-    } else if cause.is_some() {
-        tracing::warn!(id, %method, path, status, ?took, cause, "answered");
-    } else {
-        tracing::info!(id, %method, path, status, ?took, "answered");
+/// A request that is under way.
+struct Followed {
+    started: Instant,
+    id: HeaderValue,
+    span: Span,
+    method: Method,
+    route: Option<MatchedPath>,
+    uri: Uri,
+    metrics: Arc<Metrics>,
+    /// Until it is answered.
+    in_flight: Option<InFlight>,
+}
+
+impl Followed {
+    fn new(metrics: Arc<Metrics>, request: &Request) -> Self {
+        let id = given_id(request.headers()).unwrap_or_else(new_id);
+        Self {
+            started: Instant::now(),
+            span: tracing::debug_span!("request", id = id.to_str().unwrap_or_default()),
+            id,
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            uri: request.uri().clone(),
+            in_flight: Some(metrics.enter()),
+            metrics,
+        }
+    }
+
+    fn answer(mut self, mut response: Response) -> Response {
+        drop(self.in_flight.take());
+        let took = self.started.elapsed();
+        self.metrics.answered(&self.method, self.route.as_ref(), response.status(), took);
+        self.log(&response, took);
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        response
+    }
+
+    fn log(&self, response: &Response, took: Duration) {
+        let _entered = self.span.enter();
+        let (id, method, path) = (self.id(), &self.method, self.uri.path());
+        let status = response.status().as_u16();
+        let cause = response.extensions().get::<Cause>().map(|cause| &*cause.0);
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(id, %method, path, status, ?took, cause, "answered");
+        } else if cause.is_some() {
+            tracing::warn!(id, %method, path, status, ?took, cause, "answered");
+        } else {
+            tracing::info!(id, %method, path, status, ?took, "answered");
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for Followed {
+    /// A request is dropped without an answer when its client goes away, or when the service ends before it.
+    fn drop(&mut self) {
+        if self.in_flight.take().is_none() {
+            return;
+        }
+        self.metrics.given_up(&self.method, self.route.as_ref());
+        let _entered = self.span.enter();
+        let (id, method, path, took) = (self.id(), &self.method, self.uri.path(), self.started.elapsed());
+        tracing::info!(id, %method, path, status = CLIENT_WENT_AWAY, ?took, "not answered");
     }
 }
 

@@ -2,10 +2,11 @@
 
 use axum::http::{Request, StatusCode};
 use serde_json::json;
-
 use test_support::eventually;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::harness::{Client, TestApp, schema};
+use crate::harness::{Client, TestApp, TestServer, schema};
 
 #[freshdb::test(schema = schema())]
 async fn a_service_whose_database_answers_is_ready(app: TestApp) {
@@ -44,6 +45,23 @@ async fn requests_are_counted_by_route(app: TestApp) {
         assert!(answer.text.lines().any(|found| found == line), "no line {line:?} in:\n{}", answer.text);
     }
     assert!(!answer.text.contains("none\" ,") && !answer.text.contains("/nowhere"), "{}", answer.text);
+}
+
+/// Nobody has seen an answer; the log and the numbers say so.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn a_request_whose_client_goes_away_is_counted(server: TestServer) {
+    let lock = server.app.elsewhere.lock_tags().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+    let body = r#"{"tags":[{"tag_id":"gone"}]}"#;
+    let head = "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    eventually("the request is in", async || server.app.database.stats().in_use == 1).await;
+    drop(socket);
+    let line = "http_requests_total{method=\"POST\",route=\"/api/tags\",status=\"499\"} 1";
+    eventually("it is counted", async || server.app.get("/metrics").await.text.lines().any(|found| found == line))
+        .await;
+    lock.release().await;
 }
 
 #[freshdb::test(schema = schema(), on = [sqlite])]
