@@ -1,7 +1,9 @@
 //! The command line, and what its commands do.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -138,25 +140,33 @@ const CLOSE: Duration = Duration::from_secs(5);
 ///
 /// If the command fails; nothing is running any more then.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Failure::System { doing: "cannot start the runtime", source })?;
-    match command {
-        Command::Serve(args) => runtime.block_on(serve(args)),
-        Command::Migrate(args) => runtime.block_on(migrate(args)),
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => logged(args.database.log_format, args.database.echo, serve(args)),
+        Command::Migrate(args) => logged(args.log_format, args.echo, migrate(args)),
         Command::Openapi => print(&http::openapi()),
     }
 }
 
+/// Carries out a command that logs. The log ends after the runtime, with which the requests end that are cut off.
+fn logged(format: LogFormat, echo: bool, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let _log = logging::start(format, echo);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { doing: "cannot start the runtime", source })?;
+    runtime.block_on(command)
+}
+
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let _log = logging::start(args.database.log_format, args.database.echo);
-    // First: a signal to stop that comes while it starts must not be lost, nor end it half-way.
+    // First: a signal to stop that comes while it starts must not be lost.
     let stop =
         server::stop_signal().map_err(|source| Failure::System { doing: "cannot listen for signals", source })?;
-    let address = resolve(&args.listen).await?;
-    let database = open(&args.database, *args.request_timeout).await?;
+    let mut stop = pin!(stop);
+    let (address, database) = tokio::select! {
+        found = find(&args) => found?,
+        () = &mut stop => return Ok(()),
+    };
+    // Not broken off: a schema that is changed half-way is worse than a moment more.
     if args.migrate {
         report_migrations(&database.migrate().await?);
     }
@@ -183,12 +193,11 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 async fn migrate(args: DatabaseArgs) -> Result<(), Failure> {
-    let _log = logging::start(args.log_format, args.echo);
     let database = open(&args, Options::default().statement_timeout).await?;
     let applied = database.migrate().await?;
     report_migrations(&applied);
     if applied.is_empty() {
-        eprintln!("{} is up to date", database.url());
+        say(format_args!("{} is up to date", database.url()));
     }
     if let Err(leaks) = database.close(CLOSE).await {
         tracing::warn!("{leaks}");
@@ -196,12 +205,19 @@ async fn migrate(args: DatabaseArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where to listen, and the database, which has answered.
+async fn find(args: &ServeArgs) -> Result<(SocketAddr, Database), Failure> {
+    let address = resolve(&args.listen).await?;
+    Ok((address, open(&args.database, *args.request_timeout).await?))
+}
+
 async fn open(args: &DatabaseArgs, statement_timeout: Duration) -> Result<Database, Failure> {
     let url = match &args.database_url {
         Some(url) => DatabaseUrl::parse(url)?,
         None => default_url()?,
     };
-    let options = Options { pool_size: args.pool_size, pool_wait: *args.pool_wait, statement_timeout, echo: args.echo };
+    let (pool_size, pool_wait, echo) = (args.pool_size, *args.pool_wait, args.echo);
+    let options = Options { pool_size, pool_wait, statement_timeout, echo, ..Options::default() };
     Ok(Database::open(url, &options).await?)
 }
 
@@ -232,12 +248,12 @@ fn listen_fact(error: &std::io::Error) -> String {
 
 fn announce(format: LogFormat, address: SocketAddr, database: &Database) {
     match format {
-        LogFormat::Text => eprintln!(
+        LogFormat::Text => say(format_args!(
             "tags-api {version}\n  listening  http://{address}\n  docs       http://{address}/docs\n  database   {url} ({server})",
             version = env!("CARGO_PKG_VERSION"),
             url = database.url(),
             server = database.server(),
-        ),
+        )),
         LogFormat::Json => tracing::info!(
             listening = %format_args!("http://{address}"),
             docs = %format_args!("http://{address}/docs"),
@@ -252,6 +268,11 @@ fn report_migrations(applied: &[String]) {
     for name in applied {
         tracing::info!(migration = name, "applied");
     }
+}
+
+/// Writes a line to standard error, for whoever listens. `eprintln!` ends the program where nobody does.
+pub fn say(line: impl Display) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).ok();
 }
 
 /// Writes data to standard output; a reader that has had enough is no failure.

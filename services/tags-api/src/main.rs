@@ -9,9 +9,9 @@ fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            cli::say(format_args!("error: {failure}"));
             if let Some(hint) = failure.hint() {
-                eprintln!("hint: {hint}");
+                cli::say(format_args!("hint: {hint}"));
             }
             ExitCode::FAILURE
         }

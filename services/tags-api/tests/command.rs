@@ -74,12 +74,16 @@ impl Service {
 
     /// Sends SIGTERM and waits for the end.
     fn stop(mut self) -> (Option<i32>, String) {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
-        assert!(killed.success());
+        terminate(&self.child);
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).expect("the rest");
         (self.child.wait().expect("it ends").code(), rest)
     }
+}
+
+fn terminate(child: &Child) {
+    let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+    assert!(killed.success());
 }
 
 impl Drop for Service {
@@ -299,6 +303,55 @@ fn a_signal_ends_it_at_once_when_nothing_is_under_way() {
     assert_eq!(code, Some(0), "{rest}");
     assert!(started.elapsed() < Duration::from_secs(15), "the grace is for requests: {:?}", started.elapsed());
     drop(idle);
+}
+
+/// Here it waits for a server that takes its connection and says nothing.
+#[test]
+fn a_signal_ends_it_before_it_serves() {
+    let data = tempfile::tempdir().expect("a directory");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    for scheme in ["mysql", "postgres"] {
+        let url = format!("{scheme}://tags:secret@{address}/tags");
+        let mut command = tags_api(data.path());
+        command.args(["--pool-wait", "10m", "--database-url", &url]).stderr(Stdio::piped());
+        let child = command.spawn().expect("the command starts");
+        let connection = silent.accept().expect("it connects");
+        terminate(&child);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        drop(connection);
+    }
+}
+
+/// A request that is cut off has its line in the log, too.
+#[test]
+fn what_is_cut_off_is_logged() {
+    let data = tempfile::tempdir().expect("a directory");
+    let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0", "--grace", "100ms"]));
+    let mut socket = TcpStream::connect(&service.address).expect("a connection");
+    let head = "POST /api/tags HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 100\r\n\r\n";
+    socket.write_all(head.as_bytes()).expect("sent");
+    // When the service says that it may come, it waits for the body.
+    socket.read_exact(&mut [0; 25]).expect("an answer");
+    let (code, rest) = service.stop();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("requests were still under way and were cut off grace=100ms"), "{rest}");
+    assert!(rest.lines().last().expect("a line").contains("not answered") && rest.contains(" status=499 "), "{rest}");
+}
+
+/// A reader of standard error that has gone away changes nothing of how it ends.
+#[test]
+fn nobody_needs_to_listen() {
+    let data = tempfile::tempdir().expect("a directory");
+    let unheard = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        tags_api(data.path()).args(arguments).stderr(writer).status().expect("the command runs").code()
+    };
+    assert_eq!(unheard(&["--listen", "8000"]), Some(1));
+    assert_eq!(unheard(&["migrate"]), Some(0));
+    assert_eq!(unheard(&["migrate"]), Some(0), "it is up to date");
 }
 
 /// The `curl` lines of the project's README give what it says, one after another, on a new database.

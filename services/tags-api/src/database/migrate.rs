@@ -1,5 +1,7 @@
 //! Bringing a database's schema up to date.
 
+use std::time::Duration;
+
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTrait;
 
@@ -10,11 +12,16 @@ use crate::migration::{self, Migrator};
 
 impl Database {
     /// Applies the migrations that the database lacks, and says which those were. Of several processes that do this at
-    /// once, one migrates and the others wait for it.
+    /// once, one migrates and the others wait for it, for [`Options::migration_wait`](super::Options::migration_wait) each.
     ///
     /// # Errors
     ///
-    /// If the database refuses one, in one sentence.
+    /// If the database refuses one, or another process does not come to its end, in one sentence.
+    ///
+    /// # Cancellation
+    ///
+    /// Not safe on MySQL and MariaDB, where each statement of a migration is committed by itself: the schema may be left
+    /// half-way.
     pub async fn migrate(&self) -> Result<Vec<String>, OpenError> {
         self.apply_pending().await.map_err(|error| OpenError {
             sentence: format!("cannot migrate {}: {}", self.url(), root_cause(&error)),
@@ -50,7 +57,7 @@ impl Database {
 
     async fn apply_pending(&self) -> Result<Vec<String>, DbErr> {
         let connection = Migrating::of(self);
-        let applied = connection.apply_pending(self.dialect()).await;
+        let applied = connection.apply_pending(self.dialect(), self.migration_wait()).await;
         connection.close_after(applied).await
     }
 }
@@ -63,12 +70,12 @@ impl Migrating {
         Self(database.driver().connection())
     }
 
-    async fn apply_pending(&self, dialect: &dyn Dialect) -> Result<Vec<String>, DbErr> {
+    async fn apply_pending(&self, dialect: &dyn Dialect, wait: Duration) -> Result<Vec<String>, DbErr> {
         if migration::pending(&self.0).await?.is_empty() {
             return Ok(Vec::new());
         }
         let transaction = self.0.begin_with_options(dialect.transaction()).await?;
-        dialect.lock_migrations(&transaction).await?;
+        dialect.lock_migrations(&transaction, wait).await?;
         let outcome = apply_still_pending(&transaction).await;
         let unlocked = dialect.unlock_migrations(&transaction).await;
         let applied = outcome?;
@@ -95,8 +102,11 @@ async fn apply_still_pending(transaction: &DatabaseTransaction) -> Result<Vec<St
     Ok(pending)
 }
 
-/// The driver's own words, without those that say which layer passed them on.
+/// The driver's own words, or ours, without those that say which layer passed them on.
 fn root_cause(error: &DbErr) -> String {
+    if let DbErr::Custom(words) = error {
+        return words.clone();
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

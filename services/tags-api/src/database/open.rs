@@ -7,7 +7,7 @@ use freshdb::{EngineOptions, Leaks, OrmEngine, OrmSession, OrmTx, Stats};
 use sea_orm::{ConnectionTrait, DbErr};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::dialect::{self, Dialect, Driver};
+use super::dialect::{self, Dialect, Driver, Opened};
 use super::error::{Error, OpenError};
 use super::url::DatabaseUrl;
 
@@ -20,6 +20,8 @@ pub struct Options {
     pub pool_wait: Duration,
     /// How long one statement may take, where the engine can hold to that.
     pub statement_timeout: Duration,
+    /// How long a migration waits for another process's, where the engine can hold to that.
+    pub migration_wait: Duration,
     /// Whether statements are logged.
     pub echo: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Options {
             pool_size: 10,
             pool_wait: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(30),
+            migration_wait: Duration::from_mins(1),
             echo: false,
         }
     }
@@ -62,6 +65,7 @@ struct Inner {
     engine: OrmEngine,
     driver: Driver,
     dialect: &'static dyn Dialect,
+    migration_wait: Duration,
 }
 
 impl Database {
@@ -78,7 +82,8 @@ impl Database {
         let dialect = dialect::of(&url);
         let opened = dialect.open(&url, options).await?;
         let server = opened.engine.server().await.map_err(|error| OpenError::of(&url, &error))?;
-        Ok(Self(Arc::new(Inner { url, server, engine: opened.engine, driver: opened.driver, dialect })))
+        let Opened { engine, driver } = opened;
+        Ok(Self(Arc::new(Inner { url, server, engine, driver, dialect, migration_wait: options.migration_wait })))
     }
 
     /// Where it is; shown, its password is `***`.
@@ -162,5 +167,9 @@ impl Database {
 
     pub(super) fn driver(&self) -> &Driver {
         &self.0.driver
+    }
+
+    pub(super) fn migration_wait(&self) -> Duration {
+        self.0.migration_wait
     }
 }

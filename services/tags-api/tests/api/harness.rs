@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderMap};
 use axum::http::{Request, Response, StatusCode};
 use freshdb::test::schema::SeaOrmMigrations;
-use freshdb::test::{ArgumentError, Context, FromContext, Lease, Schema};
+use freshdb::test::{ArgumentError, Context, FromContext, Kind, Lease, Schema};
 use futures_util::future::LocalBoxFuture;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -39,6 +39,17 @@ pub fn schema() -> impl Schema {
 /// The database of a lease, as others see it: past the service.
 pub fn elsewhere(lease: &Lease) -> TestDatabase {
     TestDatabase::at(Engine::named(lease.kind().name()), &lease.url().reveal())
+}
+
+/// A session that migrations of this database wait for, as another process's would be.
+pub async fn hold_migrations(lease: &Lease) -> test_support::Client {
+    let mut session = test_support::Client::connect(&lease.url().reveal()).await;
+    let sql = match lease.kind() {
+        Kind::Postgres => "SELECT pg_advisory_lock(8387794213964869)",
+        _ => "SELECT GET_LOCK(LEFT(CONCAT('tags-api migrate ', DATABASE()), 64), 0)",
+    };
+    session.execute(sql).await;
+    session
 }
 
 /// The service in this process: a request is a call.

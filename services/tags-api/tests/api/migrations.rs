@@ -1,14 +1,20 @@
 //! The schema: made once, by whomever, and checked by everyone. These tests start from an empty database.
 
+use std::time::Duration;
+
 use freshdb::test::Lease;
 use tags_api::database::{Database, DatabaseUrl, Options};
 
-use crate::harness::elsewhere;
+use crate::harness::{elsewhere, hold_migrations};
 
 /// A process of the service's: each migrates by itself.
 async fn open(lease: &Lease) -> Database {
+    open_with(lease, &Options::default()).await
+}
+
+async fn open_with(lease: &Lease, options: &Options) -> Database {
     let url = DatabaseUrl::parse(&lease.url().reveal()).expect("a URL");
-    Database::open(url, &Options::default()).await.expect("the database opens")
+    Database::open(url, options).await.expect("the database opens")
 }
 
 #[freshdb::test(flavor = "multi_thread")]
@@ -24,6 +30,18 @@ async fn of_many_that_migrate_at_once_one_does_the_work(lease: Lease) {
     }
     assert_eq!(applied, ["m20261122_000001_create_tags"]);
     open(&lease).await.require_schema().await.expect("the schema is there");
+}
+
+/// One that does not come to its end, such as one whose network has fallen silent, does not hold up the others for ever.
+#[freshdb::test(on = [mysql, mariadb, postgres])]
+async fn who_migrates_is_not_waited_for_without_end(lease: Lease) {
+    let process = open_with(&lease, &Options { migration_wait: Duration::from_secs(1), ..Options::default() }).await;
+    let other = hold_migrations(&lease).await;
+    let sentence = process.migrate().await.expect_err("the other one migrates").to_string();
+    let shown = DatabaseUrl::parse(&lease.url().reveal()).expect("a URL");
+    assert_eq!(sentence, format!("cannot migrate {shown}: another process has been migrating it for 1s"));
+    other.close().await;
+    process.migrate().await.expect("its turn has come");
 }
 
 #[freshdb::test(on = [mysql, mariadb, postgres])]

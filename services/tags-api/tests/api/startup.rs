@@ -1,11 +1,15 @@
-//! How the command ends that cannot use its database: one sentence, a way out, and never the password.
+//! How the command ends before it serves: where it cannot use its database, with one sentence, a way out, and never the
+//! password; and asked to stop, in order.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use freshdb::test::{Kind, Lease};
+use tags_api::database::{Database, DatabaseUrl, Options};
+use test_support::eventually;
 use url::Url;
 
-use crate::harness::elsewhere;
+use crate::harness::{elsewhere, hold_migrations};
 
 /// What `tags-api ARGUMENTS --database-url URL` writes to standard error as it fails.
 fn failure(arguments: &[&str], url: &str) -> String {
@@ -64,4 +68,64 @@ async fn an_encoding_that_cannot_hold_tags_is_said(lease: Lease) {
     let said = failure(&["migrate"], url.as_str());
     elsewhere(&lease).execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
     assert!(said.contains("its encoding is LATIN1, in which most tags cannot be stored"), "{said}");
+}
+
+/// The command, while it waits for another process that migrates.
+struct Waiting {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Waiting {
+    async fn start(lease: &Lease) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tags-api"));
+        command.args(["--listen", "127.0.0.1:0", "--migrate", "--database-url", &lease.url().reveal()]).env_clear();
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        eventually("it waits", async || elsewhere(lease).waiting_transactions().await == 1).await;
+        Self { child, stderr }
+    }
+
+    fn interrupt(&self) {
+        let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(killed.success());
+    }
+
+    /// Waits until it says that it has heard of a signal.
+    fn hear(&mut self) {
+        let mut said = String::new();
+        while !said.contains("asked to stop") {
+            assert!(self.stderr.read_line(&mut said).expect("a line") > 0, "it ended: {said}");
+        }
+    }
+
+    fn end(mut self) -> Option<i32> {
+        std::io::copy(&mut self.stderr, &mut std::io::sink()).expect("it ends");
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+/// A schema that is changed half-way would be worse than a moment more.
+#[freshdb::test(on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn asked_to_stop_it_migrates_first(lease: Lease) {
+    let other = hold_migrations(&lease).await;
+    let mut command = Waiting::start(&lease).await;
+    command.interrupt();
+    command.hear();
+    other.close().await;
+    assert_eq!(command.end(), Some(0));
+    let url = DatabaseUrl::parse(&lease.url().reveal()).expect("a URL");
+    let database = Database::open(url, &Options::default()).await.expect("the database opens");
+    database.require_schema().await.expect("the schema is made");
+}
+
+#[freshdb::test(on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn asked_twice_it_waits_for_nothing(lease: Lease) {
+    let other = hold_migrations(&lease).await;
+    let mut command = Waiting::start(&lease).await;
+    command.interrupt();
+    command.hear();
+    command.interrupt();
+    assert_eq!(command.end(), Some(130));
+    other.close().await;
 }

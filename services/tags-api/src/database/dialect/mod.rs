@@ -5,6 +5,7 @@ mod postgres;
 mod sqlite;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use freshdb::OrmEngine;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions};
@@ -34,7 +35,7 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     }
 
     /// Waits until no other process migrates this database, in a transaction that [`Self::unlock_migrations`] ends for.
-    async fn lock_migrations(&self, transaction: &DatabaseTransaction) -> Result<(), DbErr>;
+    async fn lock_migrations(&self, transaction: &DatabaseTransaction, wait: Duration) -> Result<(), DbErr>;
 
     /// Lets the next process migrate.
     async fn unlock_migrations(&self, transaction: &DatabaseTransaction) -> Result<(), DbErr>;
@@ -88,6 +89,12 @@ pub(crate) async fn collation_by_code_point(connection: &impl ConnectionTrait) -
         DbBackend::Postgres => Ok(postgres::COLLATION_BY_CODE_POINT.into()),
         _ => Ok(sqlite::COLLATION_BY_CODE_POINT.into()),
     }
+}
+
+/// Why nothing is migrated while another process is at it.
+fn migrated_elsewhere(wait: Duration) -> DbErr {
+    let wait = humantime::format_duration(wait);
+    DbErr::Custom(format!("another process has been migrating it for {wait}"))
 }
 
 /// Why a server cannot be opened that has given no error of its own.

@@ -1,12 +1,13 @@
 //! MySQL and MariaDB, which speak one protocol.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
-use super::{Dialect, Driver, Opened, unreachable_server};
+use super::{Dialect, Driver, Opened, migrated_elsewhere, unreachable_server};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -42,14 +43,12 @@ impl Dialect for MySql {
 
     /// DDL commits whatever transaction it meets, so the lock is the session's. The name is cut to the 64 characters that
     /// MySQL takes; two databases that share such a beginning wait for each other, which harms nobody.
-    async fn lock_migrations(&self, transaction: &DatabaseTransaction) -> Result<(), DbErr> {
-        let sql = format!("SELECT GET_LOCK({MIGRATION_LOCK}, {MIGRATION_PATIENCE_SECONDS})");
+    async fn lock_migrations(&self, transaction: &DatabaseTransaction, wait: Duration) -> Result<(), DbErr> {
+        let sql = format!("SELECT GET_LOCK({MIGRATION_LOCK}, {})", wait.as_secs());
         let row = transaction.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await?;
         match row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten() {
             Some(1) => Ok(()),
-            _ => Err(DbErr::Custom(format!(
-                "another process has been migrating it for {MIGRATION_PATIENCE_SECONDS} seconds"
-            ))),
+            _ => Err(migrated_elsewhere(wait)),
         }
     }
 
@@ -60,7 +59,6 @@ impl Dialect for MySql {
 }
 
 const MIGRATION_LOCK: &str = "LEFT(CONCAT('tags-api migrate ', DATABASE()), 64)";
-const MIGRATION_PATIENCE_SECONDS: u32 = 60;
 
 /// MySQL and MariaDB each have one collation that compares code points and does not pad with spaces, under names of their
 /// own; `utf8mb4_bin`, which both have, pads.

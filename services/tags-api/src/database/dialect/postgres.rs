@@ -1,12 +1,13 @@
 //! PostgreSQL.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, RuntimeErr};
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Dialect, Driver, Opened, unreachable_server};
+use super::{Dialect, Driver, Opened, migrated_elsewhere, unreachable_server};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -54,14 +55,25 @@ impl Dialect for Postgres {
     }
 
     /// Held to the end of the transaction, in which all of the migration happens. The number is this service's own.
-    async fn lock_migrations(&self, transaction: &DatabaseTransaction) -> Result<(), DbErr> {
-        let sql = "SELECT pg_advisory_xact_lock(8387794213964869)";
-        transaction.execute_raw(Statement::from_string(DbBackend::Postgres, sql)).await.map(|_| ())
+    async fn lock_migrations(&self, transaction: &DatabaseTransaction, wait: Duration) -> Result<(), DbErr> {
+        transaction.execute_unprepared(&format!("SET LOCAL lock_timeout = {}", wait.as_millis())).await?;
+        let locked = transaction.execute_unprepared("SELECT pg_advisory_xact_lock(8387794213964869)").await;
+        locked.map_err(|error| if is_lock_timeout(&error) { migrated_elsewhere(wait) } else { error })?;
+        // The migration itself waits for others as long as the server's settings say.
+        transaction.execute_unprepared("SET LOCAL lock_timeout TO DEFAULT").await.map(|_| ())
     }
 
     async fn unlock_migrations(&self, _transaction: &DatabaseTransaction) -> Result<(), DbErr> {
         Ok(())
     }
+}
+
+/// `lock_not_available`: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+fn is_lock_timeout(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    sqlstate(error).is_some_and(|state| state == "55P03")
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {

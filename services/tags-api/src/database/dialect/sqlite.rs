@@ -1,6 +1,7 @@
 //! SQLite, embedded: a file, many readers and one writer.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions};
 use sea_orm_migration::async_trait::async_trait;
@@ -60,7 +61,7 @@ impl Dialect for Sqlite {
     }
 
     /// `BEGIN IMMEDIATE` has locked out every other writer.
-    async fn lock_migrations(&self, _transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    async fn lock_migrations(&self, _transaction: &DatabaseTransaction, _wait: Duration) -> Result<(), DbErr> {
         Ok(())
     }
 
