@@ -126,12 +126,25 @@ impl Last {
     }
 }
 
+/// Tells a transaction or savepoint from every other one that was begun on its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LevelId(u64);
+
+impl LevelId {
+    /// That of the first that is begun on a session.
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A transaction that is open on a session.
 #[derive(Debug, Default)]
 pub(crate) struct OpenTransaction {
-    /// How many transactions and savepoints are open, one in the other. The driver's own count falls behind where it rolls
+    /// The transactions and savepoints that are open, one in the other. The driver's own count falls behind where it rolls
     /// back later.
-    pub(crate) levels: usize,
+    pub(crate) levels: Vec<LevelId>,
     /// What an error has done to it on the server, before whoever began it has ended it, and the error.
     pub(crate) undone: Option<(Undone, String)>,
 }

@@ -9,7 +9,7 @@ use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::conduct::{Conduct, Last, LastStatement, OpenTransaction, Signs, Undone, Watch};
+use crate::conduct::{Conduct, Last, LastStatement, LevelId, OpenTransaction, Signs, Undone, Watch};
 use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot};
 use crate::registry::{Label, Place, Use};
@@ -40,6 +40,8 @@ pub(crate) struct Lease<DB: Backend> {
     writer: Option<OwnedSemaphorePermit>,
     conduct: Conduct,
     transaction: Option<OpenTransaction>,
+    /// What the next transaction or savepoint is called.
+    next_level: LevelId,
     place: Place,
     key: u64,
     /// The statement of the session's own that began a transaction, until another has ended it.
@@ -72,6 +74,7 @@ impl<DB: Backend> Lease<DB> {
             writer: None,
             conduct,
             transaction: None,
+            next_level: LevelId::FIRST,
             place,
             key,
             #[cfg(feature = "test")]
@@ -173,8 +176,9 @@ impl<DB: Backend> Lease<DB> {
         }
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
         let open = self.transaction.get_or_insert_default();
-        open.levels += 1;
-        if open.levels == 1 {
+        open.levels.push(self.next_level);
+        self.next_level = self.next_level.next();
+        if is_outermost {
             self.pool().sessions.used_for(self.key, Use::Transaction);
         }
         Ok(self.level())
@@ -182,7 +186,12 @@ impl<DB: Backend> Lease<DB> {
 
     /// How many transactions and savepoints are open.
     pub(crate) fn level(&self) -> usize {
-        self.transaction.as_ref().map_or(0, |open| open.levels)
+        self.levels().len()
+    }
+
+    /// The transactions and savepoints that are open, the outermost first.
+    pub(crate) fn levels(&self) -> &[LevelId] {
+        self.transaction.as_ref().map_or(&[], |open| &open.levels)
     }
 
     /// Commits the transaction or savepoint of this level. What was begun inside of it and has not ended is undone first.
@@ -241,7 +250,7 @@ impl<DB: Backend> Lease<DB> {
         *watch.conduct = watch.conduct().max(Conduct::Doubtful);
         if let Some(transaction) = watch.transaction {
             transaction.undone = None;
-            transaction.levels -= open;
+            transaction.levels.truncate(level.max(1) - 1);
         }
         true
     }
@@ -257,7 +266,7 @@ impl<DB: Backend> Lease<DB> {
 
     fn note_end_of_innermost(&mut self) {
         if let Some(open) = &mut self.transaction {
-            open.levels = open.levels.saturating_sub(1);
+            open.levels.pop();
         }
         self.note_end();
     }

@@ -32,20 +32,38 @@ macro_rules! connects {
             }
 
             async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-                self.shared().await?.lock().await.execute(statement).await.map_err(while_executing)
+                self.shared().await?.lock_within(self.within()).await?.execute(statement).await.map_err(while_executing)
             }
 
             async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
                 let sql = sql.to_owned();
-                self.shared().await?.lock().await.execute_unprepared(sql).await.map_err(while_executing)
+                self.shared()
+                    .await?
+                    .lock_within(self.within())
+                    .await?
+                    .execute_unprepared(sql)
+                    .await
+                    .map_err(while_executing)
             }
 
             async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-                self.shared().await?.lock().await.query_one(statement).await.map_err(while_querying)
+                self.shared()
+                    .await?
+                    .lock_within(self.within())
+                    .await?
+                    .query_one(statement)
+                    .await
+                    .map_err(while_querying)
             }
 
             async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-                self.shared().await?.lock().await.query_all(statement).await.map_err(while_querying)
+                self.shared()
+                    .await?
+                    .lock_within(self.within())
+                    .await?
+                    .query_all(statement)
+                    .await
+                    .map_err(while_querying)
             }
         }
 

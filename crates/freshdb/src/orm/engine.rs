@@ -9,6 +9,7 @@ use sea_orm::DbBackend;
 use super::erased::{ErasedEngine, OrmBackend, Shared};
 use super::session::OrmSession;
 use super::tx::OrmTx;
+use crate::conduct::LevelId;
 use crate::counters::Stats;
 use crate::dialect::Begin;
 use crate::engine::Engine;
@@ -72,6 +73,12 @@ impl OrmEngine {
 
     pub(crate) async fn begin_at(&self, place: Place, begin: Option<Begin>) -> Result<OrmTx, Error> {
         Ok(OrmTx::outermost(self.0.begin(place, begin).await?))
+    }
+
+    /// A statement by itself is part of no transaction.
+    #[expect(clippy::unused_self, reason = "a transaction's are part of that one")]
+    pub(crate) fn within(&self) -> Option<LevelId> {
+        None
     }
 
     /// For a statement by itself.

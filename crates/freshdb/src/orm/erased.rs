@@ -11,6 +11,7 @@ use sea_query_sqlx::SqlxValues;
 use sqlx::{AssertSqlSafe, Either, IntoArguments};
 use tokio::sync::MutexGuard;
 
+use crate::conduct::LevelId;
 use crate::counters::Stats;
 use crate::dialect::{Backend, Begin};
 use crate::engine::{Beginning, Engine};
@@ -57,8 +58,8 @@ pub(crate) trait ErasedEngine: fmt::Debug + Send + Sync {
 pub(crate) struct Shared<L: ?Sized = dyn ErasedLease> {
     pub(crate) engine: Arc<dyn ErasedEngine>,
     pub(crate) place: Place,
-    /// The outermost of the transactions that were dropped while the session was at work.
-    pub(crate) dropped: Mutex<Option<usize>>,
+    /// The transactions that were dropped while the session was at work.
+    pub(crate) dropped: Mutex<Vec<LevelId>>,
     pub(crate) lease: tokio::sync::Mutex<L>,
 }
 
@@ -66,23 +67,39 @@ impl<L: ErasedLease + ?Sized> Shared<L> {
     /// The session, when nobody is at work on it, and without what is left of transactions that were dropped.
     pub(crate) async fn lock(&self) -> MutexGuard<'_, L> {
         let mut lease = self.lease.lock().await;
-        if let Some(level) = self.take_dropped()
-            && let Err(error) = lease.roll_back(level).await
-        {
-            tracing::debug!(%error, "a dropped transaction was not rolled back in order");
+        for level in self.take_dropped() {
+            if let Err(error) = lease.roll_back(level).await {
+                tracing::debug!(%error, "a dropped transaction was not rolled back in order");
+            }
         }
         lease
     }
 
-    /// Whoever locks the session next rolls this back first.
-    pub(crate) fn note_dropped(&self, level: usize) {
-        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-        *dropped = Some(dropped.map_or(level, |other| other.min(level)));
+    /// The session, for work inside of this transaction, if it is for one.
+    ///
+    /// # Errors
+    ///
+    /// If that has ended: what is executed next would be stored at once, or be part of another one.
+    pub(crate) async fn lock_within(&self, level: Option<LevelId>) -> Result<MutexGuard<'_, L>, Error> {
+        let lease = self.lock().await;
+        match level {
+            Some(level) if !lease.is_open(level) => Err(ended()),
+            _ => Ok(lease),
+        }
     }
 
-    pub(crate) fn take_dropped(&self) -> Option<usize> {
-        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Whoever locks the session next rolls these back first.
+    pub(crate) fn note_dropped(&self, levels: impl IntoIterator<Item = LevelId>) {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).extend(levels);
     }
+
+    pub(crate) fn take_dropped(&self) -> Vec<LevelId> {
+        std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn ended() -> Error {
+    Error::aborted("the transaction around it has ended".into())
 }
 
 impl fmt::Debug for Shared {
@@ -99,10 +116,12 @@ pub(crate) trait ErasedLease: fmt::Debug + Send {
     fn execute_unprepared(&mut self, sql: String) -> BoxFuture<'_, Result<ExecResult, sqlx::Error>>;
     fn query_one(&mut self, statement: Statement) -> BoxFuture<'_, Result<Option<QueryResult>, sqlx::Error>>;
     fn query_all(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<QueryResult>, sqlx::Error>>;
-    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<usize, Error>>;
-    fn commit(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>>;
-    fn roll_back(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>>;
-    fn roll_back_later(&mut self, level: usize) -> bool;
+    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<LevelId, Error>>;
+    fn is_open(&self, level: LevelId) -> bool;
+    fn commit(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>>;
+    /// What has ended with the transaction around it was rolled back with that.
+    fn roll_back(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>>;
+    fn roll_back_later(&mut self, level: LevelId) -> bool;
     fn flush(&mut self) -> BoxFuture<'_, Result<(), Error>>;
     fn connection_id(&self) -> Option<u64>;
     fn label(&self, label: Label);
@@ -200,25 +219,34 @@ where
         })
     }
 
-    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<usize, Error>> {
+    fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<LevelId, Error>> {
         let beginning = begin.map_or(Beginning::Default, Beginning::With);
-        Box::pin(self.begin_transaction(beginning))
-    }
-
-    fn commit(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(
-            async move { self.commit(level).await.map_err(|error| Error::statement("commit a transaction", error)) },
-        )
-    }
-
-    fn roll_back(&mut self, level: usize) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
+            self.begin_transaction(beginning).await?;
+            self.levels().last().copied().ok_or_else(ended)
+        })
+    }
+
+    fn is_open(&self, level: LevelId) -> bool {
+        self.levels().contains(&level)
+    }
+
+    fn commit(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let level = depth(self, level).ok_or_else(ended)?;
+            self.commit(level).await.map_err(|error| Error::statement("commit a transaction", error))
+        })
+    }
+
+    fn roll_back(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let Some(level) = depth(self, level) else { return Ok(()) };
             self.roll_back(level).await.map_err(|error| Error::statement("roll a transaction back", error))
         })
     }
 
-    fn roll_back_later(&mut self, level: usize) -> bool {
-        self.roll_back_later(level)
+    fn roll_back_later(&mut self, level: LevelId) -> bool {
+        depth(self, level).is_none_or(|level| self.roll_back_later(level))
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<(), Error>> {
@@ -232,6 +260,11 @@ where
     fn label(&self, label: Label) {
         self.label(label);
     }
+}
+
+/// Where a transaction is among those that are open, 1 for the outermost.
+fn depth<DB: Backend>(lease: &Lease<DB>, level: LevelId) -> Option<usize> {
+    lease.levels().iter().position(|open| *open == level).map(|outer| outer + 1)
 }
 
 async fn result_of<R, T>(item: Either<R, T>) -> Result<Option<R>, sqlx::Error> {

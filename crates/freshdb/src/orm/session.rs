@@ -8,6 +8,7 @@ use sea_orm::DbBackend;
 use super::engine::OrmEngine;
 use super::erased::Shared;
 use super::tx::OrmTx;
+use crate::conduct::LevelId;
 use crate::dialect::Begin;
 use crate::error::Error;
 use crate::retry::{self, HasVerdict};
@@ -38,7 +39,7 @@ impl OrmSession {
     }
 
     pub(crate) async fn begin_inner(&self, begin: Option<Begin>) -> Result<OrmTx, Error> {
-        OrmTx::begin_on(&self.0, begin).await
+        OrmTx::begin_on(&self.0, self.within(), begin).await
     }
 
     /// Runs `work`, which only reads, and runs it again on another session where the connection turns out dead.
@@ -86,6 +87,12 @@ impl OrmSession {
     /// The engine that it comes from.
     pub fn engine(&self) -> OrmEngine {
         OrmEngine::of(self.0.engine.clone())
+    }
+
+    /// Its statements are part of whatever is open.
+    #[expect(clippy::unused_self, reason = "a transaction's are part of that one")]
+    pub(crate) fn within(&self) -> Option<LevelId> {
+        None
     }
 
     #[expect(clippy::unused_async, reason = "an engine's takes a session first")]

@@ -7,37 +7,41 @@ use sea_orm::{DbBackend, DbErr};
 
 use super::engine::OrmEngine;
 use super::erased::Shared;
+use crate::conduct::LevelId;
 use crate::dialect::Begin;
 use crate::error::Error;
 use crate::retry::{self, HasVerdict};
 use crate::runtime;
 
 /// A transaction, for SeaORM: everything that takes a `ConnectionTrait` or a `TransactionTrait` takes it. A transaction
-/// inside of it is a savepoint.
+/// inside of it is a savepoint, and ends with it at the latest: what is executed on it then is refused.
 ///
 /// It commits only by [`OrmTx::commit`]. Dropped, wherever and however, it is rolled back at once.
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct OrmTx {
     shared: Arc<Shared>,
-    /// 1 for the outermost.
-    level: usize,
+    level: LevelId,
     open: bool,
 }
 
 impl OrmTx {
     pub(crate) fn outermost(shared: Arc<Shared>) -> Self {
-        Self { shared, level: 1, open: true }
+        Self { shared, level: LevelId::FIRST, open: true }
     }
 
     /// A transaction on a session, or a savepoint in one that is open on it.
-    pub(crate) async fn begin_on(shared: &Arc<Shared>, begin: Option<Begin>) -> Result<Self, Error> {
-        let level = shared.lock().await.begin(begin).await?;
+    pub(crate) async fn begin_on(
+        shared: &Arc<Shared>,
+        within: Option<LevelId>,
+        begin: Option<Begin>,
+    ) -> Result<Self, Error> {
+        let level = shared.lock_within(within).await?.begin(begin).await?;
         Ok(Self { shared: shared.clone(), level, open: true })
     }
 
     pub(crate) async fn begin_inner(&self, begin: Option<Begin>) -> Result<Self, Error> {
-        Self::begin_on(&self.shared, begin).await
+        Self::begin_on(&self.shared, self.within(), begin).await
     }
 
     /// Commits. What was begun inside of it and has not been committed is undone.
@@ -118,6 +122,12 @@ impl OrmTx {
         OrmEngine::of(self.shared.engine.clone())
     }
 
+    /// The transaction of which its statements are to be a part.
+    #[expect(clippy::unnecessary_wraps, reason = "a session's and an engine's are part of none")]
+    pub(crate) fn within(&self) -> Option<LevelId> {
+        Some(self.level)
+    }
+
     #[expect(clippy::unused_async, reason = "an engine's takes a session first")]
     pub(crate) async fn shared(&self) -> Result<&Shared, Error> {
         Ok(&self.shared)
@@ -131,14 +141,13 @@ impl Drop for OrmTx {
             return;
         }
         // Before the next statement on the session; and at once, for whoever waits for its locks.
-        self.shared.note_dropped(self.level);
+        self.shared.note_dropped([self.level]);
         let mut begun = false;
-        if let Ok(mut lease) = self.shared.lease.try_lock()
-            && let Some(level) = self.shared.take_dropped()
-        {
-            begun = lease.roll_back_later(level);
+        if let Ok(mut lease) = self.shared.lease.try_lock() {
+            let dropped = self.shared.take_dropped();
+            begun = dropped.iter().all(|level| lease.roll_back_later(*level));
             if !begun {
-                self.shared.note_dropped(level);
+                self.shared.note_dropped(dropped);
             }
         }
         let shared = self.shared.clone();

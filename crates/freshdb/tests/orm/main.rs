@@ -143,6 +143,35 @@ async fn a_transaction_that_did_not_begin_leaves_nothing_behind(engine: OrmEngin
     assert_eq!(names(&session).await, ["elsewhere", "here"]);
 }
 
+/// Neither is what it executes stored at once, nor does its end end the transaction that has followed.
+#[freshdb::test(schema = items())]
+async fn a_savepoint_whose_transaction_has_ended_takes_no_more_statements(engine: OrmEngine) {
+    let session = engine.session().await.expect("a session");
+    for is_dropped in [false, true] {
+        let outer = session.begin().await.expect("a transaction");
+        let inner = TransactionTrait::begin(&outer).await.expect("a savepoint");
+        item("undone").insert(&inner).await.expect("a row");
+        if is_dropped {
+            drop(outer);
+        } else {
+            outer.commit().await.expect("it commits");
+        }
+        let late = item("late").insert(&inner).await.expect_err("it has ended");
+        assert!(freshdb::Error::within_orm(&late).is_some_and(freshdb::Error::is_aborted), "{late:?}");
+        let next = session.begin().await.expect("a transaction");
+        item("kept").insert(&next).await.expect("a row");
+        item("late").insert(&inner).await.expect_err("it has ended");
+        TransactionTrait::begin(&inner).await.map(drop).expect_err("it has ended");
+        if is_dropped {
+            drop(inner);
+        } else {
+            inner.rollback().await.expect("it was rolled back");
+        }
+        next.commit().await.expect("it commits");
+    }
+    assert_eq!(names(&session).await, ["kept", "kept"]);
+}
+
 #[freshdb::test(schema = items())]
 async fn a_transaction_can_have_properties(engine: OrmEngine) {
     for (isolation, access) in [
