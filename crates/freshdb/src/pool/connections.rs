@@ -134,15 +134,14 @@ impl<DB: Backend> Pool<DB> {
         crate::test::guard::admit(&self.settings.target, place)?;
         // Before the connection: who waits for the right to write must not keep readers from theirs.
         let mut writer = self.writer().await?;
-        let slot = match self.free_slot()? {
-            Some(slot) => slot,
-            None => {
-                // Who has a connection may be waiting for the right to write, and must not wait for whoever waits for that connection.
-                drop(writer);
-                let slot = self.slot(Instant::now()).await?;
-                writer = self.writer().await?;
-                slot
-            }
+        let slot = if let Some(slot) = self.free_slot()? {
+            slot
+        } else {
+            // Who has a connection may be waiting for the right to write, and must not wait for whoever waits for that connection.
+            drop(writer);
+            let slot = self.slot(Instant::now()).await?;
+            writer = self.writer().await?;
+            slot
         };
         let mut lease = self.lease(slot, Instant::now(), place).await?;
         lease.keep_writer(writer);
