@@ -2,8 +2,12 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, FnArg, Ident, Item, ItemFn, Result, ReturnType, Type, parse2};
+use syn::{
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, Item, ItemFn, Lit, LitStr, Meta, MetaNameValue, Result, ReturnType,
+    Token, Type, parse2,
+};
 
 use crate::arguments::{Arguments, ENGINES};
 
@@ -40,8 +44,10 @@ fn expanded(arguments: &Arguments, mut function: ItemFn) -> TokenStream {
     let name = function.sig.ident.clone();
     let runner = format_ident!("__freshdb_{}", name, span = name.span());
     // What is said of the test counts for each engine's; the function itself is an ordinary one.
-    let (of_harness, of_function) = function.attrs.drain(..).partition::<Vec<_>, _>(is_for_harness);
+    let (mut of_harness, of_function) = function.attrs.drain(..).partition::<Vec<_>, _>(is_for_harness);
     function.attrs = of_function;
+    let expected = of_harness.extract_if(.., |attribute| expected_panic(attribute).is_some()).next();
+    let expected = expected.as_ref().and_then(expected_panic);
 
     let checks = checks(&function, &freshdb);
     let schema = if let Some(schema) = &arguments.schema {
@@ -51,7 +57,7 @@ fn expanded(arguments: &Arguments, mut function: ItemFn) -> TokenStream {
     } else {
         quote!(#freshdb::test::expanded::empty)
     };
-    let said = said(arguments, &freshdb, of_harness.iter().any(|attribute| attribute.path().is_ident("should_panic")));
+    let said = said(arguments, &freshdb, expected.as_ref());
     // Names that nothing of the user's can mean.
     let (test, kind) = (Ident::new("test", Span::mixed_site()), Ident::new("kind", Span::mixed_site()));
     // With the function's place, which reports name.
@@ -175,6 +181,29 @@ fn is_for_harness(attribute: &Attribute) -> bool {
     ["ignore", "should_panic"].iter().any(|name| attribute.path().is_ident(name))
 }
 
+/// What the message of the panic that is expected contains: nothing in particular, where that is not said. It is the runner that judges
+/// that panic; the harness would take every failure for it. One that cannot be read is left to the compiler, which says why.
+fn expected_panic(attribute: &Attribute) -> Option<LitStr> {
+    if !attribute.path().is_ident("should_panic") {
+        return None;
+    }
+    match &attribute.meta {
+        Meta::Path(path) => Some(LitStr::new("", path.span())),
+        Meta::NameValue(said) => text(said),
+        Meta::List(list) => {
+            let said = list.parse_args_with(Punctuated::<MetaNameValue, Token![,]>::parse_terminated).ok()?;
+            said.first().filter(|first| said.len() == 1 && first.path.is_ident("expected")).and_then(text)
+        }
+    }
+}
+
+fn text(said: &MetaNameValue) -> Option<LitStr> {
+    match &said.value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.clone()),
+        _ => None,
+    }
+}
+
 fn typed(argument: &FnArg) -> Option<&Type> {
     match argument {
         FnArg::Typed(argument) => Some(&argument.ty),
@@ -204,7 +233,7 @@ fn engines(arguments: &Arguments) -> Vec<(Ident, Ident)> {
 }
 
 /// What was said in the attribute, as calls on the case.
-fn said(arguments: &Arguments, freshdb: &TokenStream, should_panic: bool) -> TokenStream {
+fn said(arguments: &Arguments, freshdb: &TokenStream, expected_panic: Option<&LitStr>) -> TokenStream {
     let mut said = TokenStream::new();
     let Arguments { allow, warns, timeout, grace, is_multi_thread, worker_threads, start_paused, is_shared, .. } =
         arguments;
@@ -224,9 +253,7 @@ fn said(arguments: &Arguments, freshdb: &TokenStream, should_panic: bool) -> Tok
     if *start_paused {
         said.extend(quote!(.start_paused(true)));
     }
-    if should_panic {
-        said.extend(quote!(.should_panic(true)));
-    }
+    said.extend(expected_panic.map(|expected| quote!(.should_panic(#expected))));
     said
 }
 
@@ -284,6 +311,28 @@ mod tests {
             );
             assert_eq!(on_it.contains(&format!("freshdb is built without `{name}`")), !is_built, "{on_it}");
         }
+    }
+
+    #[test]
+    fn a_panic_that_is_expected_is_told_to_the_runner_and_not_to_the_harness() {
+        for (attribute, told) in [
+            (quote!(#[should_panic]), r#"should_panic ("")"#),
+            (quote!(#[should_panic = "mine"]), r#"should_panic ("mine")"#),
+            (quote!(#[should_panic(expected = "mine",)]), r#"should_panic ("mine")"#),
+        ] {
+            let expanded = expansion(quote!(), &quote!(#attribute async fn panics() {}));
+            assert!(expanded.contains(told), "{expanded}");
+            assert!(!expanded.contains("# [should_panic"), "{expanded}");
+        }
+        // The compiler finds that there is no such thing.
+        let unknown = expansion(
+            quote!(),
+            &quote!(
+                #[should_panic(message = "mine")]
+                async fn panics() {}
+            ),
+        );
+        assert!(!unknown.contains(". should_panic"), "{unknown}");
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub struct Case {
     pub(crate) grace: Duration,
     pub(crate) runtime: Runtime,
     pub(crate) start_paused: bool,
-    pub(crate) should_panic: bool,
+    /// What its panic says, if it is meant to panic.
+    pub(crate) expected_panic: Option<String>,
     pub(crate) allowed: Vec<String>,
 }
 
@@ -61,7 +62,7 @@ impl Case {
             grace: Duration::from_secs(2),
             runtime: Runtime::default(),
             start_paused: false,
-            should_panic: false,
+            expected_panic: None,
             allowed: Vec::new(),
         }
     }
@@ -97,9 +98,10 @@ impl Case {
         self
     }
 
-    /// It is meant to panic, and whoever runs it looks at that: then one that leaks must not.
-    pub fn should_panic(mut self, should_panic: bool) -> Self {
-        self.should_panic = should_panic;
+    /// It is meant to panic, with a message that contains `expected`; with any, where that is empty. It passes only if its body does, and
+    /// nothing else is amiss: it may neither leave anything open, nor fail or end in another way.
+    pub fn should_panic(mut self, expected: impl Into<String>) -> Self {
+        self.expected_panic = Some(expected.into());
         self
     }
 

@@ -23,6 +23,13 @@ const WRITTEN: &str = "a text grows";
 pub(super) enum Finding {
     Failed(String),
     Panicked(Box<dyn Any + Send>),
+    /// It was meant to.
+    DidNotPanic,
+    /// It was meant to panic in other words. `said` is nothing where it panicked without any.
+    PanickedOtherwise {
+        said: Option<String>,
+        expected: String,
+    },
     NotBuilt(BuildError),
     NotStarted(std::io::Error),
     TimedOut {
@@ -138,6 +145,8 @@ impl Finding {
             Self::ServerDidNotTell(error) => return error.advice().map(str::to_owned),
             Self::Failed(_)
             | Self::Panicked(_)
+            | Self::DidNotPanic
+            | Self::PanickedOtherwise { .. }
             | Self::NotStarted(_)
             | Self::EndIsBlocked { .. }
             | Self::EndingFailed(_) => return None,
@@ -238,7 +247,15 @@ impl Finding {
     pub(super) fn said_of(&self, test: &str, database: &Database) -> String {
         match self {
             Self::Failed(error) => format!("{test} failed: {}", indented(error)),
-            Self::Panicked(panic) => format!("{test} panicked: {}", message_of(&**panic)),
+            Self::Panicked(panic) => format!("{test} panicked: {}", message_of(&**panic).unwrap_or("unknown")),
+            Self::DidNotPanic => format!("{test} did not panic as expected"),
+            Self::PanickedOtherwise { said, expected } => {
+                let said = said.as_ref().map_or_else(|| "unknown".to_owned(), |said| format!("{said:?}"));
+                format!(
+                    "{test} did not panic as expected: panic did not contain expected string\n  panic message: {said}\n  \
+                     expected substring: {expected:?}"
+                )
+            }
             Self::NotBuilt(error) => {
                 format!("{test} did not begin: {error}\n  caused by: {}", indented(&with_causes(&*error.cause)))
             }
@@ -405,9 +422,9 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
     None
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
+/// What it says, if it was made with a text.
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 /// A test that has no database.

@@ -119,9 +119,8 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let findings = findings(case, supervised, strangers, &permit, &database);
     census::strike_off(&database);
     let failed = findings.iter().any(|finding| finding.fails(case.leaks));
-    let failed_unmeant = failed && !is_as_meant(case, &findings);
-    let wrote = if failed_unmeant { write_down(&lease, config, case, &findings, &database) } else { None };
-    let kept = hand_back(lease, reuse, failed_unmeant, case);
+    let wrote = if failed { write_down(&lease, config, case, &findings, &database) } else { None };
+    let kept = hand_back(lease, reuse, failed, case);
     judge(case, &database, findings, failed, Fate { wrote, kept });
 }
 
@@ -195,14 +194,7 @@ fn findings(
     let mut left = match supervised {
         Supervised::Returned(departure) => {
             let Departure { ending, failed_endings, left, running, blocking_threads } = *departure;
-            match ending {
-                Ending::Passed => {}
-                Ending::Failed(error) => findings.push(Finding::Failed(error)),
-                Ending::Panicked(panic) => findings.push(Finding::Panicked(panic)),
-                Ending::NotBuilt(error) => findings.push(Finding::NotBuilt(error)),
-                Ending::TimedOut => findings.push(Finding::TimedOut { limit: case.timeout, is_blocked: false }),
-                Ending::NotStarted(error) => findings.push(Finding::NotStarted(error)),
-            }
+            findings.extend(unmeant(case, ending));
             findings.extend(failed_endings.into_iter().map(Finding::EndingFailed));
             if running.tasks > 0 {
                 findings.push(Finding::Tasks { running, waited: left.waited });
@@ -235,9 +227,25 @@ fn findings(
     findings
 }
 
-/// Whether a test that is meant to panic did, and nothing more: nobody will want to look at its database.
-fn is_as_meant(case: &Case, findings: &[Finding]) -> bool {
-    case.should_panic && matches!(findings, [Finding::Panicked(_)])
+/// What there is to say of how the body ended, unless it was meant to. A panic is judged here and not by the harness, which would take
+/// every failure of the test for the one that was expected.
+fn unmeant(case: &Case, ending: Ending) -> Option<Finding> {
+    Some(match (ending, &case.expected_panic) {
+        (Ending::Passed, None) => return None,
+        (Ending::Passed, Some(_)) => Finding::DidNotPanic,
+        (Ending::Panicked(panic), None) => Finding::Panicked(panic),
+        (Ending::Panicked(panic), Some(expected)) => {
+            let said = report::message_of(&*panic);
+            if expected.is_empty() || said.is_some_and(|said| said.contains(expected)) {
+                return None;
+            }
+            Finding::PanickedOtherwise { said: said.map(str::to_owned), expected: expected.clone() }
+        }
+        (Ending::Failed(error), _) => Finding::Failed(error),
+        (Ending::NotBuilt(error), _) => Finding::NotBuilt(error),
+        (Ending::TimedOut, _) => Finding::TimedOut { limit: case.timeout, is_blocked: false },
+        (Ending::NotStarted(error), _) => Finding::NotStarted(error),
+    })
 }
 
 /// What the test did to its database, for `freshdb diff` to show when that is gone.
@@ -306,10 +314,6 @@ fn judge(case: &Case, database: &Database, mut findings: Vec<Finding>, failed: b
         }
         (true, Some(panic)) => {
             eprintln!("{report}");
-            if case.should_panic {
-                eprintln!("note: it panicked, as it should, and fails for what it left behind");
-                return;
-            }
             resume_unwind(panic)
         }
         (true, None) => fail(&report.to_string()),
@@ -332,23 +336,4 @@ fn warn(text: &str) {
 fn skip(case: &Case) {
     let variable = freshdb_databases::variables::SKIP;
     warn(&format!("warning: test `{}` was SKIPPED: {variable} names {}", case.name, case.kind.name()));
-}
-
-#[cfg(test)]
-mod tests {
-    use freshdb_databases::Kind;
-
-    use super::*;
-
-    /// The server keeps the newest ten: those of tests that do what they are meant to would push out those of failures.
-    #[test]
-    fn only_a_panic_that_was_meant_and_is_all_leaves_nothing_to_look_at() {
-        let panicked = || Finding::Panicked(Box::new("as meant"));
-        let failed = || Finding::Failed("not as meant".to_owned());
-        let meant = Case::new("a_test", Kind::Sqlite).should_panic(true);
-        assert!(is_as_meant(&meant, &[panicked()]));
-        assert!(!is_as_meant(&meant, &[panicked(), failed()]));
-        assert!(!is_as_meant(&meant, &[failed()]));
-        assert!(!is_as_meant(&Case::new("a_test", Kind::Sqlite), &[panicked()]));
-    }
 }

@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// What outlives a test.
 static KEPT: Mutex<Vec<Box<dyn Any + Send>>> = Mutex::new(Vec::new());
 
-fn keep(what: impl Send + 'static) {
+pub(super) fn keep(what: impl Send + 'static) {
     KEPT.lock().expect("nobody panics with it").push(Box::new(what));
 }
 

@@ -15,6 +15,13 @@ async fn wanted(lease: Lease) {
     drop(lease);
 }
 
+#[freshdb::test(on = [postgres])]
+#[ignore = "it is run by the tests of this file"]
+#[should_panic]
+async fn meant_to_panic() {
+    panic!("as it should");
+}
+
 #[freshdb::test]
 #[ignore = "it is run by the tests of this file"]
 async fn of_postgres_alone(pool: sqlx::PgPool) {
@@ -67,6 +74,16 @@ fn a_server_that_is_not_installed_is_named_with_what_to_do() {
     }
 }
 
+/// To have no database is not the panic that it is meant to have.
+#[test]
+fn a_test_that_is_meant_to_panic_fails_without_its_server_and_can_be_skipped() {
+    let without = run("meant_to_panic::postgres", &[]);
+    assert!(shown_of_failure(&without).contains("has no PostgreSQL database"), "{without:?}");
+    let skipped = run("meant_to_panic::postgres", &[("FRESHDB_SKIP", "postgres")]);
+    assert!(skipped.passed, "{skipped:?}");
+    assert!(skipped.stderr.contains("was SKIPPED"), "{skipped:?}");
+}
+
 #[test]
 fn sqlite_needs_no_server() {
     let run = run("wanted::sqlite", &[]);
@@ -90,7 +107,7 @@ fn a_skipped_engine_is_said_past_the_harness_and_counts_as_passed() {
     running 1 test
     test wanted::mysql ... ok
 
-    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 18 filtered out
+    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 20 filtered out
     ");
 }
 
@@ -146,7 +163,7 @@ fn an_argument_of_another_engine_is_named_with_what_to_do() {
     of_postgres_alone::sqlite stdout ----
     error: test `of_postgres_alone::sqlite` did not begin: cannot make the argument `sqlx_core::pool::Pool<sqlx_postgres::database::Postgres>`
       caused by: it is PostgreSQL's, and the test runs on SQLite
-      test: crates/freshdb/tests/unavailable/main.rs:20
+      test: crates/freshdb/tests/unavailable/main.rs:27
       kept: no, its directory ends with the tests
     hint: say `on = [postgres]` in `#[freshdb::test(…)]`, or take what is there on every engine: `freshdb::OrmEngine`, `sea_orm::DatabaseConnection`, or the bare `freshdb::test::Lease`
     ");
@@ -154,7 +171,7 @@ fn an_argument_of_another_engine_is_named_with_what_to_do() {
     of_mysql_and_mariadb::sqlite stdout ----
     error: test `of_mysql_and_mariadb::sqlite` did not begin: cannot make the argument `freshdb::engine::Engine<sqlx_mysql::database::MySql>`
       caused by: it is MySQL's or MariaDB's, and the test runs on SQLite
-      test: crates/freshdb/tests/unavailable/main.rs:26
+      test: crates/freshdb/tests/unavailable/main.rs:33
       kept: no, its directory ends with the tests
     hint: say `on = [mysql, mariadb]` in `#[freshdb::test(…)]`, or take what is there on every engine: `freshdb::OrmEngine`, `sea_orm::DatabaseConnection`, or the bare `freshdb::test::Lease`
     ");
