@@ -116,11 +116,12 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
         // Its connections are its own still.
         Supervised::Panicked(_) | Supervised::Blocked { .. } => Ok(Vec::new()),
     };
+    let is_left_behind = matches!(supervised, Supervised::Blocked { .. });
     let findings = findings(case, supervised, strangers, &permit, &database);
     census::strike_off(&database);
     let failed = findings.iter().any(|finding| finding.fails(case.leaks));
     let wrote = if failed { write_down(&lease, config, case, &findings, &database) } else { None };
-    let kept = hand_back(lease, reuse, failed, case);
+    let kept = hand_back(lease, reuse, failed, is_left_behind, case);
     judge(case, &database, findings, failed, Fate { wrote, kept });
 }
 
@@ -271,16 +272,18 @@ fn write_down(
     None
 }
 
-/// Gives the database back. One of a test that failed is kept, where its server outlives this process.
-fn hand_back(lease: Leased, reuse: Option<Reuse>, failed: bool, case: &Case) -> Kept {
+/// Gives the database back. One of a test that failed is kept, where its server outlives this process; and so is, wherever it is, one
+/// that a thread which was left behind may write to and close engines on at any time: it is nobody else's again.
+fn hand_back(lease: Leased, reuse: Option<Reuse>, failed: bool, is_left_behind: bool, case: &Case) -> Kept {
     let lives_on = !lease.ends_with_the_tests();
     if failed && let Some(reuse) = &reuse {
         reuse.forget();
     }
-    if failed && lives_on {
+    if failed && lives_on || is_left_behind {
         let url = lease.url().to_string();
         match futures_executor::block_on(lease.keep(&case.name)) {
-            Ok(()) => Kept::At(url),
+            Ok(()) if lives_on => Kept::At(url),
+            Ok(()) => Kept::Not(case.kind),
             Err(error) => Kept::Failed(error),
         }
     } else {

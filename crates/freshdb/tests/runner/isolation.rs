@@ -1,9 +1,13 @@
 //! What tests get: a database that is theirs alone, as its schema leaves it.
 
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use freshdb::OrmEngine;
-use freshdb::test::{Case, Kind, run};
+use freshdb::test::{Case, Kind, Lease, run};
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use super::tags;
@@ -34,4 +38,37 @@ mod two_hundred_in_parallel {
     }
 
     on!(all on every engine);
+}
+
+/// A thread that was left behind may go on, and write, at any time.
+mod nobody_gets_what_a_thread_that_was_left_behind_may_write_to {
+    use super::*;
+
+    const TESTS: usize = 10;
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    fn case(kind: Kind) {
+        let (sender, names) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let tell = sender.clone();
+        let blocked = Case::new("blocks", kind).timeout(LIMIT).grace(LIMIT);
+        let blocks = async move |lease: Lease| {
+            tell.send(lease.name().to_owned()).expect("somebody hears it");
+            released.recv().expect_err("it is released by dropping the other end");
+        };
+        catch_unwind(AssertUnwindSafe(|| run(blocked, tags, blocks))).expect_err("it fails");
+        let left_to_it = names.recv().expect("its database's name");
+
+        for number in 0..TESTS {
+            let tell = sender.clone();
+            run(Case::new(format!("number_{number}"), kind), tags, async move |lease: Lease| {
+                tell.send(lease.name().to_owned()).expect("somebody hears it");
+            });
+        }
+        drop(release);
+        let others: HashSet<String> = names.try_iter().collect();
+        assert!(!others.contains(&left_to_it), "{left_to_it} is among {others:?}");
+    }
+
+    on!(case on every engine);
 }
