@@ -8,7 +8,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -77,14 +77,20 @@ pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> io::Resu
 /// What `work` gives, or nothing if that takes longer than `limit`, by the clock of the process: the caller's may be
 /// paused, or there may be no runtime at all.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let started = Instant::now();
     let mut work = pin!(work);
     let mut timer = None;
     poll_fn(|context| {
         if let Poll::Ready(output) = work.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
+        // It may have been at work for longer before it began to wait.
+        let rest = limit.saturating_sub(started.elapsed());
+        if rest.is_zero() {
+            return Poll::Ready(None);
+        }
         // Most work is ready at once, and needs no timer.
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(rest)));
         timer.as_mut().poll(context).map(|()| None)
     })
     .await
@@ -94,4 +100,21 @@ pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) ->
 pub(crate) fn sleep(duration: Duration) -> tokio::time::Sleep {
     let _entered = of_process().expect("the engine's runtime runs").workers.enter();
     tokio::time::sleep(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_at_work_for_too_long_is_not_waited_for_as_well() {
+        let limit = Duration::from_millis(10);
+        let work = async {
+            std::thread::sleep(limit);
+            pending::<()>().await;
+        };
+        assert_eq!(within(limit, work).now_or_never(), Some(None));
+    }
 }
