@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
 use crate::conduct::{Signs, Undone};
@@ -168,6 +168,8 @@ impl Backend for Postgres {
              WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')); ";
 
         Box::pin(async move {
+            // The driver finds what it has prepared by the text alone, whatever types are bound to that the next time.
+            connection.clear_cached_statements().await?;
             if again {
                 simple(connection, FORGET.into()).await?;
                 return Ok(true);

@@ -242,6 +242,33 @@ mod after_rows_were_written {
     on!(are_reused on every server);
 }
 
+/// The driver finds a statement that it has prepared by its text alone.
+mod whatever_types_were_bound_to_the_same_text {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn postgres() {
+        let uses: Arc<Mutex<HashMap<String, i32>>> = Arc::default();
+        let of_tests = uses.clone();
+        tests(Kind::Postgres, || table("bound"), &async move |session: &OrmSession, _| {
+            let number = number(session).await;
+            let uses = {
+                let mut uses = of_tests.lock().expect("nobody panicked");
+                let uses = uses.entry(number).or_default();
+                *uses += 1;
+                *uses
+            };
+            let (which, value) = if uses % 2 == 1 { ("integer", 1_i32.into()) } else { ("bigint", 1_i64.into()) };
+            let question = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_typeof($1)::text", [value]);
+            let row = session.query_one_raw(question).await.expect("it is not another test's").expect("a row");
+            assert_eq!(row.try_get_by_index::<String>(0).expect("a text"), which);
+        });
+        assert!(uses.lock().expect("nobody panicked").values().any(|uses| *uses > 1), "no session was reused");
+    }
+}
+
 /// Whoever administers the server may end what waits for the next test.
 mod unless_somebody_ended_them {
     use freshdb_databases::{Config, Server};
