@@ -124,7 +124,7 @@ impl Guarded {
         findings.extend(std::mem::take(&mut *permit.refused()).into_iter().map(Finding::Refused));
         let mut left = left;
         match super::supervisor::strangers(&lease, &left, grace).await {
-            Ok(strangers) => left.strangers = strangers,
+            Ok(strangers) => left.take_up(strangers),
             Err(error) => findings.push(Finding::ServerDidNotTell(error)),
         }
         findings.extend(Finding::of_left(left));

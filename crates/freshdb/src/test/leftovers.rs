@@ -21,6 +21,8 @@ pub(super) struct Left {
     pub(super) sessions: Vec<OpenSession>,
     /// Connections of sqlx's pools.
     pub(super) connections: Vec<Held>,
+    /// Those that were taken from their pool for good: detached, or closed. The server knows which of them are connected.
+    pub(super) detached: Vec<Held>,
     /// Sessions that came back inside a transaction of their own: it was rolled back.
     pub(super) transactions: Vec<OpenTransaction>,
     /// Engines and pools that somebody still has.
@@ -84,7 +86,9 @@ pub(super) async fn collect(
     }
     let mut lives: Vec<Weak<()>> = Vec::new();
     for ledger in ledgers {
-        left.connections.extend(ledger.held(named));
+        let mut held = ledger.held(named);
+        left.detached.extend(held.split_off(ledger.count().min(held.len())));
+        left.connections.extend(held);
         left.own.extend(ledger.connections());
         let limit = if ledger.count() == 0 { rest().max(CLOSING) } else { CLOSING };
         let closed = within(limit, ledger.close()).await.is_some();
@@ -109,6 +113,23 @@ pub(super) async fn collect(
     left.pools.extend(kept.map(|_| KeptPool::Argument { what: "pool of sqlx's" }));
     left.waited = started.elapsed();
     left
+}
+
+impl Left {
+    /// Whether a session that the server has is none of those that are closed already or known to have leaked.
+    pub(super) fn is_news(&self, id: u64) -> bool {
+        !self.own.contains(&id) || self.detached.iter().any(|held| held.id == Some(id))
+    }
+
+    /// Takes up what only the server knew. Of what was detached from a pool, it is known who had it.
+    pub(super) fn take_up(&mut self, sessions: Vec<ServerSession>) {
+        for session in sessions {
+            match self.detached.iter().position(|held| held.id == Some(session.id)) {
+                Some(at) => self.connections.push(self.detached.swap_remove(at)),
+                None => self.strangers.push(session),
+            }
+        }
+    }
 }
 
 impl KeptPool {

@@ -219,7 +219,7 @@ fn findings(
         }
     };
     match strangers {
-        Ok(strangers) => left.strangers = strangers,
+        Ok(strangers) => left.take_up(strangers),
         Err(error) => findings.push(Finding::ServerDidNotTell(error)),
     }
     let refused = std::mem::take(&mut *permit.refused());

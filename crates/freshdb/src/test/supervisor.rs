@@ -85,7 +85,7 @@ pub(super) async fn strangers(lease: &Leased, left: &Left, grace: Duration) -> S
     let mut pause = Duration::from_micros(200);
     loop {
         let mut sessions = lease.sessions().await?;
-        sessions.retain(|session| session.database.as_deref() == Some(lease.name()) && !left.own.contains(&session.id));
+        sessions.retain(|session| session.database.as_deref() == Some(lease.name()) && left.is_news(session.id));
         if sessions.is_empty() || started.elapsed() >= limit {
             return Ok(sessions);
         }

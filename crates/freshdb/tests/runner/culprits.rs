@@ -192,4 +192,8 @@ with_every_pool! {
         let options = pool.connect_options();
         keep(sqlx::ConnectOptions::connect(&*options).await.expect("a connection of its own"));
     }
+
+    pool_connection_detached(pool) {
+        keep(pool.acquire().await.expect("a connection").detach());
+    }
 }

@@ -82,7 +82,7 @@ reports!(of pools:
 );
 
 // Only a server tells who is connected to it.
-reports!(of servers: connected_by_itself);
+reports!(of servers: connected_by_itself, pool_connection_detached);
 
 /// One that is forgiven passes, and is warned of past the harness.
 #[test]

@@ -87,11 +87,10 @@ impl Ledger {
         self.pool.held()
     }
 
-    /// The connections that are out. Of SQLite, `named` is false: its numbers mean nothing to anybody.
+    /// The connections that did not come back, those that have been out for longest first. One that was closed while it was out is
+    /// among them still, and so is one that was detached: the pool [counts](Self::count) neither. Of SQLite, `named` is false: its numbers
+    /// mean nothing to anybody.
     pub(crate) fn held(&self, named: bool) -> Vec<Held> {
-        if self.count() == 0 {
-            return Vec::new();
-        }
         let entries = self.page.entries();
         let mut held: Vec<Held> = entries
             .held
@@ -103,8 +102,6 @@ impl Ledger {
             })
             .collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.since));
-        // One that was closed while it was out is in the ledger still, and so is one that was detached.
-        held.truncate(self.count());
         held
     }
 
