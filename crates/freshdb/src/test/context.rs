@@ -164,6 +164,11 @@ impl Context {
         Ok(new)
     }
 
+    /// How much there is to end.
+    pub(super) fn endings(&self) -> usize {
+        self.endings.len()
+    }
+
     /// Ends what was made, the last first, each within `limit`. One that panics does not keep the others from ending.
     pub(super) async fn end(&mut self, limit: Duration) -> Vec<EndingFailed> {
         let mut failed = Vec::new();

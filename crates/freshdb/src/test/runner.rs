@@ -100,10 +100,10 @@ fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody)
     let database = Database::of(lease.name(), lease.url());
     let reuse = Reuse::begin(config, &lease);
     let permit = Permit::new(case.name.clone(), database.clone(), allowed(case));
+    let limit = |endings| longest(case, endings);
     let supervised = {
         let (case, permit, database) = (case.clone(), permit.clone(), database.clone());
         let (lease, reuse) = (Lease::of(&lease), reuse.clone());
-        let limit = longest(&case);
         supervisor::supervise(&case.name.clone(), limit, move |progress| {
             live(&case, lease, reuse, &permit, &database, &progress, body)
         })
@@ -150,7 +150,7 @@ fn live(
             Some(Ok(Ok(Err(error)))) => Ending::Failed(error),
             Some(Ok(Ok(Ok(())))) => Ending::Passed,
         };
-        progress.body_has_ended();
+        progress.body_has_ended(context.endings());
         let failed_endings = context.end(case.grace).await;
         let left = leftovers::collect(database, context, case.grace, || runtime.tasks()).await;
         Departure { failed_endings, left, ..Departure::of(ending) }
@@ -173,10 +173,11 @@ impl Departure {
     }
 }
 
-/// By when the test's thread has answered, unless the test blocks it: its own limits, each of which is kept by that thread.
-fn longest(case: &Case) -> Duration {
-    let endings = case.grace * 4;
-    case.timeout + endings + Duration::from_secs(2)
+/// By when the test's thread has answered, unless the test blocks it: its own limits, each of which is kept by that thread. Each of what
+/// is to be ended has the grace for itself; so have what is left open, and the runtime.
+fn longest(case: &Case, endings: usize) -> Duration {
+    let graces = u32::try_from(endings).unwrap_or(u32::MAX).saturating_add(3);
+    case.timeout.saturating_add(case.grace.saturating_mul(graces)).saturating_add(Duration::from_secs(2))
 }
 
 fn allowed(case: &Case) -> Vec<String> {

@@ -11,6 +11,12 @@ use tokio::runtime::{Builder, Handle};
 use super::case::{self, Case};
 use super::trace::Source;
 
+/// How long the threads that a runtime has of itself may take to end. Given no time at all, tokio does not wait for them.
+const OWN_THREADS: Duration = Duration::from_secs(1);
+
+/// Tokio adds the limit to the present, which has no room for all of time.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// The runtime of one test.
 pub(super) enum Runtime {
     Own { runtime: tokio::runtime::Runtime, threads: Arc<AtomicUsize>, tasks: Tasks },
@@ -90,7 +96,7 @@ impl Runtime {
     pub(super) fn stop(self, limit: Duration) -> usize {
         match self {
             Self::Own { runtime, threads, .. } => {
-                runtime.shutdown_timeout(limit);
+                runtime.shutdown_timeout(limit.clamp(OWN_THREADS, LONGEST));
                 threads.load(Ordering::Relaxed)
             }
             Self::Shared(_) => 0,

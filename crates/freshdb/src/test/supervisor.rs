@@ -1,9 +1,8 @@
 //! A test's thread, watched from another: whatever it does to itself, there is a verdict in time.
 
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,20 +28,20 @@ pub(super) enum Supervised {
     },
 }
 
-/// How far a test has come.
+/// How far a test has come: whether its body has ended, and how much there was to end after it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<AtomicBool>);
+pub(super) struct Progress(Arc<OnceLock<usize>>);
 
 impl Progress {
-    pub(super) fn body_has_ended(&self) {
-        self.0.store(true, Ordering::Release);
+    pub(super) fn body_has_ended(&self, endings: usize) {
+        self.0.get_or_init(|| endings);
     }
 }
 
-/// Runs a test on a thread of this name, which inherits that its output is captured.
+/// Runs a test on a thread of this name, which inherits that its output is captured. It may take as long as `limit` says for so much to end.
 pub(super) fn supervise(
     name: &str,
-    limit: Duration,
+    limit: impl Fn(usize) -> Duration,
     test: impl FnOnce(Progress) -> Departure + Send + 'static,
 ) -> Supervised {
     let started = Instant::now();
@@ -57,14 +56,25 @@ pub(super) fn supervise(
         Ok(thread) => thread,
         Err(error) => return Supervised::Panicked(Box::new(format!("the system has no thread to give: {error}"))),
     };
-    match receiver.recv_timeout(limit) {
+    let ended = || progress.0.get().copied();
+    match receive(&receiver, || limit(ended().unwrap_or_default()).saturating_sub(started.elapsed())) {
         Ok(departure) => Supervised::Returned(Box::new(departure)),
         Err(RecvTimeoutError::Timeout) => {
-            Supervised::Blocked { waited: started.elapsed(), body_has_ended: progress.0.load(Ordering::Acquire) }
+            Supervised::Blocked { waited: started.elapsed(), body_has_ended: ended().is_some() }
         }
         // The thread has dropped its end, and said nothing: it is unwinding, or has.
         Err(RecvTimeoutError::Disconnected) => {
             Supervised::Panicked(thread.join().err().unwrap_or_else(|| Box::new("the test's thread said nothing")))
+        }
+    }
+}
+
+/// Waits until there is no `rest` of the time, which may have become more meanwhile.
+fn receive<T>(receiver: &Receiver<T>, rest: impl Fn() -> Duration) -> Result<T, RecvTimeoutError> {
+    loop {
+        match receiver.recv_timeout(rest()) {
+            Err(RecvTimeoutError::Timeout) if !rest().is_zero() => {}
+            answer => return answer,
         }
     }
 }

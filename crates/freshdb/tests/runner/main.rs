@@ -22,6 +22,7 @@ macro_rules! on {
 mod child;
 mod culprits;
 mod isolation;
+mod limits;
 mod panics;
 mod reports;
 mod reuse;
