@@ -234,7 +234,7 @@ impl Watch<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Conduct, conduct_of};
+    use super::{Conduct, conduct_of, is_select};
 
     #[test]
     fn statements_on_rows_leave_nothing_behind() {
@@ -247,6 +247,18 @@ mod tests {
             "SELECT a/b FROM t",
         ] {
             assert_eq!(conduct_of(sql), Conduct::Clean, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_only_reads_is_one_select() {
+        for sql in ["SELECT 1", " select a FROM t; ", "SELECT\n1"] {
+            assert!(is_select(sql), "{sql}");
+        }
+        for sql in
+            ["", "INSERT INTO t SELECT 1", "WITH a AS (SELECT 1) DELETE FROM t", "SELECT 1; DELETE FROM t", "SELECTED"]
+        {
+            assert!(!is_select(sql), "{sql}");
         }
     }
 
