@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
+use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
 use crate::conduct::{Signs, Undone};
@@ -169,7 +169,7 @@ impl Backend for Postgres {
 
         Box::pin(async move {
             // The driver finds what it has prepared by the text alone, whatever types are bound to that the next time.
-            connection.clear_cached_statements().await?;
+            sqlx::Connection::clear_cached_statements(connection).await?;
             if again {
                 simple(connection, FORGET.into()).await?;
                 return Ok(true);
