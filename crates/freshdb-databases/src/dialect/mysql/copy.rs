@@ -49,10 +49,10 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
         }
         difference => difference,
     };
-    template.unproven.store(false, Ordering::Relaxed);
     if let Some(difference) = difference {
         return Err(Error::new(ErrorKind::Schema, format!("{}: the copy is not equal: {difference}", fact())));
     }
+    template.unproven.store(false, Ordering::Relaxed);
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
     Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), resets: 0 })
 }

@@ -37,7 +37,7 @@ pub(crate) struct Template {
     pub(super) own: Arc<Own>,
     #[serde(skip)]
     pub(super) helper: Helper,
-    /// Whether no copy has been compared with it row by row. Who reads it first does that once.
+    /// Whether no copy of this process's was found equal to it in its rows yet: until then each is compared.
     #[serde(skip)]
     pub(super) unproven: AtomicBool,
 }
@@ -123,7 +123,8 @@ pub(super) async fn restore(
 ) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
     let features = Features::probe(connection).await?;
-    Ok(Some(Template { features, own: Own::on(server), helper: Helper::on(server), ..template }))
+    let unproven = AtomicBool::new(true);
+    Ok(Some(Template { features, own: Own::on(server), helper: Helper::on(server), unproven, ..template }))
 }
 
 async fn read_with(
