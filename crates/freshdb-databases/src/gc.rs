@@ -22,8 +22,9 @@ pub struct Garbage {
 const DAY: Duration = Duration::from_hours(24);
 
 impl Default for Garbage {
-    /// What pools on a server of yours have collected when they make a template, and when a database is kept: of this checkout, the templates that have not been
-    /// used for a week, and all but the newest five; of what was kept, all but the newest ten, and what is older than a week.
+    /// What pools on a server of yours have collected when they make a template, and when a database is kept: of this checkout,
+    /// the templates that have not been used for a week, and all but the newest five; of what was kept, all but the newest ten, and
+    /// what is older than a week.
     fn default() -> Self {
         Self { checkout: None, unused_for: 7 * DAY, templates: 5, kept_for: 7 * DAY, kept: 10 }
     }
