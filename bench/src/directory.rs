@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::failure::{Failure, OrFail};
+use crate::failure::{Failure, OrFail, both};
 
 /// A directory that is removed when it is dropped; in memory, if the system has that, so that no disk is measured. The servers'
 /// data are there too.
@@ -17,8 +17,10 @@ pub(crate) fn of_a_run() -> Result<TempDir, Failure> {
         .or_fail(|| format!("cannot create a directory in `{}`", place.display()))
 }
 
-/// Removes it, and says so when that fails.
-pub(crate) fn remove(directory: TempDir) -> Result<(), Failure> {
+/// Works in such a directory, and says so when it cannot be removed afterwards.
+pub(crate) async fn within(work: impl AsyncFnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    let directory = of_a_run()?;
+    let outcome = work(directory.path()).await;
     let path = directory.path().display().to_string();
-    directory.close().or_fail(|| format!("cannot remove `{path}`"))
+    both(outcome, directory.close().or_fail(|| format!("cannot remove `{path}`")))
 }

@@ -42,9 +42,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let places = args.engines.places()?;
-    let directory = directory::of_a_run()?;
-    let outcome = measure_all(&args, &places, directory.path(), &mut interrupt).await;
-    both(outcome, directory::remove(directory))
+    directory::within(async |directory| measure_all(&args, &places, directory, &mut interrupt).await).await
 }
 
 async fn measure_all(
