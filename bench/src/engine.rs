@@ -82,21 +82,36 @@ impl Place {
 }
 
 impl EngineArgs {
-    /// The engines that were asked for, each with its place.
-    pub(crate) fn places(&self) -> Result<Vec<(Engine, Place)>, Failure> {
-        let mut places: Vec<(Engine, Place)> = Vec::new();
-        let chosen = if self.engines.is_empty() { Engine::value_variants() } else { &self.engines };
-        for &engine in chosen {
-            if places.iter().all(|(known, _)| *known != engine) {
-                places.push((engine, self.place(engine)?));
+    /// The engines that were asked for.
+    pub(crate) fn chosen(&self) -> Vec<Engine> {
+        let asked = if self.engines.is_empty() { Engine::value_variants() } else { &self.engines };
+        let mut chosen: Vec<Engine> = Vec::new();
+        for &engine in asked {
+            if !chosen.contains(&engine) {
+                chosen.push(engine);
             }
         }
-        Ok(places)
+        chosen
+    }
+
+    /// The server of an engine, where one is named.
+    pub(crate) fn url(&self, engine: Engine) -> Option<&Url> {
+        match engine {
+            Engine::Sqlite => None,
+            Engine::Mysql => self.mysql_url.as_ref(),
+            Engine::Mariadb => self.mariadb_url.as_ref(),
+            Engine::Postgres => self.postgres_url.as_ref(),
+        }
+    }
+
+    /// The engines that were asked for, each with its place.
+    pub(crate) fn places(&self) -> Result<Vec<(Engine, Place)>, Failure> {
+        self.chosen().into_iter().map(|engine| Ok((engine, self.place(engine)?))).collect()
     }
 
     fn place(&self, engine: Engine) -> Result<Place, Failure> {
-        let known = |url: &Option<Url>| {
-            url.clone().ok_or_else(|| {
+        let url = || {
+            self.url(engine).cloned().ok_or_else(|| {
                 let variable = engine.variable().unwrap_or_default();
                 Failure::new(format!("no server for `{engine}`: {variable} is not set"))
                     .hint("put `scripts/with-servers --` before the command, or choose other engines with `--engine`")
@@ -104,9 +119,8 @@ impl EngineArgs {
         };
         Ok(match engine {
             Engine::Sqlite => Place::Files,
-            Engine::Mysql => Place::MySql(known(&self.mysql_url)?),
-            Engine::Mariadb => Place::MySql(known(&self.mariadb_url)?),
-            Engine::Postgres => Place::Postgres(known(&self.postgres_url)?),
+            Engine::Mysql | Engine::Mariadb => Place::MySql(url()?),
+            Engine::Postgres => Place::Postgres(url()?),
         })
     }
 }

@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use freshdb_databases::{Config, DatabaseUrl, Kind, Server};
 use tokio::runtime::Runtime;
 
 use super::measure::{House, Touched};
 use super::report::{HEADER, Record};
 use crate::directory;
-use crate::engine::{Engine, EngineArgs, Place};
+use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, OrFail, both};
 
 #[derive(Debug, clap::Args)]
@@ -48,8 +49,9 @@ pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
     if !args.json {
         print(HEADER)?;
     }
-    for (engine, place) in args.engines.places()? {
-        let measured = Measured { args, runtime, engine, place: &place, directory: directory.path() };
+    for engine in args.engines.chosen() {
+        let server = server(args, runtime, engine, directory.path())?;
+        let measured = Measured { args, runtime, engine, server };
         measured.usual()?;
         for &tables in &args.tables {
             measured.size(tables, 0, Touched::Empty(1), "1 table")?;
@@ -62,12 +64,27 @@ pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The server that is named, or a private one as tests have it.
+fn server(args: &Args, runtime: &Runtime, engine: Engine, directory: &Path) -> Result<Server, Failure> {
+    if let Some(url) = args.engines.url(engine) {
+        let url = DatabaseUrl::parse(url.as_str()).or_fail(|| "cannot use the server's URL".into())?;
+        return Ok(Server::existing(url));
+    }
+    let kind = match engine {
+        Engine::Sqlite => return Ok(Server::existing(DatabaseUrl::file(directory.join("server")))),
+        Engine::Mysql => Kind::Mysql,
+        Engine::Mariadb => Kind::Mariadb,
+        Engine::Postgres => Kind::Postgres,
+    };
+    let config = Config::from_env().or_fail(|| "cannot use the environment".into())?.without_urls();
+    runtime.block_on(Server::of(kind, &config)).or_fail(|| format!("no server for `{engine}`"))
+}
+
 struct Measured<'a> {
     args: &'a Args,
     runtime: &'a Runtime,
     engine: Engine,
-    place: &'a Place,
-    directory: &'a Path,
+    server: Server,
 }
 
 impl Measured<'_> {
@@ -98,7 +115,7 @@ impl Measured<'_> {
     }
 
     fn open(&self, tables: usize, rows: usize) -> Result<House, Failure> {
-        self.runtime.block_on(House::open(self.engine, self.place, self.directory, tables, rows))
+        self.runtime.block_on(House::open(self.engine, self.server.clone(), tables, rows))
     }
 
     fn print(&self, record: &Record) -> Result<(), Failure> {

@@ -4,11 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use freshdb_databases::schema::sql;
-use freshdb_databases::{DatabaseUrl, Garbage, Pool, ResetReport, Server};
+use freshdb_databases::{Garbage, Pool, ResetReport, Server};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::databases::execute;
-use crate::engine::{Engine, Place};
+use crate::engine::Engine;
 use crate::failure::{Failure, OrFail, both};
 use crate::tables::{tables, touch};
 
@@ -23,18 +23,10 @@ pub(super) struct House {
 impl House {
     pub(super) async fn open(
         engine: Engine,
-        place: &Place,
-        directory: &std::path::Path,
+        server: Server,
         tables_count: usize,
         seed_rows: usize,
     ) -> Result<Self, Failure> {
-        let url = match place {
-            Place::Files => DatabaseUrl::file(directory.join("server")),
-            Place::MySql(url) | Place::Postgres(url) => {
-                DatabaseUrl::parse(url.as_str()).or_fail(|| "cannot use the server's URL".into())?
-            }
-        };
-        let server = Server::existing(url);
         let checkout = format!("freshdb-bench {}", std::process::id());
         let schema = sql(tables(engine, tables_count, seed_rows));
         let builder = Pool::builder(server.clone(), schema).checkout(&checkout);
