@@ -83,22 +83,19 @@ impl Garbage {
     ///
     /// The work goes on.
     pub async fn collect(self, server: &Server) -> Result<Collected, Error> {
-        let server = server.clone();
-        match server.kind() {
+        let (kind, server) = (server.kind(), server.administration());
+        match kind {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => {
-                runtime::run(async move { self.run::<crate::dialect::sqlite::Sqlite>(server.url()).await }).await
+                runtime::run(async move { self.run::<crate::dialect::sqlite::Sqlite>(&server).await }).await
             }
             #[cfg(feature = "mysql")]
             Kind::Mysql | Kind::Mariadb => {
-                runtime::run(async move { self.run::<crate::dialect::mysql::Mysql>(server.url()).await }).await
+                runtime::run(async move { self.run::<crate::dialect::mysql::Mysql>(&server).await }).await
             }
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
-                runtime::run(
-                    async move { self.run::<crate::dialect::postgres::Postgres>(&server.administration()).await },
-                )
-                .await
+                runtime::run(async move { self.run::<crate::dialect::postgres::Postgres>(&server).await }).await
             }
             #[allow(unreachable_patterns, reason = "with all features there is no other")]
             kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))),

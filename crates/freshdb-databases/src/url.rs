@@ -1,6 +1,7 @@
 //! Where a server or a database is, parsed once.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ::url::Url;
@@ -89,16 +90,32 @@ impl DatabaseUrl {
         }
     }
 
-    /// The same server of PostgreSQL, by the socket in this directory.
-    pub(crate) fn by_socket(&self, directory: &Path) -> Self {
-        match (&self.0, directory.to_str()) {
-            (Location::Server(kind, url), Some(directory)) => {
+    /// The same server, by its socket on this machine: of PostgreSQL the directory that it is in. What goes through that needs no TLS.
+    pub(crate) fn by_socket(&self, socket: &Path) -> Self {
+        match (&self.0, socket.to_str()) {
+            (Location::Server(kind, url), Some(socket)) => {
                 let mut url = url.clone();
-                url.query_pairs_mut().append_pair("host", directory);
+                match kind {
+                    Kind::Postgres => url.query_pairs_mut().append_pair("host", socket),
+                    _ => url.query_pairs_mut().append_pair("socket", socket).append_pair("ssl-mode", "disabled"),
+                };
                 Self(Location::Server(*kind, url))
             }
             // Whoever cannot be told where the socket is knocks at the other door.
             _ => self.clone(),
+        }
+    }
+
+    /// Whether a server is reached without leaving this machine.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        let Location::Server(_, url) = &self.0 else { return false };
+        match url.host_str() {
+            Some("localhost") => true,
+            Some(host) => {
+                let address = host.trim_start_matches('[').trim_end_matches(']');
+                address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            None => false,
         }
     }
 
@@ -143,4 +160,34 @@ fn redacted(url: &Url) -> Url {
         shown.set_query(None);
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_this_machine_is_told_from_what_stays() {
+        for (url, stays) in [
+            ("mysql://root@localhost", true),
+            ("mysql://root@127.0.0.1:3306/x", true),
+            ("mariadb://root@127.3.2.1", true),
+            ("postgres://postgres@[::1]:5432/postgres", true),
+            ("mysql://root@[::2]", false),
+            ("mysql://root@10.0.0.7", false),
+            ("mysql://root@localhost.example", false),
+            ("sqlite:///tmp/x.db", false),
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).expect("a URL").is_on_loopback(), stays, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_socket_stands_among_the_parameters() {
+        let by_socket = |url: &str| DatabaseUrl::parse(url).expect("a URL").by_socket(Path::new("/run/a b&c")).reveal();
+        let mysql = by_socket("mysql://root:secret@127.0.0.1:1/x");
+        assert_eq!(mysql, "mysql://root:secret@127.0.0.1:1/x?socket=%2Frun%2Fa+b%26c&ssl-mode=disabled");
+        let postgres = by_socket("postgres://postgres@127.0.0.1:1/x");
+        assert_eq!(postgres, "postgres://postgres@127.0.0.1:1/x?host=%2Frun%2Fa+b%26c");
+    }
 }

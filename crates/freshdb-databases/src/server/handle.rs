@@ -112,13 +112,10 @@ impl Server {
         }
     }
 
-    /// Where freshdb itself reaches it. PostgreSQL has a driver hash a password four thousand times for each connection by TCP, which
-    /// takes longer than all else that a lease does; by a throwaway server's socket it asks for none.
+    /// Where freshdb itself reaches it: a throwaway server by its socket. Over TCP, PostgreSQL has a driver hash a password four thousand
+    /// times for each connection, which takes longer than all else that a lease does, and with MySQL a driver speaks TLS.
     pub(crate) fn administration(&self) -> DatabaseUrl {
-        match self.socket() {
-            Some(directory) if self.kind() == Kind::Postgres => self.url().by_socket(directory),
-            _ => self.url().clone(),
-        }
+        self.socket().map_or_else(|| self.url().clone(), |socket| self.url().by_socket(socket))
     }
 
     /// Whether freshdb started it.

@@ -33,16 +33,41 @@ async fn a_lock_is_held_by_one_and_ends_with_its_connection(kind: Kind) {
     assert!(Mysql::identity(&mut first).await.expect("an identity").contains("sql_mode="));
 }
 
-/// Over TLS, which MySQL offers, the driver waits until the server has hung up as well.
+/// Over TLS, which MySQL has, the driver waits until the server has hung up as well.
 async fn a_goodbye_over_a_dead_network_has_an_end(kind: Kind) {
     let mut url = url::Url::parse(&server(kind).reveal()).expect("a URL");
     let address = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(3306));
     let proxy = Proxy::before(address).await;
     url.set_host(Some("127.0.0.1")).expect("it has a host");
     url.set_port(Some(proxy.port)).expect("it has a host");
+    if kind == Kind::Mysql {
+        url.set_query(Some("ssl-mode=required"));
+    }
     let connection = connect(&DatabaseUrl::parse(url.as_str()).expect("a URL"), "").await.expect("a connection");
     proxy.set(Weather::Stall);
     tokio::time::timeout(DEADLINE, say_goodbye(connection)).await.expect("it ends").expect("which is no failure");
+}
+
+/// MariaDB offers no TLS without a certificate.
+#[tokio::test]
+async fn what_stays_on_this_machine_is_encrypted_only_where_somebody_insists() {
+    let mut admin = admin(Kind::Mysql).await;
+    let user = format!("fdbtest_{:08x}", fastrand::u32(..));
+    execute(&mut admin, &format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{user}' REQUIRE SSL")).await.expect("a user");
+
+    let usual = url::Url::parse(&server(Kind::Mysql).reveal()).expect("a URL");
+    let mut required = usual.clone();
+    required.set_query(Some("ssl-mode=required"));
+    let mut restricted = usual.clone();
+    restricted.set_username(&user).expect("it has a host");
+    restricted.set_password(Some(&user)).expect("it has a host");
+    for (url, is_encrypted) in [(usual, false), (required, true), (restricted, true)] {
+        let url = DatabaseUrl::parse(url.as_str()).expect("a URL");
+        let mut connection = connect(&url, "").await.expect("a connection");
+        let cipher = rows(&mut connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'").await.expect("an answer");
+        assert_ne!(cipher[0][1].as_deref() == Some(""), is_encrypted, "{url}: {cipher:?}");
+    }
+    execute(&mut admin, &format!("DROP USER '{user}'@'%'")).await.expect("it is dropped");
 }
 
 async fn sessions_are_listed_with_what_they_do(kind: Kind) {
