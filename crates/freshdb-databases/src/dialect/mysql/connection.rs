@@ -108,6 +108,15 @@ pub(super) async fn results_until(
     connection: &mut MySqlConnection,
     sql: &str,
 ) -> Result<(Vec<Vec<TextRow>>, Option<sqlx::Error>), sqlx::Error> {
+    results_as_they_come(connection, sql, |_| {}).await
+}
+
+/// The same, and tells after each answer how many there were.
+pub(super) async fn results_as_they_come(
+    connection: &mut MySqlConnection,
+    sql: &str,
+    mut tell: impl FnMut(usize),
+) -> Result<(Vec<Vec<TextRow>>, Option<sqlx::Error>), sqlx::Error> {
     let mut results = vec![Vec::new()];
     let mut refused = None;
     let mut answers = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(connection);
@@ -122,7 +131,10 @@ pub(super) async fn results_until(
             Err(error) => return Err(error),
         };
         match answer {
-            Either::Left(_) => results.push(Vec::new()),
+            Either::Left(_) => {
+                tell(results.len());
+                results.push(Vec::new());
+            }
             Either::Right(row) => {
                 if let Some(last) = results.last_mut() {
                     last.push(texts(&row)?);

@@ -1,12 +1,17 @@
-//! One round trip that asks a server all that a reset has to know, as far as it costs little.
+//! What a reset has to know, asked of a server as far as it costs little: in one round trip, and a second one beside it where somebody
+//! helps.
+//!
+//! The order matters. Whoever was on the database has ended before the list of sessions is made, or is in it; what is counted and looked at
+//! afterwards shows all that they have done.
 
 use std::time::Duration;
 
 use sqlx::MySqlConnection;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::super::ServerSession;
-use super::connection::{TextRow, results_until};
+use super::connection::{TextRow, results_as_they_come, results_until, rows};
 use super::marks::Marks;
 use super::opened::{self, Opened};
 use super::sessions::session;
@@ -17,10 +22,6 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 /// How many tables a query looks into: it opens them all at once.
 pub(super) const PROBES: usize = 200;
-
-/// How often each statement was executed that may matter. `performance_schema.global_status` of MySQL leaves these out. A row that is sent
-/// costs more than one that is not, and most are 0.
-const STATEMENTS: &str = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Com\\_%' AND Variable_name NOT LIKE 'Com\\_show\\_%' AND Value <> '0'";
 
 /// How long a look waits for tables that somebody has locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,39 +56,34 @@ impl Look {
     ) -> Result<Self, sqlx::Error> {
         let own = &template.own;
         let many = template.has_many_tables();
-        let mut sql = vec![
-            "SHOW FULL PROCESSLIST".to_owned(),
-            "XA RECOVER".to_owned(),
-            STATEMENTS.to_owned(),
-            // Before the tables are: what is written after that is not older.
-            "SELECT UNIX_TIMESTAMP()".to_owned(),
-        ];
+        let mut first = vec!["SHOW FULL PROCESSLIST".to_owned(), "XA RECOVER".to_owned()];
         if many {
-            sql.extend(Opened::questions(name));
+            first.extend(Opened::questions(name));
         }
-        // Where not all tables may have to be looked at, that is asked first.
+        // Before the tables are looked at: what is written after that is not older.
+        let mut rest = vec!["SELECT UNIX_TIMESTAMP()".to_owned()];
+        // Where not all tables may have to be looked at, it is asked before which ones may.
         let then = then.filter(|_| many);
         let mut looks_into = Vec::new();
         if then.is_none() {
             let (at_tables, empty) = at_tables(template, name, patience, None);
-            sql.extend(at_tables);
+            rest.extend(at_tables);
             looks_into = empty;
         }
 
         let quiet = timeout(LONGEST_WAIT, own.quiet.write()).await;
         let done = [own.alters.done(), own.truncates.done(), own.flushes.done()];
-        let wanted = sql.len();
-        let (lists, refused) = results_until(connection, &sql.join(";")).await?;
+        let (counters, lists, mut is_whole) = ask(connection, template, &first, &rest).await?;
         drop(quiet);
-        let mut is_whole = refused.is_none() && lists.len() == wanted;
         let mut lists = lists.into_iter();
         let mut next = || lists.next().unwrap_or_default();
         let sessions = next().into_iter().filter_map(session).collect();
         let prepared = !next().is_empty();
-        let (counters, clock) = (next(), next());
-        let mut marks = Marks::of(own, done, counters, clock);
-        if many {
-            marks.note_opened([next(), next(), next()]);
+        let opened = if many { Opened::of([next(), next()], &counters) } else { None };
+        let mut marks = Marks::of(own, done, &counters, next());
+        marks.note_opened(opened);
+        if many && marks.may_be_closing(then) {
+            marks.note_closing(opened::somebody_closes(connection).await?);
         }
         if let Some(then) = then {
             if let Some(some) = marks.opened_since(then, template) {
@@ -107,6 +103,46 @@ impl Look {
         let filled = looks_into.chunks(PROBES).zip(lists).flat_map(|(some, answer)| with_a_row(some, answer)).collect();
         Ok(Self { sessions, prepared, marks, filled: asks.then_some(filled), is_partial })
     }
+}
+
+/// Asks the first questions, and when they are answered the rest, and how often statements were executed: at the same time, where somebody
+/// helps. The answer to the last comes by itself; the others in order, as far as the server gave them, and whether it gave all.
+async fn ask(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    first: &[String],
+    rest: &[String],
+) -> Result<(Vec<TextRow>, Vec<Vec<TextRow>>, bool), sqlx::Error> {
+    // One short question is sooner asked than two at the same time.
+    let help = if template.is_helped_to_look() && rest.len() > 1 { template.helper.try_connected() } else { None };
+    let Some(help) = help else {
+        let sql = [first, std::slice::from_ref(&template.statements), rest].concat();
+        let (mut lists, refused) = results_until(connection, &sql.join(";")).await?;
+        let is_whole = refused.is_none() && lists.len() == sql.len();
+        let counters = if lists.len() > first.len() { lists.remove(first.len()) } else { Vec::new() };
+        return Ok((counters, lists, is_whole));
+    };
+    let sql = [first, rest].concat();
+    let (begin, signal) = oneshot::channel();
+    let mut begin = Some(begin);
+    let answered_first = first.len();
+    let asked = async {
+        let tell = move |answered| {
+            if answered == answered_first {
+                begin.take().map(|begin| begin.send(()));
+            }
+        };
+        results_as_they_come(connection, &sql.join(";"), tell).await
+    };
+    let counted = async { if signal.await.is_ok() { help.rows(&template.statements).await } else { None } };
+    let (asked, counted) = tokio::join!(asked, counted);
+    let (lists, refused) = asked?;
+    let counters = match counted {
+        Some(counters) => counters,
+        None => rows(connection, &template.statements).await?,
+    };
+    let is_whole = refused.is_none() && lists.len() == sql.len();
+    Ok((counters, lists, is_whole))
 }
 
 /// The questions for what is known of the tables, and for which of those that are empty in the template have a row now: of all, or of
@@ -136,6 +172,11 @@ fn at_once(patience: Patience) -> &'static str {
 }
 
 impl Template {
+    /// Whether the second connection helps to look. That of MySQL truncates tables.
+    pub(super) fn is_helped_to_look(&self) -> bool {
+        !self.features.truncate_is_cheaper
+    }
+
     /// A query for which of some tables have a row, in history too. [`with_a_row`] reads its answer.
     pub(super) fn probe(&self, database: &str, some: &[usize]) -> String {
         let probe = |index: &usize| {

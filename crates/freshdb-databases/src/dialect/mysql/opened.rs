@@ -8,7 +8,9 @@ use std::collections::HashSet;
 
 use sqlx::MySqlConnection;
 
-use super::connection::{TextRow, execute, identifier, literal, number};
+use super::super::{REGISTRY, ServerSession};
+use super::connection::{TextRow, execute, identifier, literal, number, rows};
+use super::sessions::session;
 use super::template::{Template, qualified};
 
 /// Of so many tables it pays to ask first, which takes another round trip.
@@ -18,12 +20,15 @@ const MANY: usize = 64;
 /// that tests once never gets back.
 const CLOSED_FROM: usize = 2;
 
+/// How many definitions a server has open, and has opened since it started.
+pub(super) const COUNTERS: [&str; 2] = ["Open_table_definitions", "Opened_table_definitions"];
+
 /// What a server has open.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     /// Of the database, tables, views and sequences.
     names: Vec<String>,
-    /// How many definitions it has open, and has opened since it started.
+    /// What [`COUNTERS`] said.
     now: u64,
     ever: u64,
     /// How many it keeps.
@@ -38,29 +43,26 @@ impl Template {
 }
 
 impl Opened {
-    pub(super) const QUESTIONS: usize = 3;
+    pub(super) const QUESTIONS: usize = 2;
 
+    /// To be asked before the server's counters are: what is closed before this is counted by then.
     pub(super) fn questions(name: &str) -> [String; Self::QUESTIONS] {
-        [
-            "SHOW GLOBAL STATUS LIKE 'Open%table\\_definitions'".to_owned(),
-            "SELECT @@GLOBAL.table_definition_cache".to_owned(),
-            // Last: what is opened before this is in it, whatever was counted.
-            format!("SHOW OPEN TABLES FROM {}", identifier(name)),
-        ]
+        [format!("SHOW OPEN TABLES FROM {}", identifier(name)), "SELECT @@GLOBAL.table_definition_cache".to_owned()]
     }
 
-    /// Out of the answers.
-    pub(super) fn of([counters, limit, tables]: [Vec<TextRow>; Self::QUESTIONS]) -> Option<Self> {
+    /// Out of the answers, and the server's counters, [`COUNTERS`] among them.
+    pub(super) fn of([tables, limit]: [Vec<TextRow>; Self::QUESTIONS], counters: &[TextRow]) -> Option<Self> {
         let count = |name: &str| {
             let row = counters
                 .iter()
                 .find(|row| matches!(row.first(), Some(Some(found)) if found.eq_ignore_ascii_case(name)))?;
             row.get(1)?.as_ref()?.parse().ok()
         };
+        let [now, ever] = COUNTERS.map(count);
         Some(Self {
             names: tables.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect(),
-            now: count("Open_table_definitions")?,
-            ever: count("Opened_table_definitions")?,
+            now: now?,
+            ever: ever?,
             limit: limit.into_iter().flatten().flatten().next()?.parse().ok()?,
         })
     }
@@ -119,6 +121,38 @@ pub(super) async fn close(
     Ok(())
 }
 
+/// Whether somebody may be closing tables: a FLUSH is counted when it begins, and only when it has ended are the tables closed that it
+/// closes.
+pub(super) async fn somebody_closes(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    let sessions = rows(connection, "SHOW FULL PROCESSLIST").await?.into_iter().filter_map(session);
+    // Those who administer close tables by name, and only their own.
+    Ok(sessions.filter(|session| session.database.as_deref() != Some(REGISTRY)).any(|session| may_close(&session)))
+}
+
+/// Whether it executes a FLUSH, or something that can have one in it: a procedure, a prepared or a compound statement.
+fn may_close(session: &ServerSession) -> bool {
+    const OTHERS: [&str; 15] = [
+        "alter",
+        "commit",
+        "create",
+        "delete",
+        "drop",
+        "insert",
+        "replace",
+        "rollback",
+        "savepoint",
+        "select",
+        "show",
+        "start",
+        "truncate",
+        "update",
+        "use",
+    ];
+    let Some(statement) = &session.statement else { return session.state.as_deref() == Some("Refresh") };
+    let word: String = statement.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    !OTHERS.contains(&word.to_ascii_lowercase().as_str())
+}
+
 /// The question for what the server knows of some tables.
 pub(super) fn tables_of(template: &Template, name: &str, some: &[usize]) -> String {
     // By OR it would look through every database, and by IN through every table.
@@ -127,4 +161,39 @@ pub(super) fn tables_of(template: &Template, name: &str, some: &[usize]) -> Stri
     };
     let each: Vec<String> = some.iter().map(of).collect();
     if each.is_empty() { "DO 0".to_owned() } else { each.join(" UNION ALL ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_may_close_tables_is_told_from_who_does_not() {
+        let session = |state: &str, statement: Option<&str>| ServerSession {
+            id: 7,
+            database: None,
+            user: "somebody".to_owned(),
+            client: None,
+            state: Some(state.to_owned()),
+            statement: statement.map(str::to_owned),
+            since: Duration::ZERO,
+        };
+        for statement in [
+            "FLUSH TABLES",
+            "/* all */ flush tables",
+            "CALL p()",
+            "EXECUTE it",
+            "BEGIN NOT ATOMIC FLUSH TABLES; END",
+            "",
+        ] {
+            assert!(may_close(&session("Query", Some(statement))), "{statement}");
+        }
+        for statement in ["SELECT 1", "  update t SET a = 1", "INSERT INTO flush VALUES (1)", "drop table t"] {
+            assert!(!may_close(&session("Query", Some(statement))), "{statement}");
+        }
+        assert!(may_close(&session("Refresh", None)));
+        assert!(!may_close(&session("Sleep", None)));
+    }
 }

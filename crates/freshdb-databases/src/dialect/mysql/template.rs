@@ -13,7 +13,7 @@ use super::catalog::{self, Catalog, Kind};
 use super::connection::{connect, identifier, literal, results, rows};
 use super::helper::Helper;
 use super::look::{PROBES, with_a_row};
-use super::marks::Features;
+use super::marks::{self, Features};
 use super::own::Own;
 use crate::{DatabaseUrl, Error, ErrorKind};
 
@@ -32,6 +32,9 @@ pub(crate) struct Template {
     /// Of the server, and asked for by each process.
     #[serde(skip)]
     pub(super) features: Features,
+    /// The question for its counters of statements.
+    #[serde(skip)]
+    pub(super) statements: String,
     /// What this process does on the server.
     #[serde(skip)]
     pub(super) own: Arc<Own>,
@@ -123,8 +126,9 @@ pub(super) async fn restore(
 ) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
     let features = Features::probe(connection).await?;
+    let statements = marks::statements(connection, features).await?;
     let unproven = AtomicBool::new(true);
-    Ok(Some(Template { features, own: Own::on(server), helper: Helper::on(server), unproven, ..template }))
+    Ok(Some(Template { features, statements, own: Own::on(server), helper: Helper::on(server), unproven, ..template }))
 }
 
 async fn read_with(
@@ -210,6 +214,7 @@ async fn read_with(
         sequences,
         cascades,
         features,
+        statements: marks::statements(connection, features).await?,
         own: Own::on(server),
         helper: Helper::on(server),
         unproven: AtomicBool::new(true),
