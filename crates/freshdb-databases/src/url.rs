@@ -90,15 +90,13 @@ impl DatabaseUrl {
         }
     }
 
-    /// The same server, by its socket on this machine: of PostgreSQL the directory that it is in. What goes through that needs no TLS.
+    /// The same server, by its socket on this machine: of PostgreSQL the directory that it is in.
     pub(crate) fn by_socket(&self, socket: &Path) -> Self {
         match (&self.0, socket.to_str()) {
             (Location::Server(kind, url), Some(socket)) => {
                 let mut url = url.clone();
-                match kind {
-                    Kind::Postgres => url.query_pairs_mut().append_pair("host", socket),
-                    _ => url.query_pairs_mut().append_pair("socket", socket).append_pair("ssl-mode", "disabled"),
-                };
+                let parameter = if *kind == Kind::Postgres { "host" } else { "socket" };
+                url.query_pairs_mut().append_pair(parameter, socket);
                 Self(Location::Server(*kind, url))
             }
             // Whoever cannot be told where the socket is knocks at the other door.
@@ -186,7 +184,7 @@ mod tests {
     fn a_socket_stands_among_the_parameters() {
         let by_socket = |url: &str| DatabaseUrl::parse(url).expect("a URL").by_socket(Path::new("/run/a b&c")).reveal();
         let mysql = by_socket("mysql://root:secret@127.0.0.1:1/x");
-        assert_eq!(mysql, "mysql://root:secret@127.0.0.1:1/x?socket=%2Frun%2Fa+b%26c&ssl-mode=disabled");
+        assert_eq!(mysql, "mysql://root:secret@127.0.0.1:1/x?socket=%2Frun%2Fa+b%26c");
         let postgres = by_socket("postgres://postgres@127.0.0.1:1/x");
         assert_eq!(postgres, "postgres://postgres@127.0.0.1:1/x?host=%2Frun%2Fa+b%26c");
     }

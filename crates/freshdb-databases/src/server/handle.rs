@@ -113,7 +113,7 @@ impl Server {
     }
 
     /// Where freshdb itself reaches it: a throwaway server by its socket. Over TCP, PostgreSQL has a driver hash a password four thousand
-    /// times for each connection, which takes longer than all else that a lease does, and with MySQL a driver speaks TLS.
+    /// times for each connection, which takes longer than all else that a lease does.
     pub(crate) fn administration(&self) -> DatabaseUrl {
         self.socket().map_or_else(|| self.url().clone(), |socket| self.url().by_socket(socket))
     }
