@@ -39,6 +39,8 @@ pub struct EngineOptions {
     echo: Option<bool>,
     runtime: Option<Handle>,
     #[cfg(feature = "test")]
+    of_test: bool,
+    #[cfg(feature = "test")]
     reuse: Option<crate::test::reuse::Reuse>,
 }
 
@@ -56,6 +58,9 @@ pub(crate) struct Settings {
     /// Where the engine was made.
     #[cfg(feature = "test")]
     pub(crate) made_at: crate::registry::Place,
+    /// Whether a test has it, on a database of its own.
+    #[cfg(feature = "test")]
+    pub(crate) of_test: bool,
     /// Where connections come from, and go to when the engine is closed.
     #[cfg(feature = "test")]
     pub(crate) reuse: Option<crate::test::reuse::Reuse>,
@@ -75,6 +80,8 @@ impl Default for EngineOptions {
             on_connect: Vec::new(),
             echo: None,
             runtime: None,
+            #[cfg(feature = "test")]
+            of_test: false,
             #[cfg(feature = "test")]
             reuse: None,
         }
@@ -144,6 +151,13 @@ impl EngineOptions {
         self
     }
 
+    /// For a test, on a database of its own: what only a network has need of is left out where it may be.
+    #[cfg(feature = "test")]
+    pub(crate) fn of_test(mut self) -> Self {
+        self.of_test = true;
+        self
+    }
+
     /// Takes the connections that the last test on its database has left, and leaves its own to the next.
     #[cfg(feature = "test")]
     pub(crate) fn reuse(mut self, reuse: Option<crate::test::reuse::Reuse>) -> Self {
@@ -205,6 +219,8 @@ impl EngineOptions {
             target: DB::target(&options),
             #[cfg(feature = "test")]
             made_at: Location::caller(),
+            #[cfg(feature = "test")]
+            of_test: self.of_test,
             #[cfg(feature = "test")]
             reuse: self.reuse,
         };

@@ -66,6 +66,12 @@ pub trait Backend: sqlx::Database {
         (options, Lifetime::Own)
     }
 
+    /// The same without what only a network has need of, for a server on this machine, which may refuse it.
+    #[cfg(feature = "test")]
+    fn plain(_: &ConnectOptions<Self>) -> Option<ConnectOptions<Self>> {
+        None
+    }
+
     /// Statements that bound what one statement may take, where the engine can.
     fn bound_statements(limit: Duration) -> String;
 

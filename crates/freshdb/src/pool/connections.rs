@@ -24,7 +24,10 @@ use crate::vigilance::Vigilance;
 
 pub(crate) struct Pool<DB: Backend> {
     pub(crate) settings: Settings,
-    pub(super) options: ConnectOptions<DB>,
+    options: ConnectOptions<DB>,
+    /// What is tried before them.
+    #[cfg(feature = "test")]
+    plain: Option<ConnectOptions<DB>>,
     pub(super) lifetime: Lifetime,
     /// Where the connections' sockets live, and the engine's own work is done.
     pub(super) home: Home,
@@ -72,6 +75,12 @@ impl<DB: Backend> Drop for Slot<DB> {
     }
 }
 
+/// A connection by options that a server may refuse. Why it does is found out by what is tried next.
+#[cfg(feature = "test")]
+async fn open_plain<DB: Backend>(options: Option<&ConnectOptions<DB>>) -> Option<DB::Connection> {
+    DB::Connection::connect_with(options?).await.ok()
+}
+
 /// How long a connection that was idle may take to prove itself.
 const PROOF_OF_IDLE: Duration = Duration::from_secs(1);
 
@@ -87,6 +96,8 @@ impl<DB: Backend> Pool<DB> {
         }
         let slots = Arc::new(Semaphore::new(settings.max_connections as usize));
         let pool = Arc::new(Self {
+            #[cfg(feature = "test")]
+            plain: if settings.of_test { DB::plain(&options) } else { None },
             settings,
             options,
             lifetime,
@@ -271,14 +282,23 @@ impl<DB: Backend> Pool<DB> {
         undisturbed::<DB, _, _>(|| self.try_to_connect()).await
     }
 
+    /// A connection of which nothing else is known.
+    pub(super) async fn open(&self) -> Result<DB::Connection, sqlx::Error> {
+        #[cfg(feature = "test")]
+        if let Some(connection) = open_plain::<DB>(self.plain.as_ref()).await {
+            return Ok(connection);
+        }
+        DB::Connection::connect_with(&self.options).await
+    }
+
     async fn try_to_connect(self: &Arc<Self>) -> Result<Live<DB>, sqlx::Error> {
         if self.lifetime == Lifetime::OfItsConnections {
             let mut anchor = self.anchor.lock().await;
             if anchor.is_none() {
-                *anchor = Some(DB::Connection::connect_with(&self.options).await?);
+                *anchor = Some(self.open().await?);
             }
         }
-        let mut connection = DB::Connection::connect_with(&self.options).await?;
+        let mut connection = self.open().await?;
         let birth = DB::settle(&mut connection, &self.settings.statements).await?;
         #[cfg(feature = "test")]
         self.sessions.note_own(birth.id);
@@ -402,5 +422,21 @@ impl<DB: Backend> fmt::Debug for Pool<DB> {
             .field("taken", &taken)
             .field("limit", &self.settings.max_connections)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "test", feature = "sqlite"))]
+mod tests {
+    use sqlx::Sqlite;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_refused_is_no_error_yet() {
+        let refused: ConnectOptions<Sqlite> = "sqlite:///there/is/no.db".parse().expect("options");
+        assert!(open_plain::<Sqlite>(Some(&refused)).await.is_none());
+        assert!(open_plain::<Sqlite>(None).await.is_none());
+        let taken: ConnectOptions<Sqlite> = "sqlite::memory:".parse().expect("options");
+        assert!(open_plain::<Sqlite>(Some(&taken)).await.is_some());
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::Connection as _;
 use tokio::sync::oneshot;
 
 use super::closing::{CLOSE, close_connection};
@@ -57,7 +56,7 @@ impl<DB: Backend> Pool<DB> {
 
     async fn connect_control(&self) -> Result<DB::Connection, sqlx::Error> {
         #[allow(unused_mut, reason = "with the feature `test` it is asked what it is called")]
-        let mut connection = DB::Connection::connect_with(&self.options).await?;
+        let mut connection = self.open().await?;
         #[cfg(feature = "test")]
         self.sessions.note_own(DB::identity(&mut connection).await.ok());
         Ok(connection)

@@ -40,6 +40,24 @@ mod two_hundred_in_parallel {
     on!(all on every engine);
 }
 
+/// With TLS, which MySQL offers and sqlx speaks where it was built to, to connect would take longer than most tests.
+mod nothing_is_encrypted_on_this_machine {
+    use super::*;
+
+    fn case(kind: Kind) {
+        let is_plain = async |engine: OrmEngine| {
+            let cipher = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
+            let cipher = Statement::from_string(engine.get_database_backend(), cipher);
+            let rows = engine.query_all_raw(cipher).await.expect("rows");
+            let cipher: String = rows[0].try_get("", "Value").expect("a text");
+            assert_eq!(cipher, "");
+        };
+        run(Case::new("is_plain", kind), tags, is_plain);
+    }
+
+    on!(case: mysql Mysql);
+}
+
 /// A thread that was left behind may go on, and write, at any time.
 mod nobody_gets_what_a_thread_that_was_left_behind_may_write_to {
     use super::*;

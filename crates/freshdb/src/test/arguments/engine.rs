@@ -7,7 +7,7 @@ use crate::options::EngineOptions;
 use crate::test::context::{ArgumentError, Context, FromContext};
 
 fn options(context: &Context) -> EngineOptions {
-    EngineOptions::new().max_connections(context.lease().connections()).reuse(context.reuse.clone())
+    EngineOptions::new().of_test().max_connections(context.lease().connections()).reuse(context.reuse.clone())
 }
 
 impl<DB: Dialect> FromContext for Engine<DB> {
