@@ -131,26 +131,12 @@ pub(super) async fn somebody_closes(connection: &mut MySqlConnection) -> Result<
 
 /// Whether it executes a FLUSH, or something that can have one in it: a procedure, a prepared or a compound statement.
 fn may_close(session: &ServerSession) -> bool {
-    const OTHERS: [&str; 15] = [
-        "alter",
-        "commit",
-        "create",
-        "delete",
-        "drop",
-        "insert",
-        "replace",
-        "rollback",
-        "savepoint",
-        "select",
-        "show",
-        "start",
-        "truncate",
-        "update",
-        "use",
-    ];
+    const OTHERS: &str =
+        "alter commit create delete drop insert replace rollback savepoint select show start truncate update use";
+
     let Some(statement) = &session.statement else { return session.state.as_deref() == Some("Refresh") };
     let word: String = statement.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
-    !OTHERS.contains(&word.to_ascii_lowercase().as_str())
+    OTHERS.split(' ').all(|other| !other.eq_ignore_ascii_case(&word))
 }
 
 /// The question for what the server knows of some tables.
