@@ -104,8 +104,20 @@ impl DatabaseUrl {
         }
     }
 
-    /// Whether a server is reached without leaving this machine.
-    pub(crate) fn is_on_loopback(&self) -> bool {
+    /// Whether it is a server that is reached without leaving this machine: as `localhost`, or by an address of the loopback interface.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use freshdb_databases::DatabaseUrl;
+    ///
+    /// # fn main() -> Result<(), freshdb_databases::Error> {
+    /// assert!(DatabaseUrl::parse("mysql://root@127.0.0.1:3306")?.is_on_loopback());
+    /// assert!(!DatabaseUrl::parse("mysql://root@db.example:3306")?.is_on_loopback());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_on_loopback(&self) -> bool {
         let Location::Server(_, url) = &self.0 else { return false };
         match url.host_str() {
             Some("localhost") => true,

@@ -39,7 +39,7 @@ pub struct EngineOptions {
     echo: Option<bool>,
     runtime: Option<Handle>,
     #[cfg(feature = "test")]
-    of_test: bool,
+    plain: bool,
     #[cfg(feature = "test")]
     reuse: Option<crate::test::reuse::Reuse>,
 }
@@ -58,9 +58,9 @@ pub(crate) struct Settings {
     /// Where the engine was made.
     #[cfg(feature = "test")]
     pub(crate) made_at: crate::registry::Place,
-    /// Whether a test has it, on a database of its own.
+    /// Whether connections are tried first without what only a network has need of.
     #[cfg(feature = "test")]
-    pub(crate) of_test: bool,
+    pub(crate) plain: bool,
     /// Where connections come from, and go to when the engine is closed.
     #[cfg(feature = "test")]
     pub(crate) reuse: Option<crate::test::reuse::Reuse>,
@@ -81,7 +81,7 @@ impl Default for EngineOptions {
             echo: None,
             runtime: None,
             #[cfg(feature = "test")]
-            of_test: false,
+            plain: false,
             #[cfg(feature = "test")]
             reuse: None,
         }
@@ -151,10 +151,10 @@ impl EngineOptions {
         self
     }
 
-    /// For a test, on a database of its own: what only a network has need of is left out where it may be.
+    /// Whether the server is asked first to do without what only a network has need of.
     #[cfg(feature = "test")]
-    pub(crate) fn of_test(mut self) -> Self {
-        self.of_test = true;
+    pub(crate) fn plain(mut self, plain: bool) -> Self {
+        self.plain = plain;
         self
     }
 
@@ -220,7 +220,7 @@ impl EngineOptions {
             #[cfg(feature = "test")]
             made_at: Location::caller(),
             #[cfg(feature = "test")]
-            of_test: self.of_test,
+            plain: self.plain,
             #[cfg(feature = "test")]
             reuse: self.reuse,
         };

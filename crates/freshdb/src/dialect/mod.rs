@@ -66,7 +66,7 @@ pub trait Backend: sqlx::Database {
         (options, Lifetime::Own)
     }
 
-    /// The same without what only a network has need of, for a server on this machine, which may refuse it.
+    /// The same without what only a network has need of, where they leave that open. The server may refuse it.
     #[cfg(feature = "test")]
     fn plain(_: &ConnectOptions<Self>) -> Option<ConnectOptions<Self>> {
         None

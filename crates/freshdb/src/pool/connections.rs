@@ -97,7 +97,7 @@ impl<DB: Backend> Pool<DB> {
         let slots = Arc::new(Semaphore::new(settings.max_connections as usize));
         let pool = Arc::new(Self {
             #[cfg(feature = "test")]
-            plain: if settings.of_test { DB::plain(&options) } else { None },
+            plain: if settings.plain { DB::plain(&options) } else { None },
             settings,
             options,
             lifetime,

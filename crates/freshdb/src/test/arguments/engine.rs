@@ -7,7 +7,11 @@ use crate::options::EngineOptions;
 use crate::test::context::{ArgumentError, Context, FromContext};
 
 fn options(context: &Context) -> EngineOptions {
-    EngineOptions::new().of_test().max_connections(context.lease().connections()).reuse(context.reuse.clone())
+    let lease = context.lease();
+    EngineOptions::new()
+        .plain(lease.url().is_on_loopback())
+        .max_connections(lease.connections())
+        .reuse(context.reuse.clone())
 }
 
 impl<DB: Dialect> FromContext for Engine<DB> {
