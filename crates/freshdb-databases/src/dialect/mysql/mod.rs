@@ -1,7 +1,7 @@
 //! How MySQL and MariaDB do it. Where they differ, the server is asked what it has; see `server.rs`.
 //!
 //! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
-//! slot, and `look.rs`, `find.rs` and `undo.rs` the parts of a reset.
+//! slot, and `look.rs`, `find.rs`, `undo.rs` and `seeded.rs` the parts of a reset.
 
 mod blockers;
 mod catalog;
@@ -16,6 +16,7 @@ mod marks;
 mod opened;
 mod own;
 mod reset;
+mod seeded;
 mod server;
 mod sessions;
 mod table;

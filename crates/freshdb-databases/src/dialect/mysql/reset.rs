@@ -9,7 +9,7 @@ use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::sessions::{end_sessions, on_database};
 use super::template::{Table, Template};
-use super::{Mysql, blockers, find, opened, server, undo};
+use super::{Mysql, blockers, find, opened, seeded, server, undo};
 use crate::Error;
 
 /// From which reset of a database on a second connection helps: a process that tests once never gets back what it costs.
@@ -134,7 +134,7 @@ async fn forbids(
         if written.is_some() {
             break;
         }
-        written = undo::history_differs(connection, template, name, table).await?.then_some(table);
+        written = seeded::history_differs(connection, template, name, table).await?.then_some(table);
     }
     Ok(written.map(|table| format!("table `{}` was written to, and keeps its history", table.name)))
 }

@@ -1,0 +1,194 @@
+//! Making the rows of a table with rows the template's again.
+
+use sqlx::MySqlConnection;
+
+use super::super::REGISTRY;
+use super::catalog::Kind;
+use super::connection::{execute, identifier, results, rows};
+use super::copy::{create, insert_all};
+use super::template::{Column, FEW, Table, Template, qualified};
+
+/// What became of a table with rows.
+pub(super) enum Restored {
+    /// They were the template's.
+    Same,
+    /// They are now.
+    Rows,
+    /// They are not, and are few.
+    ToBeWrittenAnew,
+}
+
+/// Makes a table's rows the template's, unless that is better done with others. With a primary key only the rows that differ are written.
+pub(super) async fn restore(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    table: &Table,
+) -> Result<Restored, sqlx::Error> {
+    let few = match differences(connection, template, name, table).await? {
+        Differences::None => return Ok(Restored::Same),
+        Differences::Some(keys) => Some(keys),
+        Differences::Unknown => None,
+    };
+    if table.unique && table.small && !table.triggers {
+        return Ok(Restored::ToBeWrittenAnew);
+    }
+    let triggers: Vec<_> = template
+        .catalog
+        .objects
+        .iter()
+        .filter(|object| object.kind == Kind::Trigger && object.table.as_ref() == Some(&table.name))
+        .collect();
+    for trigger in &triggers {
+        execute(connection, &format!("DROP TRIGGER {}", qualified(name, &trigger.name))).await?;
+    }
+    if !table.transactional {
+        execute(
+            connection,
+            &format!("TRUNCATE TABLE {};{}", qualified(name, &table.name), insert_all(table, template, name)),
+        )
+        .await?;
+    } else if table.key.is_empty() {
+        let (named, insert) = (qualified(name, &table.name), insert_all(table, template, name));
+        execute(connection, &format!("BEGIN;DELETE FROM {named};{insert};COMMIT")).await?;
+    } else if let Some(keys) = few {
+        let columns: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
+        let wanted = format!("({}) IN ({})", columns.join(","), keys.join(","));
+        let (named, insert) = (qualified(name, &table.name), insert_all(table, template, name));
+        execute(connection, &format!("BEGIN;DELETE FROM {named} WHERE {wanted};{insert} WHERE {wanted};COMMIT"))
+            .await?;
+    } else {
+        let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+        let by_key = by_key(table);
+        let delete = format!(
+            "DELETE s FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE t.{} IS NULL OR NOT ({})",
+            identifier(&table.key[0]),
+            equal(table)
+        );
+        let insert = format!(
+            "{} t WHERE NOT EXISTS (SELECT 1 FROM {slot} s WHERE {by_key})",
+            insert_all(table, template, name),
+        );
+        execute(connection, &format!("BEGIN;{delete};{insert};COMMIT")).await?;
+    }
+    if !triggers.is_empty() {
+        execute(connection, &format!("USE {}", identifier(name))).await?;
+        for trigger in triggers {
+            create(connection, trigger, template, name).await?;
+        }
+        execute(connection, &format!("USE {REGISTRY}")).await?;
+    }
+    Ok(Restored::Rows)
+}
+
+fn by_key(table: &Table) -> String {
+    let parts: Vec<String> = table.key.iter().map(|column| format!("s.{0} = t.{0}", identifier(column))).collect();
+    parts.join(" AND ")
+}
+
+fn equal(table: &Table) -> String {
+    let parts: Vec<String> = table.columns.iter().map(Column::equal).collect();
+    parts.join(" AND ")
+}
+
+impl Column {
+    /// Whether the text of its values is a literal of just that value.
+    fn is_whole_number(&self) -> bool {
+        matches!(self.data_type.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint")
+    }
+
+    /// Whether `s` and `t` hold the same bytes in it, and not only what the collation takes for equal.
+    fn equal(&self) -> String {
+        let name = identifier(&self.name);
+        match self.data_type.as_str() {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "bit" | "date" | "datetime"
+            | "timestamp" | "time" | "year" => format!("s.{name} <=> t.{name}"),
+            // Exactly, and 0 is not -0.
+            "float" | "double" => {
+                format!("(s.{name} <=> t.{name} AND CAST(s.{name} AS CHAR) <=> CAST(t.{name} AS CHAR))")
+            }
+            // 1 and 1.0 are equal as JSON.
+            "json" => format!("CAST(CAST(s.{name} AS CHAR) AS BINARY) <=> CAST(CAST(t.{name} AS CHAR) AS BINARY)"),
+            _ => format!("CAST(s.{name} AS BINARY) <=> CAST(t.{name} AS BINARY)"),
+        }
+    }
+}
+
+/// What rows of a table are not the template's.
+enum Differences {
+    None,
+    /// Those with these keys, as `IN` takes them.
+    Some(Vec<String>),
+    /// Nothing orders its rows, too many are other ones, or its keys cannot be written down without loss.
+    Unknown,
+}
+
+/// Looks through both tables, once for each direction in which rows can be missing. No locks are taken, unlike by a DELETE that finds
+/// by itself what to delete.
+async fn differences(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    table: &Table,
+) -> Result<Differences, sqlx::Error> {
+    if table.key.is_empty() {
+        // A dump shows the order of its rows. Copying them anew is what is sure.
+        return Ok(Differences::Unknown);
+    }
+    let whole = |name: &String| table.columns.iter().any(|column| column.name == *name && column.is_whole_number());
+    let exact = table.key.iter().all(whole);
+    let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+    let (by_key, first) = (by_key(table), identifier(&table.key[0]));
+    let keys = |of: &str| {
+        let columns: Vec<String> = table.key.iter().map(|column| format!("{of}.{}", identifier(column))).collect();
+        columns.join(",")
+    };
+    let limit = if exact { FEW + 1 } else { 1 };
+    let sql = format!(
+        "SELECT (SELECT COUNT(*) FROM {slot}), (SELECT COUNT(*) FROM {original});
+         SELECT s.{first} IS NULL, {} FROM {original} t LEFT JOIN {slot} s ON {by_key} WHERE s.{first} IS NULL OR NOT ({}) LIMIT {limit}",
+        keys("t"),
+        equal(table)
+    );
+    let mut lists = results(connection, &sql).await?.into_iter();
+    let mut next = || lists.next().unwrap_or_default();
+    let counts: Vec<usize> = next().into_iter().flatten().flatten().filter_map(|count| count.parse().ok()).collect();
+    let [now, then] = counts[..] else { return Ok(Differences::Unknown) };
+    let mut found = next();
+    if found.is_empty() && now == then {
+        return Ok(Differences::None);
+    }
+    if !exact || found.len() > FEW {
+        return Ok(Differences::Unknown);
+    }
+    let missing = found.iter().filter(|row| row.first() == Some(&Some("1".to_owned()))).count();
+    if now + missing != then {
+        let sql = format!(
+            "SELECT 0, {} FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE t.{first} IS NULL LIMIT {limit}",
+            keys("s")
+        );
+        found.extend(rows(connection, &sql).await?);
+    }
+    if found.len() > FEW {
+        return Ok(Differences::Unknown);
+    }
+    let key = |row: Vec<Option<String>>| {
+        let values: Vec<String> = row.into_iter().skip(1).flatten().collect();
+        format!("({})", values.join(","))
+    };
+    Ok(Differences::Some(found.into_iter().map(key).collect()))
+}
+
+/// The same of a table that keeps its rows' history. The history that a template has is not copied: a dump does not show it.
+pub(super) async fn history_differs(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    table: &Table,
+) -> Result<bool, sqlx::Error> {
+    let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
+    let sql = format!("SELECT (SELECT COUNT(*) FROM {slot} FOR SYSTEM_TIME ALL) <> (SELECT COUNT(*) FROM {original})");
+    let answer = rows(connection, &sql).await?;
+    let other = answer.into_iter().flatten().flatten().next().as_deref() != Some("0");
+    Ok(other || !matches!(differences(connection, template, name, table).await?, Differences::None))
+}
