@@ -9,6 +9,7 @@ use super::Mysql;
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
 use super::connection::{TextRow, connect, execute, identifier, literal, number, rows};
+use super::files::Files;
 use super::look::{Look, Patience};
 use super::marks::Marks;
 use super::template::{Table, Template, check_volatile, qualified};
@@ -23,6 +24,8 @@ pub(crate) struct Slot {
     pub(super) prepared: Vec<Xid>,
     /// What the server's counters said when it was last pristine, if that is known.
     pub(super) marks: Option<Marks>,
+    /// What was known of its large tables then.
+    pub(super) files: Files,
     /// How often this process has reset it.
     pub(super) resets: usize,
 }
@@ -54,7 +57,9 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     }
     template.unproven.store(false, Ordering::Relaxed);
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), resets: 0 })
+    let mut files = Files::default();
+    files.learn(&mut connection, template, name, 0..template.tables.len()).await.map_err(failed)?;
+    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), files, resets: 0 })
 }
 
 /// Whether a table's rows are not the template's: what is computed when a row is inserted can come out otherwise, for one by the session's
@@ -87,7 +92,8 @@ pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) 
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     // It is what the copy is compared with.
     check_volatile(&mut connection, template, &template.name).await?;
-    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None, resets: 0 })
+    let files = Files::default();
+    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None, files, resets: 0 })
 }
 
 /// As its owner left it, nobody has touched it since: what the server's counters say now is what they said then.

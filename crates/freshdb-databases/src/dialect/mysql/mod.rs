@@ -1,7 +1,8 @@
 //! How MySQL and MariaDB do it. Where they differ, the server is asked what it has; see `server.rs`.
 //!
 //! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
-//! slot, and `look.rs`, `find.rs`, `undo.rs` and `seeded.rs` the parts of a reset.
+//! slot, and `look.rs`, `find.rs`, `undo.rs` and `seeded.rs` the parts of a reset. `marks.rs`, `opened.rs`, and `files.rs` with `pages.rs` tell
+//! what need not be compared.
 
 mod blockers;
 mod catalog;
@@ -9,12 +10,14 @@ mod connection;
 mod contents;
 mod copy;
 mod fault;
+mod files;
 mod find;
 mod helper;
 mod look;
 mod marks;
 mod opened;
 mod own;
+mod pages;
 mod reset;
 mod seeded;
 mod server;

@@ -4,6 +4,7 @@ use sqlx::MySqlConnection;
 
 use super::super::{Outcome, Reset, ServerSession, Steps, explain};
 use super::copy::Slot;
+use super::files::Files;
 use super::find::Touched;
 use super::look::{Look, Patience};
 use super::marks::Marks;
@@ -12,7 +13,7 @@ use super::template::{Table, Template};
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
 use crate::Error;
 
-/// From which reset of a database on a second connection helps: a process that tests once never gets back what it costs.
+/// From which reset of a database on a second connection helps, and files are read: a process that tests once never gets back what that costs.
 const HELPED_FROM: usize = 2;
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
@@ -21,11 +22,12 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64])
     let name = slot.name.clone();
     // Until it has proved to be pristine, nothing is known of it.
     let then = slot.marks.take();
+    let files = std::mem::take(&mut slot.files);
     slot.resets += 1;
     if slot.resets >= HELPED_FROM && template.is_helped_to_look() {
         template.helper.connect().await;
     }
-    let outcome = put_back(slot, template, then, staying, &mut ended, &mut steps).await;
+    let outcome = put_back(slot, template, (then, files), staying, &mut ended, &mut steps).await;
     let outcome = outcome.map_err(|error| explain::<Mysql>(format!("failed to reset `{name}`"), error))?;
     Ok(Reset { outcome, ended, steps: steps.into_inner() })
 }
@@ -33,7 +35,7 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64])
 async fn put_back(
     slot: &mut Slot,
     template: &Template,
-    then: Option<Marks>,
+    (then, mut files): (Option<Marks>, Files),
     staying: &[u64],
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
@@ -57,6 +59,10 @@ async fn put_back(
         return Ok(Outcome::Changed(altered));
     }
 
+    if suspects.definitions {
+        // Whoever can alter a table can also put another file in the place of its own, or have the server write no log.
+        files = Files::default();
+    }
     let touched = find::touched(connection, template, name, &suspects, &look).await?;
     steps.done("find");
     if let Some(reason) = forbids(connection, template, name, &touched).await? {
@@ -65,10 +71,12 @@ async fn put_back(
     let mut marks = look.marks;
     if touched.is_empty() {
         opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
-        slot.marks = Some(marks);
+        (slot.marks, slot.files) = (Some(marks), files);
         return Ok(Outcome::Pristine { touched: 0 });
     }
-    let count = undo::undo(connection, template, name, &touched, &mut marks).await?;
+    let parts = files.parts(connection, template, name, &touched.suspect, slot.resets >= HELPED_FROM).await?;
+    steps.done("files");
+    let count = undo::undo(connection, template, name, &touched, &parts, &mut marks).await?;
     steps.done("undo");
 
     // What was set to 1 in an empty table is 1. Rows that are written again can move a counter that had not moved.
@@ -91,7 +99,7 @@ async fn put_back(
         return Ok(Outcome::Changed(format!("sequence `{}` cannot be put back", template.sequences[*index].name)));
     }
     opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
-    slot.marks = Some(marks);
+    (slot.marks, slot.files) = (Some(marks), files);
     Ok(Outcome::Pristine { touched: count })
 }
 

@@ -6,6 +6,7 @@ use super::super::REGISTRY;
 use super::catalog::Kind;
 use super::connection::{execute, identifier, results, rows};
 use super::copy::{create, insert_all};
+use super::pages::Range;
 use super::template::{Column, FEW, Table, Template, qualified};
 
 /// What became of a table with rows.
@@ -18,14 +19,51 @@ pub(super) enum Restored {
     ToBeWrittenAnew,
 }
 
+/// The rows of a table that are compared.
+pub(super) enum Part {
+    All,
+    /// Those within one of these, by the first column of the key. All others are the template's.
+    Within {
+        ranges: Vec<Range>,
+        column: String,
+    },
+}
+
+impl Part {
+    pub(super) fn of(written: Option<Vec<Range>>, table: &Table) -> Self {
+        match (written, table.key.first()) {
+            (Some(ranges), Some(column)) => Self::Within { ranges, column: identifier(column) },
+            _ => Self::All,
+        }
+    }
+
+    /// The condition for the rows of `table`, a name that a query has given it.
+    fn of_rows(&self, table: &str) -> String {
+        let Self::Within { ranges, column } = self else { return "TRUE".to_owned() };
+        let within = |range: &Range| {
+            let from = range.from.map(|from| format!("{table}.{column} >= {from}"));
+            let to = range.to.map(|to| format!("{table}.{column} <= {to}"));
+            let ends: Vec<String> = from.into_iter().chain(to).collect();
+            if ends.is_empty() { "TRUE".to_owned() } else { ends.join(" AND ") }
+        };
+        let each: Vec<String> = ranges.iter().map(within).collect();
+        format!("({})", each.join(" OR "))
+    }
+
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Within { ranges, .. } if ranges.is_empty())
+    }
+}
+
 /// Makes a table's rows the template's, unless that is better done with others. With a primary key only the rows that differ are written.
 pub(super) async fn restore(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     table: &Table,
+    part: &Part,
 ) -> Result<Restored, sqlx::Error> {
-    let few = match differences(connection, template, name, table).await? {
+    let few = match differences(connection, template, name, table, part).await? {
         Differences::None => return Ok(Restored::Same),
         Differences::Some(keys) => Some(keys),
         Differences::Unknown => None,
@@ -61,13 +99,15 @@ pub(super) async fn restore(
         let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
         let by_key = by_key(table);
         let delete = format!(
-            "DELETE s FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE t.{} IS NULL OR NOT ({})",
+            "DELETE s FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE {} AND (t.{} IS NULL OR NOT ({}))",
+            part.of_rows("s"),
             identifier(&table.key[0]),
             equal(table)
         );
         let insert = format!(
-            "{} t WHERE NOT EXISTS (SELECT 1 FROM {slot} s WHERE {by_key})",
+            "{} t WHERE {} AND NOT EXISTS (SELECT 1 FROM {slot} s WHERE {by_key})",
             insert_all(table, template, name),
+            part.of_rows("t")
         );
         execute(connection, &format!("BEGIN;{delete};{insert};COMMIT")).await?;
     }
@@ -123,14 +163,18 @@ enum Differences {
     Unknown,
 }
 
-/// Looks through both tables, once for each direction in which rows can be missing. No locks are taken, unlike by a DELETE that finds
-/// by itself what to delete.
+/// Looks through a part of both tables, once for each direction in which rows can be missing. No locks are taken, unlike by a DELETE that
+/// finds by itself what to delete.
 async fn differences(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     table: &Table,
+    part: &Part,
 ) -> Result<Differences, sqlx::Error> {
+    if part.is_nothing() {
+        return Ok(Differences::None);
+    }
     if table.key.is_empty() {
         // A dump shows the order of its rows. Copying them anew is what is sure.
         return Ok(Differences::Unknown);
@@ -139,14 +183,16 @@ async fn differences(
     let exact = table.key.iter().all(whole);
     let (slot, original) = (qualified(name, &table.name), qualified(&template.name, &table.name));
     let (by_key, first) = (by_key(table), identifier(&table.key[0]));
+    let (these, originals) = (part.of_rows("s"), part.of_rows("t"));
     let keys = |of: &str| {
         let columns: Vec<String> = table.key.iter().map(|column| format!("{of}.{}", identifier(column))).collect();
         columns.join(",")
     };
     let limit = if exact { FEW + 1 } else { 1 };
     let sql = format!(
-        "SELECT (SELECT COUNT(*) FROM {slot}), (SELECT COUNT(*) FROM {original});
-         SELECT s.{first} IS NULL, {} FROM {original} t LEFT JOIN {slot} s ON {by_key} WHERE s.{first} IS NULL OR NOT ({}) LIMIT {limit}",
+        "SELECT (SELECT COUNT(*) FROM {slot} s WHERE {these}), (SELECT COUNT(*) FROM {original} t WHERE {originals});
+         SELECT s.{first} IS NULL, {} FROM {original} t LEFT JOIN {slot} s ON {by_key}
+          WHERE {originals} AND (s.{first} IS NULL OR NOT ({})) LIMIT {limit}",
         keys("t"),
         equal(table)
     );
@@ -164,7 +210,7 @@ async fn differences(
     let missing = found.iter().filter(|row| row.first() == Some(&Some("1".to_owned()))).count();
     if now + missing != then {
         let sql = format!(
-            "SELECT 0, {} FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE t.{first} IS NULL LIMIT {limit}",
+            "SELECT 0, {} FROM {slot} s LEFT JOIN {original} t ON {by_key} WHERE {these} AND t.{first} IS NULL LIMIT {limit}",
             keys("s")
         );
         found.extend(rows(connection, &sql).await?);
@@ -190,5 +236,5 @@ pub(super) async fn history_differs(
     let sql = format!("SELECT (SELECT COUNT(*) FROM {slot} FOR SYSTEM_TIME ALL) <> (SELECT COUNT(*) FROM {original})");
     let answer = rows(connection, &sql).await?;
     let other = answer.into_iter().flatten().flatten().next().as_deref() != Some("0");
-    Ok(other || !matches!(differences(connection, template, name, table).await?, Differences::None))
+    Ok(other || !matches!(differences(connection, template, name, table, &Part::All).await?, Differences::None))
 }

@@ -9,12 +9,13 @@ use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
-use super::catalog::{self, Catalog, Kind};
-use super::connection::{connect, identifier, literal, results, rows};
+use super::catalog::{self, Catalog, Kind, fixed};
+use super::connection::{TextRow, connect, identifier, literal, results, rows};
 use super::helper::Helper;
 use super::look::{PROBES, with_a_row};
 use super::marks::{self, Features};
 use super::own::Own;
+use super::pages::WholeNumber;
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// How many rows of a table that are other ones are put back by their keys, and how many a table has that is written anew.
@@ -40,6 +41,9 @@ pub(crate) struct Template {
     pub(super) own: Arc<Own>,
     #[serde(skip)]
     pub(super) helper: Helper,
+    /// Whether its files may be in reach: it is on this machine.
+    #[serde(skip)]
+    pub(super) has_files_here: bool,
     /// Whether no copy of this process's was found equal to it in its rows yet: until then each is compared.
     #[serde(skip)]
     pub(super) unproven: AtomicBool,
@@ -77,6 +81,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     /// The names of its primary key's columns, or nothing.
     pub(super) key: Vec<String>,
+    /// What its rows are in the ascending order of, if that is a number: the first of the key's columns.
+    pub(super) order: Option<WholeNumber>,
 }
 
 /// A column that values can be inserted into.
@@ -128,7 +134,15 @@ pub(super) async fn restore(
     let features = Features::probe(connection).await?;
     let statements = marks::statements(connection, features).await?;
     let unproven = AtomicBool::new(true);
-    Ok(Some(Template { features, statements, own: Own::on(server), helper: Helper::on(server), unproven, ..template }))
+    Ok(Some(Template {
+        features,
+        statements,
+        own: Own::on(server),
+        helper: Helper::on(server),
+        has_files_here: server.is_on_loopback(),
+        unproven,
+        ..template
+    }))
 }
 
 async fn read_with(
@@ -142,9 +156,9 @@ async fn read_with(
     let mut lists = results(
         connection,
         &format!(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
+            "SELECT table_name, column_name, data_type, column_type FROM information_schema.columns WHERE table_schema = {schema}
               AND COALESCE(generation_expression, '') = '' AND extra NOT LIKE '% GENERATED%' ORDER BY table_name, ordinal_position;
-             SELECT table_name, column_name FROM information_schema.statistics WHERE table_schema = {schema}
+             SELECT table_name, column_name, collation FROM information_schema.statistics WHERE table_schema = {schema}
               AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index;
              SELECT referenced_table_name, table_name FROM information_schema.referential_constraints
               WHERE constraint_schema = {schema} AND unique_constraint_schema = {schema}
@@ -159,21 +173,8 @@ async fn read_with(
     .await?;
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
     let (computing, unique, counting, partitioned) = (last(), last(), last(), last());
-    let keyed = lists.pop().unwrap_or_default();
-    let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
-    let mut keys: HashMap<String, Vec<String>> = HashMap::new();
-    for (row, is_column) in
-        lists.into_iter().zip([true, false]).flat_map(|(rows, is)| rows.into_iter().map(move |row| (row, is)))
-    {
-        let mut values = row.into_iter().flatten();
-        let (Some(table), Some(name)) = (values.next(), values.next()) else { continue };
-        if is_column {
-            let data_type = values.next().unwrap_or_default().to_lowercase();
-            columns.entry(table).or_default().push(Column { name, data_type });
-        } else {
-            keys.entry(table).or_default().push(name);
-        }
-    }
+    let [keyed, keys, stored] = std::array::from_fn(|_| lists.pop().unwrap_or_default());
+    let mut columns = Columns::of([stored, keys]);
     let tables: Vec<Table> = catalog
         .objects
         .iter()
@@ -191,8 +192,9 @@ async fn read_with(
             small: false,
             computes: computing.contains(&object.name),
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
-            columns: columns.remove(&object.name).unwrap_or_default(),
-            key: keys.remove(&object.name).unwrap_or_default(),
+            columns: columns.stored.remove(&object.name).unwrap_or_default(),
+            key: columns.keys.remove(&object.name).unwrap_or_default(),
+            order: columns.orders.remove(&object.name),
         })
         .collect();
     let names = catalog.objects.iter().filter(|object| object.kind == Kind::Sequence).map(|object| object.name.clone());
@@ -217,6 +219,7 @@ async fn read_with(
         statements: marks::statements(connection, features).await?,
         own: Own::on(server),
         helper: Helper::on(server),
+        has_files_here: server.is_on_loopback(),
         unproven: AtomicBool::new(true),
     };
     let all: Vec<usize> = (0..template.tables.len()).collect();
@@ -227,6 +230,39 @@ async fn read_with(
         template.tables[index].small = true;
     }
     Ok(template)
+}
+
+/// The columns of all tables, by the tables' names.
+#[derive(Default)]
+struct Columns {
+    /// Those that are not generated.
+    stored: HashMap<String, Vec<Column>>,
+    keys: HashMap<String, Vec<String>>,
+    orders: HashMap<String, WholeNumber>,
+}
+
+impl Columns {
+    /// Out of their names and types, and those of the primary keys' columns with their order.
+    fn of([stored, keyed]: [Vec<TextRow>; 2]) -> Self {
+        let mut columns = Self::default();
+        let mut numbers = HashMap::new();
+        for row in stored {
+            let [Some(table), Some(name), Some(data_type), Some(column_type)] = fixed(row) else { continue };
+            if let Some(number) = WholeNumber::of(&column_type) {
+                numbers.insert((table.clone(), name.clone()), number);
+            }
+            columns.stored.entry(table).or_default().push(Column { name, data_type: data_type.to_lowercase() });
+        }
+        for row in keyed {
+            let [Some(table), Some(name), direction] = fixed(row) else { continue };
+            let key = columns.keys.entry(table.clone()).or_default();
+            if key.is_empty() && direction.as_deref() == Some("A") {
+                columns.orders.extend(numbers.remove(&(table.clone(), name.clone())).map(|number| (table, number)));
+            }
+            key.push(name);
+        }
+        columns
+    }
 }
 
 /// Which of `some` tables have a row, in history too.

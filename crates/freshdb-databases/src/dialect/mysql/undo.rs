@@ -7,24 +7,25 @@ use super::copy::insert_all;
 use super::find::Touched;
 use super::marks::Marks;
 use super::own::Ticket;
-use super::seeded::{Restored, restore};
+use super::seeded::{Part, Restored, restore};
 use super::template::{Sequence, Table, Template, qualified};
 
 const DEADLOCK: u16 = 1213;
 
-/// Puts it back, and says how many tables had been touched.
+/// Puts it back, and says how many tables had been touched. Of each table that is suspect, a part is compared.
 pub(super) async fn undo(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     touched: &Touched,
+    parts: &[Part],
     marks: &mut Marks,
 ) -> Result<usize, sqlx::Error> {
     let mut indexes: Vec<usize> = touched.filled.iter().chain(&touched.moved).copied().collect();
     let mut anew = Vec::new();
-    for index in &touched.suspect {
+    for (index, part) in touched.suspect.iter().zip(parts) {
         let table = &template.tables[*index];
-        match restore(connection, template, name, table).await? {
+        match restore(connection, template, name, table, part).await? {
             Restored::Same => continue,
             Restored::Rows => {}
             Restored::ToBeWrittenAnew => anew.push(*index),

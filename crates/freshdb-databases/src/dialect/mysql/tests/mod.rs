@@ -7,6 +7,7 @@ mod definitions;
 mod dirt;
 mod large;
 mod quoting;
+mod seeds;
 
 use std::process::Command;
 

@@ -1,0 +1,439 @@
+//! Which rows of a table can have been written since a moment, told by the file that InnoDB keeps it in.
+//!
+//! Rows lie in the leaves of a tree, in the order of their keys, and each leaf is a page that says when it was last changed: by the log
+//! sequence number (LSN) of the change, which is higher for each change of the server's. A leaf that has not been changed has the rows
+//! that it had. So whatever was inserted, updated or deleted, its key lies between the leaves that have not been changed.
+//!
+//! Only leaves that are reached from the first one count. A page that was let go of stays in the file as it was, or as it was long before.
+//! A file that is anything but what is expected here says nothing, and then all rows are compared.
+//!
+//! The format: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_INNODB_PAGE.html>.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What is read of each page: its headers, and the first of its records, which is no row.
+const HEAD: usize = 128;
+/// The number of no page.
+const NONE: u32 = u32::MAX;
+/// The type of a page of an index.
+const INDEX: u64 = 17855;
+/// Where the lowest record is, which is none of the table's, and what it says.
+const INFIMUM: usize = 99;
+const INFIMUM_TEXT: &[u8] = b"infimum\0";
+/// Where the first record of a table's can be.
+const FIRST_RECORD: usize = 120;
+/// What ends a page.
+const TRAILER: usize = 8;
+/// The bit of a record's that says that it is the lowest of its tree, and its key no key.
+const IS_LOWEST: u8 = 0x10;
+/// With more ranges than this all rows are compared.
+const MOST_RANGES: usize = 256;
+
+/// A key's first column that is a whole number, as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct WholeNumber {
+    bytes: usize,
+    signed: bool,
+}
+
+impl WholeNumber {
+    /// Out of a column's type, such as `bigint unsigned`.
+    pub(super) fn of(column_type: &str) -> Option<Self> {
+        let column_type = column_type.to_lowercase();
+        let name: String = column_type.chars().take_while(char::is_ascii_alphabetic).collect();
+        let bytes = match name.as_str() {
+            "tinyint" => 1,
+            "smallint" => 2,
+            "mediumint" => 3,
+            "int" => 4,
+            "bigint" => 8,
+            _ => return None,
+        };
+        Some(Self { bytes, signed: !column_type.contains("unsigned") })
+    }
+
+    /// The highest byte is first, and the highest bit of a signed number is the other way round: so numbers are sorted as bytes are.
+    fn read(self, bytes: &[u8]) -> i128 {
+        let number = i128::from(number(bytes));
+        if self.signed { number - (1 << (8 * self.bytes - 1)) } else { number }
+    }
+}
+
+/// Rows by the first column of their key, both ends included. Without an end it is open there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) from: Option<i128>,
+    pub(super) to: Option<i128>,
+}
+
+impl Range {
+    const ALL: Self = Self { from: None, to: None };
+}
+
+/// The file of a table.
+#[derive(Clone, Debug)]
+pub(super) struct TableFile {
+    pub(super) path: PathBuf,
+    /// The number of its tablespace, which another table, or the same one made anew, does not have.
+    pub(super) space: u64,
+    /// The number of its primary key.
+    pub(super) index: u64,
+    pub(super) page_size: usize,
+    /// What its primary key begins with, in ascending order.
+    pub(super) key: WholeNumber,
+}
+
+/// A page with rows.
+#[derive(Clone, Copy, Debug)]
+struct Leaf {
+    changed: u64,
+    previous: u32,
+    next: u32,
+    first_record: usize,
+}
+
+impl TableFile {
+    /// The rows that may have been written when the server's LSN was `since`, or later; nothing if that cannot be told.
+    ///
+    /// All that the server knows of the table has to be in the file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub(super) fn written(&self, since: u64) -> io::Result<Option<Vec<Range>>> {
+        let file = File::open(&self.path)?;
+        let pages = u32::try_from(file.metadata()?.len() / self.page_size as u64).unwrap_or(0);
+        let mut head = [0; HEAD];
+        let mut leaves = HashMap::new();
+        let mut format = None;
+        for page in 0..pages {
+            file.read_exact_at(&mut head, self.offset(page))?;
+            if page == 0 {
+                format = Format::of(&head).filter(|_| number(&head[34..38]) == self.space);
+            }
+            let Some(format) = format else { return Ok(None) };
+            if let Some(leaf) = self.leaf(&head, page, format) {
+                leaves.insert(page, leaf);
+            }
+        }
+        let Some(chain) = chain(&leaves) else { return Ok(None) };
+        let changed = chain.iter().filter(|(_, leaf)| leaf.is_changed(since)).count();
+        if changed * 2 > chain.len() {
+            return Ok(Some(vec![Range::ALL]));
+        }
+        self.between(&file, &chain, since)
+    }
+
+    fn offset(&self, page: u32) -> u64 {
+        u64::from(page) * self.page_size as u64
+    }
+
+    /// The page, if it has rows of the table.
+    fn leaf(&self, head: &[u8; HEAD], page: u32, format: Format) -> Option<Leaf> {
+        let is_compact = number(&head[42..44]) & 0x8000 != 0;
+        let is_one = number(&head[24..26]) == INDEX
+            && number(&head[4..8]) == u64::from(page)
+            && number(&head[34..38]) == self.space
+            && number(&head[64..66]) == 0
+            && number(&head[66..74]) == self.index
+            && is_compact
+            && !format.is_encrypted(head)
+            && head[INFIMUM..].starts_with(INFIMUM_TEXT);
+        is_one.then(|| Leaf {
+            changed: number(&head[16..24]),
+            previous: page_number(&head[8..12]),
+            next: page_number(&head[12..16]),
+            // Behind or before, round the end of the page.
+            first_record: (INFIMUM + usize::from(u16::from_be_bytes([head[97], head[98]]))) % self.page_size,
+        })
+    }
+
+    /// What lies between leaves that have not been changed: from the first row of the one before, which is one row too many, or rather a
+    /// page, to the first row of the one behind.
+    fn between(&self, file: &File, chain: &[(u32, Leaf)], since: u64) -> io::Result<Option<Vec<Range>>> {
+        let mut ranges: Vec<Range> = Vec::new();
+        // Where what has been changed begins, behind the last leaf that has not.
+        let mut begun = None;
+        let mut last = None;
+        for (page, leaf) in chain {
+            if leaf.is_changed(since) {
+                if begun.is_none() {
+                    begun = Some(match last {
+                        // Below the first leaf there is nothing either.
+                        None => None,
+                        Some(before) => {
+                            let Some(key) = self.first_key(file, before)? else { return Ok(None) };
+                            Some(key)
+                        }
+                    });
+                }
+                continue;
+            }
+            if let Some(from) = begun.take() {
+                let Some(to) = self.first_key(file, (*page, *leaf))? else { return Ok(None) };
+                if from.is_some_and(|from| from > to) {
+                    return Ok(None);
+                }
+                ranges.push(Range { from, to: Some(to) });
+            }
+            last = (leaf.previous != NONE).then_some((*page, *leaf));
+        }
+        if let Some(from) = begun {
+            ranges.push(Range { from, to: None });
+        }
+        let ranges = joined(ranges);
+        Ok(Some(if ranges.len() > MOST_RANGES { vec![Range::ALL] } else { ranges }))
+    }
+
+    /// The first column of the first row's key.
+    fn first_key(&self, file: &File, (page, leaf): (u32, Leaf)) -> io::Result<Option<i128>> {
+        let (at, bytes) = (leaf.first_record, self.key.bytes);
+        if at < FIRST_RECORD || at + bytes + TRAILER > self.page_size {
+            return Ok(None);
+        }
+        // The record's own head is before its columns; five bytes of it are always there.
+        let mut record = vec![0; 5 + bytes];
+        file.read_exact_at(&mut record, self.offset(page) + at as u64 - 5)?;
+        Ok((record[0] & IS_LOWEST == 0).then(|| self.key.read(&record[5..])))
+    }
+}
+
+impl Leaf {
+    fn is_changed(self, since: u64) -> bool {
+        self.changed >= since || self.changed == 0
+    }
+}
+
+/// All leaves from the first to the last, if there is one way through them.
+fn chain(leaves: &HashMap<u32, Leaf>) -> Option<Vec<(u32, Leaf)>> {
+    let mut firsts = leaves.iter().filter(|(_, leaf)| leaf.previous == NONE).map(|(page, _)| *page);
+    let (mut page, None) = (firsts.next()?, firsts.next()) else { return None };
+    let mut chain = Vec::with_capacity(leaves.len());
+    let mut previous = NONE;
+    while page != NONE {
+        let leaf = leaves.get(&page).filter(|leaf| leaf.previous == previous)?;
+        // There are no more than those, so that a ring is none.
+        if chain.len() == leaves.len() {
+            return None;
+        }
+        chain.push((page, *leaf));
+        (previous, page) = (page, leaf.next);
+    }
+    Some(chain)
+}
+
+/// The same, in as few ranges.
+fn joined(ranges: Vec<Range>) -> Vec<Range> {
+    let mut joined: Vec<Range> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.to >= range.from => last.to = range.to,
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// How the pages of a file are written.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    /// With a checksum in front.
+    Checksum,
+    /// MariaDB's since 10.4, with the version of an encryption's key in front, and the checksum at the end.
+    FullCrc32,
+}
+
+impl Format {
+    /// Out of the first page; nothing if its pages are compressed one by one.
+    fn of(head: &[u8; HEAD]) -> Option<Self> {
+        let flags = number(&head[54..58]);
+        if flags & 0x10 != 0 {
+            return Some(Self::FullCrc32);
+        }
+        (flags & 0x1e == 0).then_some(Self::Checksum)
+    }
+
+    /// MySQL's encrypted pages are of a type of their own.
+    fn is_encrypted(self, head: &[u8; HEAD]) -> bool {
+        let key_version = match self {
+            Self::Checksum => &head[26..30],
+            Self::FullCrc32 => &head[0..4],
+        };
+        number(key_version) != 0
+    }
+}
+
+fn page_number(bytes: &[u8]) -> u32 {
+    u32::try_from(number(bytes)).unwrap_or(NONE)
+}
+
+/// The highest byte is first.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    const SPACE: u64 = 7;
+    const PRIMARY: u64 = 23;
+    const SIZE: usize = 4096;
+    const SINCE: u64 = 1000;
+    const SIGNED: WholeNumber = WholeNumber { bytes: 4, signed: true };
+
+    /// Pages of a file, the first of which says what they are.
+    struct Pages(Vec<Vec<u8>>);
+
+    impl Pages {
+        /// Leaves in the order of their keys, in pages in another order: what they begin with, and when they were changed.
+        fn of(leaves: &[(i32, u64)]) -> Self {
+            let page = |index: usize| u32::try_from(leaves.len() - index).expect("few");
+            let mut pages = vec![vec![0; SIZE]; leaves.len() + 1];
+            put(&mut pages[0], 34, &SPACE.to_be_bytes()[4..]);
+            put(&mut pages[0], 54, &0x15_u32.to_be_bytes());
+            for (index, (key, changed)) in leaves.iter().enumerate() {
+                let previous = index.checked_sub(1).map_or(NONE, page);
+                let next = if index + 1 < leaves.len() { page(index + 1) } else { NONE };
+                pages[leaves.len() - index] = leaf(page(index), previous, next, *changed, *key);
+            }
+            Self(pages)
+        }
+
+        fn written(&self) -> Option<Vec<(Option<i128>, Option<i128>)>> {
+            let mut file = NamedTempFile::new().expect("a file");
+            file.write_all(&self.0.concat()).expect("it can be written");
+            let table =
+                TableFile { path: file.path().into(), space: SPACE, index: PRIMARY, page_size: SIZE, key: SIGNED };
+            let ranges = table.written(SINCE).expect("it can be read")?;
+            Some(ranges.into_iter().map(|range| (range.from, range.to)).collect())
+        }
+    }
+
+    fn put(page: &mut [u8], at: usize, bytes: &[u8]) {
+        page[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn leaf(number: u32, previous: u32, next: u32, changed: u64, key: i32) -> Vec<u8> {
+        let mut page = vec![0; SIZE];
+        put(&mut page, 4, &number.to_be_bytes());
+        put(&mut page, 8, &previous.to_be_bytes());
+        put(&mut page, 12, &next.to_be_bytes());
+        put(&mut page, 16, &changed.to_be_bytes());
+        put(&mut page, 24, &17855_u16.to_be_bytes());
+        put(&mut page, 34, &SPACE.to_be_bytes()[4..]);
+        put(&mut page, 42, &0x8005_u16.to_be_bytes());
+        put(&mut page, 66, &PRIMARY.to_be_bytes());
+        put(&mut page, 97, &(300_u16 - 99).to_be_bytes());
+        put(&mut page, INFIMUM, INFIMUM_TEXT);
+        put(&mut page, 300, &(key.cast_unsigned() ^ 0x8000_0000).to_be_bytes());
+        page
+    }
+
+    const OLD: u64 = SINCE - 1;
+    const NEW: u64 = SINCE;
+
+    #[test]
+    fn what_was_written_lies_between_what_was_not() {
+        let written = |leaves: &[(i32, u64)]| Pages::of(leaves).written();
+        assert_eq!(written(&[(-20, OLD), (-5, OLD), (10, OLD)]), Some(vec![]));
+        // From the first row of the page before to the first of the one behind.
+        assert_eq!(
+            written(&[(-20, OLD), (-5, OLD), (10, NEW), (20, OLD), (30, OLD)]),
+            Some(vec![(Some(-5), Some(20))])
+        );
+        // At the ends there is no page before, or behind. Below the first one that is left nothing was either.
+        assert_eq!(written(&[(1, NEW), (10, OLD), (20, OLD)]), Some(vec![(None, Some(10))]));
+        assert_eq!(written(&[(1, OLD), (10, NEW), (20, OLD), (30, OLD)]), Some(vec![(None, Some(20))]));
+        assert_eq!(written(&[(1, OLD), (10, OLD), (20, NEW)]), Some(vec![(Some(10), None)]));
+        // Two that share a page are one.
+        let five = [(1, OLD), (10, OLD), (20, NEW), (30, OLD), (40, NEW), (50, OLD), (60, OLD)];
+        assert_eq!(written(&five), Some(vec![(Some(10), Some(50))]));
+        let apart = [(1, OLD), (10, OLD), (20, NEW), (30, OLD), (40, OLD), (50, NEW), (60, OLD)];
+        assert_eq!(written(&apart), Some(vec![(Some(10), Some(30)), (Some(40), Some(60))]));
+        // Of what was written without a log nobody knows when.
+        assert_eq!(written(&[(1, OLD), (10, 0), (20, OLD)]), Some(vec![(None, Some(20))]));
+        // With most of it, all of it.
+        assert_eq!(written(&[(1, NEW), (10, NEW), (20, OLD)]), Some(vec![(None, None)]));
+    }
+
+    #[test]
+    fn what_is_not_as_expected_says_nothing() {
+        let leaves = [(1, OLD), (10, OLD), (20, NEW), (30, OLD), (40, OLD)];
+        let changed = |page: usize, at: usize, bytes: &[u8]| {
+            let mut pages = Pages::of(&leaves);
+            put(&mut pages.0[page], at, bytes);
+            pages.written()
+        };
+        assert!(changed(0, 0, &[]).is_some());
+        assert_eq!(changed(0, 34, &[0, 0, 0, 8]), None, "another tablespace");
+        assert_eq!(changed(0, 54, &[0, 0, 0, 2]), None, "compressed rows");
+        assert_eq!(changed(3, 4, &[0, 0, 0, 9]), None, "another page");
+        assert_eq!(changed(3, 0, &[0, 0, 0, 1]), None, "encrypted");
+        assert_eq!(changed(3, 24, &[0, 15]), None, "a page of another type");
+        assert_eq!(changed(3, 42, &[0, 5]), None, "an old format of rows");
+        assert_eq!(changed(3, 64, &[0, 1]), None, "not a leaf");
+        assert_eq!(changed(3, 66, &24_u64.to_be_bytes()), None, "of another index");
+        assert_eq!(changed(3, 99, b"INFIMUM\0"), None, "no records");
+        assert_eq!(changed(4, 97, &[0, 13]), None, "no rows");
+        assert_eq!(changed(4, 97, &[0x0f, 0xf0]), None, "a record outside of the page");
+        assert_eq!(changed(4, 295, &[0x10]), None, "a record that is no row");
+        assert_eq!(changed(4, 300, &[0xff]), None, "keys in another order");
+        assert_eq!(changed(4, 8, &[0xff; 4]), None, "two that are the first");
+        assert_eq!(changed(4, 8, &[0, 0, 0, 2]), None, "two ways");
+        assert_eq!(changed(1, 12, &[0, 0, 0, 3]), None, "a ring");
+        assert_eq!(changed(2, 12, &[0, 0, 0, 9]), None, "a page that is not there");
+        assert_eq!(Pages(Vec::new()).written(), None);
+    }
+
+    #[test]
+    fn pages_that_were_let_go_of_do_not_count() {
+        let mut pages = Pages::of(&[(1, OLD), (10, NEW), (20, OLD), (30, OLD)]);
+        // It once lay behind the third, and still says so.
+        let number = u32::try_from(pages.0.len()).expect("few");
+        pages.0.push(leaf(number, 2, 1, OLD, 25));
+        assert_eq!(pages.written(), Some(vec![(None, Some(20))]));
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_stored() {
+        let read = |column_type: &str, bytes: &[u8]| WholeNumber::of(column_type).map(|number| number.read(bytes));
+        assert_eq!(read("tinyint(4)", &[0x7f]), Some(-1));
+        assert_eq!(read("tinyint(3) unsigned", &[0xff]), Some(255));
+        assert_eq!(read("smallint", &[0x80, 1]), Some(1));
+        assert_eq!(read("mediumint(8) unsigned zerofill", &[1, 0, 0]), Some(65536));
+        assert_eq!(read("int", &[0, 0, 0, 0]), Some(i128::from(i32::MIN)));
+        assert_eq!(read("bigint(20)", &[0xff; 8]), Some(i128::from(i64::MAX)));
+        assert_eq!(read("BIGINT UNSIGNED", &[0xff; 8]), Some(i128::from(u64::MAX)));
+        for other in ["decimal(10,0)", "varchar(20)", "year(4)", "bit(8)", "point", ""] {
+            assert_eq!(WholeNumber::of(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_is_too_strange(
+            leaves in prop::collection::vec((any::<i32>(), 0..2 * SINCE), 0..12),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), 0..HEAD, any::<u8>()), 0..20),
+        ) {
+            let mut pages = Pages::of(&leaves);
+            for (page, at, byte) in damage {
+                let page = page.index(pages.0.len());
+                pages.0[page][at] = byte;
+            }
+            // It is told, or it is not.
+            let _: Option<_> = pages.written();
+        }
+    }
+}
