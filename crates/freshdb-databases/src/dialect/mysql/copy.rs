@@ -39,7 +39,9 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     check_volatile(&mut connection, template, &template.name).await?;
     replay(&mut connection, template, name).await.map_err(failed)?;
-    // Before it is looked at: what happens later is seen to have happened since.
+    // Now, and not when it has been looked at: what happens later is seen to have happened since.
+    let mut files = Files::default();
+    files.learn(&mut connection, template, name, 0..template.tables.len()).await.map_err(failed)?;
     let look = Look::take(&mut connection, template, name, Patience::Usual, None).await.map_err(failed)?;
     let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
     let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
@@ -57,8 +59,6 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     }
     template.unproven.store(false, Ordering::Relaxed);
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    let mut files = Files::default();
-    files.learn(&mut connection, template, name, 0..template.tables.len()).await.map_err(failed)?;
     Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), files, resets: 0 })
 }
 

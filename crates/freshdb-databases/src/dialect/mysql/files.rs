@@ -4,26 +4,33 @@
 //! the rows may be others, FLUSH TABLES … FOR EXPORT has it write all that it knows of the table into the file, and leave that alone until it
 //! is read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
 use sqlx::MySqlConnection;
 
-use super::connection::{TextRow, execute, literal, results_until};
+use super::catalog::fixed;
+use super::connection::{TextRow, execute, literal, number, results_until};
 use super::marks::Features;
-use super::pages::{Range, TableFile};
+use super::pages::{Range, TableFile, Told};
 use super::seeded::Part;
 use super::template::{Table, Template, qualified};
 
-const LSN: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_lsn_current', 'Innodb_redo_log_current_lsn')";
+const LSN: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN \
+     ('Innodb_lsn_current', 'Innodb_redo_log_current_lsn', 'Innodb_redo_log_enabled')";
+
+/// Of those who may not do it.
+const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
 
 /// The files of a slot's tables.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// By the tables' indexes in the template, each with the LSN since which it tells what was written.
     known: HashMap<usize, (TableFile, u64)>,
-    /// The server does not export a table: it is not asked again.
+    /// Those whose files cannot be read, or have said nothing.
+    silent: HashSet<usize>,
+    /// The server exports no table to this user: it is not asked again.
     is_refused: bool,
 }
 
@@ -56,16 +63,19 @@ impl Files {
             return Ok(());
         }
         let unknown: HashMap<String, usize> = some
-            .filter(|index| !self.known.contains_key(index) && template.tables[*index].is_told_by_its_file())
+            .filter(|index| !self.known.contains_key(index) && !self.silent.contains(index))
+            .filter(|index| template.tables[*index].is_told_by_its_file())
             .filter_map(|index| Some((format!("{name}/{}", file_name(&template.tables[index].name)?), index)))
             .collect();
         if unknown.is_empty() {
             return Ok(());
         }
+        // Until the server has told of them, and it is found.
+        self.silent.extend(unknown.values());
         let names: Vec<String> = unknown.keys().map(|name| literal(name)).collect();
         let sql = format!(
             "SELECT @@GLOBAL.datadir, @@GLOBAL.innodb_page_size; {LSN};
-             SELECT t.name, i.space, i.index_id FROM {} t JOIN {} i ON i.table_id = t.table_id
+             SELECT t.name, i.space, i.index_id, i.page_no FROM {} t JOIN {} i ON i.table_id = t.table_id
               WHERE t.name IN ({}) AND i.name = 'PRIMARY'",
             template.features.innodb("TABLES"),
             template.features.innodb("INDEXES"),
@@ -78,24 +88,25 @@ impl Files {
         }
         let mut lists = lists.into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let (mut server, since) = (next().into_iter().flatten().flatten(), lsn(&next()));
-        let (Some(directory), Some(Ok(page_size)), Some(since)) =
+        let (mut server, since) = (next().into_iter().flatten().flatten(), lsn(next()));
+        let (Some(directory), Some(Ok(page_size @ 4096..)), Some(since)) =
             (server.next(), server.next().map(|size| size.parse::<usize>()), since)
         else {
             return Ok(());
         };
         for row in next() {
-            let mut values = row.into_iter().flatten();
-            let (Some(name), Some(Ok(space)), Some(Ok(index))) =
-                (values.next(), values.next().map(|space| space.parse()), values.next().map(|index| index.parse()))
+            let [Some(name), Some(space), Some(index), Some(root)] = fixed(row) else { continue };
+            let Some(table) = unknown.get(&name).copied() else { continue };
+            let path = Path::new(&directory).join(format!("{name}.ibd"));
+            let (Some(key), Ok(space), Ok(index), Ok(root)) =
+                (template.tables[table].order, space.parse(), index.parse(), root.parse())
             else {
                 continue;
             };
-            let Some(table) = unknown.get(&name).copied() else { continue };
-            let Some(key) = template.tables[table].order else { continue };
-            let path = Path::new(&directory).join(format!("{name}.ibd"));
             if File::open(&path).is_ok() {
-                self.known.insert(table, (TableFile { path, space, index, page_size, key }, since));
+                self.silent.remove(&table);
+                let file = TableFile { path, space, index, root, page_size, key };
+                self.known.insert(table, (file, since));
             }
         }
         Ok(())
@@ -131,7 +142,7 @@ impl Files {
         name: &str,
         table: usize,
     ) -> Result<Option<Vec<Range>>, sqlx::Error> {
-        let Some((file, since)) = self.known.remove(&table) else { return Ok(None) };
+        let Some((file, since)) = self.known.remove(&table).filter(|_| !self.is_refused) else { return Ok(None) };
         // It is there while the server exports the table, and shows that this file is that server's.
         let sign = file.path.with_extension("cfg");
         if sign.exists() || !file.path.exists() {
@@ -142,17 +153,24 @@ impl Files {
         let (lists, refused) = results_until(connection, &format!("{LSN};{export}")).await?;
         if let Some(refused) = refused {
             tracing::debug!("the server does not export a table: {refused}");
-            self.is_refused = true;
+            self.is_refused = number(&refused).is_some_and(|number| DENIED.contains(&number));
             return Ok(None);
         }
         ticket.done();
-        let read = tokio::task::spawn_blocking(move || read(file, &sign, since)).await;
+        let read = tokio::task::spawn_blocking(move || (told(&file, &sign, since), file)).await;
         execute(connection, "UNLOCK TABLES").await?;
-        let (Ok(Some((file, written))), Some(now)) = (read, lists.first().and_then(|rows| lsn(rows))) else {
-            return Ok(None);
-        };
-        self.known.insert(table, (file, now));
-        Ok(Some(written))
+        let (Ok((told, file)), Some(now)) = (read, lists.into_iter().next().and_then(lsn)) else { return Ok(None) };
+        match told {
+            Told::Written(ranges) => {
+                self.known.insert(table, (file, now));
+                Ok(Some(ranges))
+            }
+            Told::Another => Ok(None),
+            Told::Nothing => {
+                self.silent.insert(table);
+                Ok(None)
+            }
+        }
     }
 
     /// The tables that are told.
@@ -164,21 +182,30 @@ impl Files {
     }
 }
 
-fn read(file: TableFile, sign: &Path, since: u64) -> Option<(TableFile, Vec<Range>)> {
+fn told(file: &TableFile, sign: &Path, since: u64) -> Told {
     if !sign.exists() {
-        return None;
+        return Told::Nothing;
     }
-    match file.written(since) {
-        Ok(written) => Some((file, written?)),
-        Err(error) => {
-            tracing::debug!("`{}` cannot be read: {error}", file.path.display());
-            None
-        }
-    }
+    file.written(since).unwrap_or_else(|error| {
+        tracing::debug!("`{}` cannot be read: {error}", file.path.display());
+        Told::Nothing
+    })
 }
 
-fn lsn(rows: &[TextRow]) -> Option<u64> {
-    rows.first()?.get(1)?.as_ref()?.parse().ok()
+/// Out of the answer to [`LSN`]. While MySQL writes no log, it stands still, and a page that is changed can keep an earlier one.
+fn lsn(rows: Vec<TextRow>) -> Option<u64> {
+    let mut lsn = None;
+    for row in rows {
+        match fixed(row) {
+            [Some(variable), Some(value)] if variable.eq_ignore_ascii_case("Innodb_redo_log_enabled") => {
+                if !value.eq_ignore_ascii_case("ON") {
+                    return None;
+                }
+            }
+            [_, value] => lsn = value.and_then(|value| value.parse().ok()),
+        }
+    }
+    lsn
 }
 
 /// A table's name as the file system has it, if it is written in ASCII:
@@ -192,4 +219,29 @@ fn file_name(table: &str) -> Option<String> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_log_there_is_no_number() {
+        let rows =
+            |rows: &[[&str; 2]]| rows.iter().map(|row| row.map(|value| Some(value.to_owned())).to_vec()).collect();
+        let number = ["Innodb_redo_log_current_lsn", "4711"];
+        assert_eq!(lsn(rows(&[["INNODB_LSN_CURRENT", "12"]])), Some(12));
+        assert_eq!(lsn(rows(&[number, ["Innodb_redo_log_enabled", "ON"]])), Some(4711));
+        assert_eq!(lsn(rows(&[["Innodb_redo_log_enabled", "ON"], number])), Some(4711));
+        assert_eq!(lsn(rows(&[number, ["Innodb_redo_log_enabled", "OFF"]])), None);
+        assert_eq!(lsn(rows(&[["Innodb_redo_log_enabled", "OFF"], number])), None);
+        assert_eq!(lsn(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_file_is_called_as_the_servers_call_it() {
+        assert_eq!(file_name("Tags_1").as_deref(), Some("Tags_1"));
+        assert_eq!(file_name("it's-a $child").as_deref(), Some("it@0027s@002da@0020@0024child"));
+        assert_eq!(file_name("größe"), None);
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::MySqlConnection;
 
+use super::catalog::fixed;
 use super::connection::{TextRow, execute, literal, number, rows};
 use super::look::PROBES;
 use super::opened::{self, Opened};
@@ -349,11 +350,6 @@ impl Marks {
         let looked_at = self.looked_at.clone().unwrap_or_else(|| (0..template.tables.len()).collect());
         Some(looked_at.into_iter().filter(moved).collect())
     }
-}
-
-fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
-    let mut values = row.into_iter();
-    std::array::from_fn(|_| values.next().flatten())
 }
 
 impl Template {

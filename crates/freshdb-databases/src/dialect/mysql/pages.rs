@@ -4,14 +4,16 @@
 //! sequence number (LSN) of the change, which is higher for each change of the server's. A leaf that has not been changed has the rows
 //! that it had. So whatever was inserted, updated or deleted, its key lies between the leaves that have not been changed.
 //!
-//! Only leaves that are reached from the first one count. A page that was let go of stays in the file as it was, or as it was long before.
-//! A file that is anything but what is expected here says nothing, and then all rows are compared.
+//! Only leaves that are reached from the first one count. A page that was let go of stays in the file as it was, or as it was long before: so
+//! no page may be of a kind that is not read here, and the root of the tree must be where it is. A file that is anything but what is
+//! expected says nothing, and then all rows are compared.
 //!
 //! The format: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_INNODB_PAGE.html>.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -23,6 +25,10 @@ const HEAD: usize = 128;
 const NONE: u32 = u32::MAX;
 /// The type of a page of an index.
 const INDEX: u64 = 17855;
+/// Those of pages that are compressed, encrypted or both, and of the root of a table whose rows have several shapes.
+const UNREADABLE: RangeInclusive<u64> = 14..=18;
+/// From here on they are MariaDB's, for the same.
+const UNREADABLE_FROM: u64 = 0x8000;
 /// Where the lowest record is, which is none of the table's, and what it says.
 const INFIMUM: usize = 99;
 const INFIMUM_TEXT: &[u8] = b"infimum\0";
@@ -76,14 +82,24 @@ impl Range {
     const ALL: Self = Self { from: None, to: None };
 }
 
+/// What a file tells of rows that were written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Written(Vec<Range>),
+    /// It is another table's, or that of the same one made anew.
+    Another,
+    Nothing,
+}
+
 /// The file of a table.
 #[derive(Clone, Debug)]
 pub(super) struct TableFile {
     pub(super) path: PathBuf,
     /// The number of its tablespace, which another table, or the same one made anew, does not have.
     pub(super) space: u64,
-    /// The number of its primary key.
+    /// The number of its primary key, and of the page that this begins with.
     pub(super) index: u64,
+    pub(super) root: u32,
     pub(super) page_size: usize,
     /// What its primary key begins with, in ascending order.
     pub(super) key: WholeNumber,
@@ -99,53 +115,64 @@ struct Leaf {
 }
 
 impl TableFile {
-    /// The rows that may have been written when the server's LSN was `since`, or later; nothing if that cannot be told.
+    /// The rows that may have been written when the server's LSN was `since`, or later.
     ///
     /// All that the server knows of the table has to be in the file.
     ///
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub(super) fn written(&self, since: u64) -> io::Result<Option<Vec<Range>>> {
+    pub(super) fn written(&self, since: u64) -> io::Result<Told> {
         let file = File::open(&self.path)?;
         let pages = u32::try_from(file.metadata()?.len() / self.page_size as u64).unwrap_or(0);
         let mut head = [0; HEAD];
         let mut leaves = HashMap::new();
+        let mut has_root = false;
         let mut format = None;
         for page in 0..pages {
             file.read_exact_at(&mut head, self.offset(page))?;
             if page == 0 {
-                format = Format::of(&head).filter(|_| number(&head[34..38]) == self.space);
+                if number(&head[34..38]) != self.space {
+                    return Ok(Told::Another);
+                }
+                format = Format::of(&head);
             }
-            let Some(format) = format else { return Ok(None) };
-            if let Some(leaf) = self.leaf(&head, page, format) {
-                leaves.insert(page, leaf);
+            if format.is_none_or(|format: Format| format.hides(&head, page)) {
+                return Ok(Told::Nothing);
+            }
+            if self.is_of_index(&head, page) {
+                has_root |= page == self.root;
+                leaves.extend(self.leaf(&head).map(|leaf| (page, leaf)));
             }
         }
-        let Some(chain) = chain(&leaves) else { return Ok(None) };
+        let Some(chain) = chain(&leaves).filter(|_| has_root) else { return Ok(Told::Nothing) };
+        // A root that is a leaf is the only one.
+        if leaves.contains_key(&self.root) && chain.len() > 1 {
+            return Ok(Told::Nothing);
+        }
         let changed = chain.iter().filter(|(_, leaf)| leaf.is_changed(since)).count();
         if changed * 2 > chain.len() {
-            return Ok(Some(vec![Range::ALL]));
+            return Ok(Told::Written(vec![Range::ALL]));
         }
-        self.between(&file, &chain, since)
+        Ok(self.between(&file, &chain, since)?.map_or(Told::Nothing, Told::Written))
     }
 
     fn offset(&self, page: u32) -> u64 {
         u64::from(page) * self.page_size as u64
     }
 
-    /// The page, if it has rows of the table.
-    fn leaf(&self, head: &[u8; HEAD], page: u32, format: Format) -> Option<Leaf> {
-        let is_compact = number(&head[42..44]) & 0x8000 != 0;
-        let is_one = number(&head[24..26]) == INDEX
+    fn is_of_index(&self, head: &[u8; HEAD], page: u32) -> bool {
+        number(&head[24..26]) == INDEX
             && number(&head[4..8]) == u64::from(page)
             && number(&head[34..38]) == self.space
-            && number(&head[64..66]) == 0
             && number(&head[66..74]) == self.index
-            && is_compact
-            && !format.is_encrypted(head)
-            && head[INFIMUM..].starts_with(INFIMUM_TEXT);
-        is_one.then(|| Leaf {
+    }
+
+    /// A page of the index, if it has rows.
+    fn leaf(&self, head: &[u8; HEAD]) -> Option<Leaf> {
+        let is_leaf = number(&head[64..66]) == 0;
+        let is_compact = number(&head[42..44]) & 0x8000 != 0;
+        (is_leaf && is_compact && head[INFIMUM..].starts_with(INFIMUM_TEXT)).then(|| Leaf {
             changed: number(&head[16..24]),
             previous: page_number(&head[8..12]),
             next: page_number(&head[12..16]),
@@ -206,7 +233,7 @@ impl TableFile {
 
 impl Leaf {
     fn is_changed(self, since: u64) -> bool {
-        self.changed >= since || self.changed == 0
+        self.changed >= since
     }
 }
 
@@ -250,22 +277,25 @@ enum Format {
 }
 
 impl Format {
-    /// Out of the first page; nothing if its pages are compressed one by one.
+    /// Out of the first page; nothing if its pages, or its rows in each page, are compressed.
     fn of(head: &[u8; HEAD]) -> Option<Self> {
         let flags = number(&head[54..58]);
         if flags & 0x10 != 0 {
-            return Some(Self::FullCrc32);
+            return (flags & 0xe0 == 0).then_some(Self::FullCrc32);
         }
-        (flags & 0x1e == 0).then_some(Self::Checksum)
+        (flags & 0x1_001e == 0).then_some(Self::Checksum)
     }
 
-    /// MySQL's encrypted pages are of a type of their own.
-    fn is_encrypted(self, head: &[u8; HEAD]) -> bool {
+    /// Whether the page can be one of the table's and not look like it.
+    fn hides(self, head: &[u8; HEAD], page: u32) -> bool {
+        let kind = number(&head[24..26]);
         let key_version = match self {
-            Self::Checksum => &head[26..30],
             Self::FullCrc32 => &head[0..4],
+            // The first page has something else there.
+            Self::Checksum if page == 0 => &[],
+            Self::Checksum => &head[26..30],
         };
-        number(key_version) != 0
+        UNREADABLE.contains(&kind) || kind >= UNREADABLE_FROM || number(key_version) != 0
     }
 }
 
@@ -289,6 +319,7 @@ mod tests {
 
     const SPACE: u64 = 7;
     const PRIMARY: u64 = 23;
+    const ROOT: u32 = 1;
     const SIZE: usize = 4096;
     const SINCE: u64 = 1000;
     const SIGNED: WholeNumber = WholeNumber { bytes: 4, signed: true };
@@ -297,16 +328,16 @@ mod tests {
     struct Pages(Vec<Vec<u8>>);
 
     impl Pages {
-        /// Leaves in the order of their keys, in pages in another order: what they begin with, and when they were changed.
+        /// A root, and leaves in the order of their keys, in pages in another order: what they begin with, and when they were changed.
         fn of(leaves: &[(i32, u64)]) -> Self {
-            let page = |index: usize| u32::try_from(leaves.len() - index).expect("few");
-            let mut pages = vec![vec![0; SIZE]; leaves.len() + 1];
-            put(&mut pages[0], 34, &SPACE.to_be_bytes()[4..]);
-            put(&mut pages[0], 54, &0x15_u32.to_be_bytes());
-            for (index, (key, changed)) in leaves.iter().enumerate() {
+            let page = |index: usize| u32::try_from(leaves.len() + 1 - index).expect("few");
+            let mut root = leaf(ROOT, NONE, NONE, NEW, 0);
+            put(&mut root, 64, &[0, 1]);
+            let mut pages = vec![first_page(), root];
+            for (index, (key, changed)) in leaves.iter().enumerate().rev() {
                 let previous = index.checked_sub(1).map_or(NONE, page);
                 let next = if index + 1 < leaves.len() { page(index + 1) } else { NONE };
-                pages[leaves.len() - index] = leaf(page(index), previous, next, *changed, *key);
+                pages.push(leaf(page(index), previous, next, *changed, *key));
             }
             Self(pages)
         }
@@ -314,15 +345,24 @@ mod tests {
         fn written(&self) -> Option<Vec<(Option<i128>, Option<i128>)>> {
             let mut file = NamedTempFile::new().expect("a file");
             file.write_all(&self.0.concat()).expect("it can be written");
-            let table =
-                TableFile { path: file.path().into(), space: SPACE, index: PRIMARY, page_size: SIZE, key: SIGNED };
-            let ranges = table.written(SINCE).expect("it can be read")?;
-            Some(ranges.into_iter().map(|range| (range.from, range.to)).collect())
+            let path = file.path().into();
+            let table = TableFile { path, space: SPACE, index: PRIMARY, root: ROOT, page_size: SIZE, key: SIGNED };
+            match table.written(SINCE).expect("it can be read") {
+                Told::Written(ranges) => Some(ranges.into_iter().map(|range| (range.from, range.to)).collect()),
+                Told::Another | Told::Nothing => None,
+            }
         }
     }
 
     fn put(page: &mut [u8], at: usize, bytes: &[u8]) {
         page[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn first_page() -> Vec<u8> {
+        let mut page = vec![0; SIZE];
+        put(&mut page, 34, &SPACE.to_be_bytes()[4..]);
+        put(&mut page, 54, &0x15_u32.to_be_bytes());
+        page
     }
 
     fn leaf(number: u32, previous: u32, next: u32, changed: u64, key: i32) -> Vec<u8> {
@@ -362,8 +402,6 @@ mod tests {
         assert_eq!(written(&five), Some(vec![(Some(10), Some(50))]));
         let apart = [(1, OLD), (10, OLD), (20, NEW), (30, OLD), (40, OLD), (50, NEW), (60, OLD)];
         assert_eq!(written(&apart), Some(vec![(Some(10), Some(30)), (Some(40), Some(60))]));
-        // Of what was written without a log nobody knows when.
-        assert_eq!(written(&[(1, OLD), (10, 0), (20, OLD)]), Some(vec![(None, Some(20))]));
         // With most of it, all of it.
         assert_eq!(written(&[(1, NEW), (10, NEW), (20, OLD)]), Some(vec![(None, None)]));
     }
@@ -379,31 +417,48 @@ mod tests {
         assert!(changed(0, 0, &[]).is_some());
         assert_eq!(changed(0, 34, &[0, 0, 0, 8]), None, "another tablespace");
         assert_eq!(changed(0, 54, &[0, 0, 0, 2]), None, "compressed rows");
-        assert_eq!(changed(3, 4, &[0, 0, 0, 9]), None, "another page");
-        assert_eq!(changed(3, 0, &[0, 0, 0, 1]), None, "encrypted");
-        assert_eq!(changed(3, 24, &[0, 15]), None, "a page of another type");
-        assert_eq!(changed(3, 42, &[0, 5]), None, "an old format of rows");
-        assert_eq!(changed(3, 64, &[0, 1]), None, "not a leaf");
-        assert_eq!(changed(3, 66, &24_u64.to_be_bytes()), None, "of another index");
-        assert_eq!(changed(3, 99, b"INFIMUM\0"), None, "no records");
-        assert_eq!(changed(4, 97, &[0, 13]), None, "no rows");
-        assert_eq!(changed(4, 97, &[0x0f, 0xf0]), None, "a record outside of the page");
-        assert_eq!(changed(4, 295, &[0x10]), None, "a record that is no row");
-        assert_eq!(changed(4, 300, &[0xff]), None, "keys in another order");
-        assert_eq!(changed(4, 8, &[0xff; 4]), None, "two that are the first");
-        assert_eq!(changed(4, 8, &[0, 0, 0, 2]), None, "two ways");
-        assert_eq!(changed(1, 12, &[0, 0, 0, 3]), None, "a ring");
-        assert_eq!(changed(2, 12, &[0, 0, 0, 9]), None, "a page that is not there");
+        assert_eq!(changed(0, 54, &[0, 1, 0, 0]), None, "compressed pages");
+        assert_eq!(changed(0, 54, &[0, 0, 0, 0x55]), None, "compressed pages of the newer format");
+        assert_eq!(changed(1, 66, &24_u64.to_be_bytes()), None, "no root");
+        assert_eq!(changed(1, 64, &[0, 0]), None, "a root that is a leaf");
+        assert_eq!(changed(1, 24, &[0, 18]), None, "rows of several shapes");
+        assert_eq!(changed(4, 4, &[0, 0, 0, 9]), None, "another page");
+        assert_eq!(changed(4, 0, &[0, 0, 0, 1]), None, "encrypted");
+        assert_eq!(changed(4, 24, &[0, 15]), None, "a page of another type");
+        assert_eq!(changed(4, 24, &[0x86, 0x32]), None, "a compressed page");
+        assert_eq!(changed(4, 42, &[0, 5]), None, "an old format of rows");
+        assert_eq!(changed(4, 64, &[0, 1]), None, "not a leaf");
+        assert_eq!(changed(4, 66, &24_u64.to_be_bytes()), None, "of another index");
+        assert_eq!(changed(4, 99, b"INFIMUM\0"), None, "no records");
+        assert_eq!(changed(5, 97, &[0, 13]), None, "no rows");
+        assert_eq!(changed(5, 97, &[0x0f, 0xf0]), None, "a record outside of the page");
+        assert_eq!(changed(5, 295, &[0x10]), None, "a record that is no row");
+        assert_eq!(changed(5, 300, &[0xff]), None, "keys in another order");
+        assert_eq!(changed(5, 8, &[0xff; 4]), None, "two that are the first");
+        assert_eq!(changed(5, 8, &[0, 0, 0, 2]), None, "two ways");
+        assert_eq!(changed(2, 12, &[0, 0, 0, 4]), None, "a ring");
+        assert_eq!(changed(3, 12, &[0, 0, 0, 9]), None, "a page that is not there");
         assert_eq!(Pages(Vec::new()).written(), None);
+        assert_eq!(Pages(vec![first_page()]).written(), None);
     }
 
     #[test]
     fn pages_that_were_let_go_of_do_not_count() {
         let mut pages = Pages::of(&[(1, OLD), (10, NEW), (20, OLD), (30, OLD)]);
         // It once lay behind the third, and still says so.
-        let number = u32::try_from(pages.0.len()).expect("few");
-        pages.0.push(leaf(number, 2, 1, OLD, 25));
+        pages.0.push(leaf(6, 3, 2, OLD, 25));
         assert_eq!(pages.written(), Some(vec![(None, Some(20))]));
+    }
+
+    #[test]
+    fn a_root_can_be_the_only_leaf() {
+        let one = |changed| Pages(vec![first_page(), leaf(ROOT, NONE, NONE, changed, 1)]).written();
+        assert_eq!(one(OLD), Some(vec![]));
+        assert_eq!(one(NEW), Some(vec![(None, None)]));
+        // What was below it before it was.
+        let rest = [leaf(2, NONE, 3, OLD, 1), leaf(3, 2, NONE, OLD, 10)];
+        let pages = [first_page(), leaf(ROOT, NONE, NONE, NEW, 1)].into_iter().chain(rest).collect();
+        assert_eq!(Pages(pages).written(), None);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::template::{Table, Template};
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
 use crate::Error;
 
-/// From which reset of a database on a second connection helps, and files are read: a process that tests once never gets back what that costs.
+/// From which reset of a database on a second connection helps, and the server is asked for files: a process that tests once never gets back what
+/// that costs.
 const HELPED_FROM: usize = 2;
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
