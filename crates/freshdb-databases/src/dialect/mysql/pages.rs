@@ -25,10 +25,12 @@ const HEAD: usize = 128;
 const NONE: u32 = u32::MAX;
 /// The type of a page of an index.
 const INDEX: u64 = 17855;
-/// Those of pages that are compressed, encrypted or both, and of the root of a table whose rows have several shapes.
-const UNREADABLE: RangeInclusive<u64> = 14..=18;
+/// Those of pages that are compressed, encrypted or both.
+const UNREADABLE: RangeInclusive<u64> = 14..=17;
 /// From here on they are MariaDB's, for the same.
 const UNREADABLE_FROM: u64 = 0x8000;
+/// That of the root of a table of MariaDB's whose rows have several shapes. In MySQL's files, of a part of a long definition.
+const SHAPES: u64 = 18;
 /// Where the lowest record is, which is none of the table's, and what it says.
 const INFIMUM: usize = 99;
 const INFIMUM_TEXT: &[u8] = b"infimum\0";
@@ -272,6 +274,8 @@ fn joined(ranges: Vec<Range>) -> Vec<Range> {
 enum Format {
     /// With a checksum in front.
     Checksum,
+    /// MySQL's since 8.0, with the table's definition in some of them.
+    WithDefinition,
     /// MariaDB's since 10.4, with the version of an encryption's key in front, and the checksum at the end.
     FullCrc32,
 }
@@ -283,7 +287,10 @@ impl Format {
         if flags & 0x10 != 0 {
             return (flags & 0xe0 == 0).then_some(Self::FullCrc32);
         }
-        (flags & 0x1_001e == 0).then_some(Self::Checksum)
+        if flags & 0x1_001e != 0 {
+            return None;
+        }
+        Some(if flags & 0x4000 == 0 { Self::Checksum } else { Self::WithDefinition })
     }
 
     /// Whether the page can be one of the table's and not look like it.
@@ -292,10 +299,11 @@ impl Format {
         let key_version = match self {
             Self::FullCrc32 => &head[0..4],
             // The first page has something else there.
-            Self::Checksum if page == 0 => &[],
-            Self::Checksum => &head[26..30],
+            _ if page == 0 => &[],
+            Self::Checksum | Self::WithDefinition => &head[26..30],
         };
-        UNREADABLE.contains(&kind) || kind >= UNREADABLE_FROM || number(key_version) != 0
+        let has_shapes = kind == SHAPES && !matches!(self, Self::WithDefinition);
+        UNREADABLE.contains(&kind) || kind >= UNREADABLE_FROM || has_shapes || number(key_version) != 0
     }
 }
 
@@ -448,6 +456,16 @@ mod tests {
         // It once lay behind the third, and still says so.
         pages.0.push(leaf(6, 3, 2, OLD, 25));
         assert_eq!(pages.written(), Some(vec![(None, Some(20))]));
+    }
+
+    #[test]
+    fn a_definition_can_be_among_the_pages() {
+        let mut pages = Pages::of(&[(1, OLD), (10, OLD)]);
+        pages.0.push(leaf(4, NONE, NONE, NEW, 0));
+        put(&mut pages.0[4], 24, &[0, 18]);
+        assert_eq!(pages.written(), None, "not in MariaDB's");
+        put(&mut pages.0[0], 54, &0x4021_u32.to_be_bytes());
+        assert_eq!(pages.written(), Some(vec![]));
     }
 
     #[test]
