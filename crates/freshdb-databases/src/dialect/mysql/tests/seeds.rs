@@ -160,7 +160,8 @@ async fn what_was_written_is_found(kind: Kind) {
         let [ours, theirs] = fixture.sums(&large).await;
         assert_eq!(ours, theirs, "{kind}: {dirt:#?}");
     }
-    assert!(told > 40 * large.len() / 2, "{kind}: files told what was written only {told} times");
+    // One whose tree was thrown away may say nothing from then on.
+    assert!(told > 20, "{kind}: files told what was written only {told} times");
     fixture.reset().await;
     fixture.assert_pristine("all of it");
     fixture.drop().await;
@@ -210,13 +211,14 @@ async fn a_file_that_is_another_one_says_nothing(kind: Kind) {
         format!(
             "RENAME TABLE plain TO away; CREATE TABLE plain LIKE away; INSERT INTO plain SELECT * FROM away; {update}; SET foreign_key_checks = 0; DROP TABLE away"
         ),
-        format!("ALTER TABLE plain ROW_FORMAT = COMPRESSED; {update}"),
-        format!("ALTER TABLE plain ROW_FORMAT = REDUNDANT; {update}"),
         format!("ALTER TABLE plain ROW_FORMAT = DYNAMIC; {update}"),
         format!("FLUSH TABLES; {update}; FLUSH TABLES plain"),
         format!("{instant}; {update}"),
         // A tree that has become one page, before which there is a whole one in the file.
         "SET foreign_key_checks = 0; DELETE FROM plain WHERE id > 30".to_owned(),
+        // Whose file is not read again.
+        format!("ALTER TABLE plain ROW_FORMAT = COMPRESSED; {update}"),
+        format!("ALTER TABLE plain ROW_FORMAT = REDUNDANT; {update}"),
     ] {
         for sql in [&*sql, update, "DELETE FROM plain WHERE id BETWEEN 3000 AND 9000", update] {
             fixture.run(sql).await.close().await.expect("it closes");
