@@ -10,8 +10,10 @@ use std::path::Path;
 
 use sqlx::MySqlConnection;
 
+use super::super::Fault;
 use super::catalog::fixed;
-use super::connection::{TextRow, execute, literal, number, results_until};
+use super::connection::{TextRow, execute, literal, results_until};
+use super::fault::fault;
 use super::marks::Features;
 use super::pages::{Range, TableFile, Told};
 use super::seeded::Part;
@@ -19,9 +21,6 @@ use super::template::{Table, Template, qualified};
 
 const LSN: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN \
      ('Innodb_lsn_current', 'Innodb_redo_log_current_lsn', 'Innodb_redo_log_enabled')";
-
-/// Of those who may not do it.
-const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
 
 /// The files of a slot's tables.
 #[derive(Debug, Default)]
@@ -153,7 +152,7 @@ impl Files {
         let (lists, refused) = results_until(connection, &format!("{LSN};{export}")).await?;
         if let Some(refused) = refused {
             tracing::debug!("the server does not export a table: {refused}");
-            self.is_refused = number(&refused).is_some_and(|number| DENIED.contains(&number));
+            self.is_refused = matches!(fault(&refused), Fault::Denied { .. });
             return Ok(None);
         }
         ticket.done();
