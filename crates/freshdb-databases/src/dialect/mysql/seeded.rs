@@ -6,7 +6,7 @@ use super::super::REGISTRY;
 use super::catalog::Kind;
 use super::connection::{execute, identifier, results, rows};
 use super::copy::{create, insert_all};
-use super::pages::Range;
+use super::pages::{Range, WholeNumber};
 use super::template::{Column, FEW, Table, Template, qualified};
 
 /// What became of a table with rows.
@@ -134,15 +134,15 @@ fn equal(table: &Table) -> String {
 impl Column {
     /// Whether the text of its values is a literal of just that value.
     fn is_whole_number(&self) -> bool {
-        matches!(self.data_type.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint")
+        WholeNumber::of(&self.data_type).is_some()
     }
 
     /// Whether `s` and `t` hold the same bytes in it, and not only what the collation takes for equal.
     fn equal(&self) -> String {
         let name = identifier(&self.name);
         match self.data_type.as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "bit" | "date" | "datetime"
-            | "timestamp" | "time" | "year" => format!("s.{name} <=> t.{name}"),
+            _ if self.is_whole_number() => format!("s.{name} <=> t.{name}"),
+            "decimal" | "bit" | "date" | "datetime" | "timestamp" | "time" | "year" => format!("s.{name} <=> t.{name}"),
             // Exactly, and 0 is not -0.
             "float" | "double" => {
                 format!("(s.{name} <=> t.{name} AND CAST(s.{name} AS CHAR) <=> CAST(t.{name} AS CHAR))")
