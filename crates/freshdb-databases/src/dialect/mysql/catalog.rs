@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{TextRow, execute, identifier, literal, results};
+use super::connection::{TextRow, execute, fixed, identifier, literal, results};
 use super::table::{without_counter, without_inherited_collations};
 
 /// What stands for the database's own name, which views and sequences' defaults hold.
@@ -253,11 +253,6 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
         }
     };
     Some(Object { kind, name, table: None, create, settings })
-}
-
-pub(super) fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
-    let mut values = row.into_iter();
-    std::array::from_fn(|_| values.next().flatten())
 }
 
 /// What tells one from the other, if anything does.

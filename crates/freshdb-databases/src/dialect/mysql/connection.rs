@@ -165,6 +165,12 @@ pub(super) fn texts(row: &MySqlRow) -> Result<TextRow, sqlx::Error> {
     Ok(values(row)?.into_iter().map(|value| value.map(text)).collect())
 }
 
+/// The first values of a row, each of them missing where it is NULL or not there.
+pub(super) fn fixed<const N: usize>(row: TextRow) -> [Option<String>; N] {
+    let mut values = row.into_iter();
+    std::array::from_fn(|_| values.next().flatten())
+}
+
 /// A name, quoted.
 pub(super) fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use super::super::{Definition, ReadTable};
 use super::catalog;
-use super::connection::{identifier, literal, rows, texts};
+use super::connection::{fixed, identifier, literal, rows, texts};
 
 pub(super) async fn definitions(
     connection: &mut MySqlConnection,
@@ -33,7 +33,7 @@ pub(super) async fn tables(connection: &mut MySqlConnection, database: &str) -> 
          ORDER BY c.table_name, c.ordinal_position"
     );
     let columns = rows(connection, &sql).await?.into_iter().map(|row| {
-        let [table, column, data_type, key] = catalog::fixed(row);
+        let [table, column, data_type, key] = fixed(row);
         let (table, column) = (table.unwrap_or_default(), column.unwrap_or_default());
         let value = value(&identifier(&column), &data_type.unwrap_or_default().to_lowercase());
         let source = format!("{}.{}", identifier(database), identifier(&table));

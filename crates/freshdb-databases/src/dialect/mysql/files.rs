@@ -11,8 +11,7 @@ use std::path::Path;
 use sqlx::MySqlConnection;
 
 use super::super::Fault;
-use super::catalog::fixed;
-use super::connection::{TextRow, execute, literal, results_until};
+use super::connection::{TextRow, execute, fixed, literal, results_until};
 use super::fault::fault;
 use super::marks::Features;
 use super::pages::{Range, TableFile, Told};

@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::MySqlConnection;
 
-use super::catalog::fixed;
-use super::connection::{TextRow, execute, literal, number, rows};
+use super::connection::{TextRow, execute, fixed, literal, number, rows};
 use super::look::PROBES;
 use super::opened::{self, Opened};
 use super::own::{Issued, Others, Own};

@@ -90,6 +90,7 @@ pub(super) enum Told {
     Written(Vec<Range>),
     /// It is another table's, or that of the same one made anew.
     Another,
+    /// It is not as expected.
     Nothing,
 }
 

@@ -9,8 +9,8 @@ use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, explain, say_goodbye};
 use super::Mysql;
-use super::catalog::{self, Catalog, Kind, fixed};
-use super::connection::{TextRow, connect, identifier, literal, results, rows};
+use super::catalog::{self, Catalog, Kind};
+use super::connection::{TextRow, connect, fixed, identifier, literal, results, rows};
 use super::helper::Helper;
 use super::look::{PROBES, with_a_row};
 use super::marks::{self, Features};
