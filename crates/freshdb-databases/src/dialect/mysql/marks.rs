@@ -24,6 +24,11 @@ const HARMLESS: &str = "admin_commands begin binlog call_procedure change_db che
      create_temporary_table drop_temporary_table alter_user alter_user_default_role create_role create_user drop_role drop_user grant \
      grant_role grant_roles rename_user revoke revoke_all revoke_role revoke_roles set_password set_role";
 
+/// By how many seconds the time of a table's last write can be behind `UNIX_TIMESTAMP()`: the one is read from a clock that the kernel moves on
+/// a few hundred times a second, the other from one that is exact. So in the first moment of a second a write still has the time of the
+/// second before.
+const CLOCKS_DIFFER: u64 = 1;
+
 /// How often each statement was executed that is executed at all. `performance_schema.global_status` of MySQL leaves these out. A row that
 /// is sent costs more than one that is not, and most are 0.
 const STATEMENTS: &str = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Com\\_%' AND Variable_name NOT LIKE 'Com\\_show\\_%' AND Value <> '0'";
@@ -323,17 +328,17 @@ impl Marks {
 
     /// Whether the server knows that no row of a table with rows was written since `then`, but for a TRUNCATE.
     ///
-    /// The time that InnoDB keeps is that of the statement which wrote, and it is kept for what its undo log has, cascades
-    /// too. If it was earlier than the second of the last look and is still the same, nothing was committed since: that would have
-    /// left a later time, or, when the table was then forgotten, none. Of a table of parts it says the latest of those that
-    /// are not forgotten, which proves nothing.
+    /// The time that InnoDB keeps, from a commit on, is that at which the transaction began, and it is kept for what its undo log has,
+    /// cascades too. All that had begun at the last look have ended by then. So if it was earlier than that and is still the same,
+    /// nothing was committed since: that would have left a later time, or, when the table was then forgotten, none. Of a table of parts
+    /// it says the latest of those that are not forgotten, which proves nothing.
     fn is_unwritten(&self, then: &Self, table: &Table) -> bool {
         let written = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);
         let time = written(then);
         table.seeded
             && table.transactional
             && !table.partitioned
-            && time.is_some_and(|time| time < then.at)
+            && time.is_some_and(|time| time + CLOCKS_DIFFER < then.at)
             && written(self) == time
     }
 

@@ -8,6 +8,7 @@ on_both!(
     prepared_transactions_are_rolled_back,
     prepared_transactions_are_rolled_back_on_what_is_to_be_dropped,
     a_neighbour_is_not_touched,
+    what_is_written_in_the_first_moment_of_a_second_is_found,
     nobody_is_taken_for_a_session_on_another_slot
 );
 
@@ -105,6 +106,31 @@ async fn a_neighbour_is_not_touched(kind: Kind) {
     assert_eq!(rows, [[Some("mine".to_owned())]]);
     Mysql::close(other).await;
     Mysql::drop(&mut fixture.admin, &neighbour).await.expect("it can be dropped");
+    fixture.drop().await;
+}
+
+/// MariaDB tells the second of a table's last write by a clock that is some milliseconds late, and its own time by one that is not.
+async fn what_is_written_in_the_first_moment_of_a_second_is_found(kind: Kind) {
+    let schema = ["CREATE TABLE seeded (id INT PRIMARY KEY, name VARCHAR(50))", "INSERT INTO seeded VALUES (1, 'one')"];
+    let mut fixture = Fixture::new(kind, "second", &schema).await;
+    for round in 0..5 {
+        drop(fixture.run("UPDATE seeded SET name = 'other'").await);
+        // The first writes the row, the second knows when that was.
+        for _ in 0..2 {
+            fixture.reset().await;
+        }
+        let mut user = fixture.user().await;
+        let id = rows(&mut user, "SELECT CONNECTION_ID()").await.expect("the server answers");
+        let id = id.into_iter().flatten().flatten().find_map(|id| id.parse().ok()).expect("a number");
+        let second = fixture.rows("SELECT UNIX_TIMESTAMP()").await;
+        while fixture.rows("SELECT UNIX_TIMESTAMP()").await == second {}
+        let reset = Mysql::reset(&mut fixture.slot, &fixture.template, &[id]).await.expect("it is put back");
+        assert!(matches!(reset.outcome, Outcome::Pristine { .. }), "{reset:?}");
+        execute(&mut user, "UPDATE seeded SET name = 'ONE'").await.expect("it writes");
+        user.close().await.expect("it closes");
+        fixture.reset().await;
+        fixture.assert_pristine(&format!("a write at the beginning of a second, round {round}"));
+    }
     fixture.drop().await;
 }
 
