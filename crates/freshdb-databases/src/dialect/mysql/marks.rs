@@ -326,20 +326,14 @@ impl Marks {
         suspects
     }
 
-    /// Whether the server knows that no row of a table with rows was written since `then`, but for a TRUNCATE.
-    ///
-    /// The time that InnoDB keeps, from a commit on, is that at which the transaction began, and it is kept for what its undo log has,
-    /// cascades too. All that had begun at the last look have ended by then. So if it was earlier than that and is still the same,
-    /// nothing was committed since: that would have left a later time, or, when the table was then forgotten, none. Of a table of parts
-    /// it says the latest of those that are not forgotten, which proves nothing.
+    /// Whether the server knows that no row of a table with rows was written since `then`, but for a TRUNCATE. Of a table of parts it says
+    /// the latest time of those that are not forgotten, which proves nothing.
     fn is_unwritten(&self, then: &Self, table: &Table) -> bool {
         let written = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);
-        let time = written(then);
         table.seeded
             && table.transactional
             && !table.partitioned
-            && time.is_some_and(|time| time + CLOCKS_DIFFER < then.at)
-            && written(self) == time
+            && is_of_no_write(written(then), then.at, written(self))
     }
 
     /// The tables whose AUTO_INCREMENT is not the template's, of all, where that was cheap to read.
@@ -354,6 +348,15 @@ impl Marks {
         let looked_at = self.looked_at.clone().unwrap_or_else(|| (0..template.tables.len()).collect());
         Some(looked_at.into_iter().filter(moved).collect())
     }
+}
+
+/// Whether the time of a table's last write, as told `then`, which was `at` that second, and `now`, proves that none was committed in between.
+///
+/// What InnoDB keeps, from a commit on, is when the transaction began, and it is kept for what its undo log has, cascades too. All that
+/// had begun by the time of the look have ended by then. So if it was earlier than that, and is still the same, nothing was committed
+/// since: that would have left a later time, or, when the table was then forgotten, none.
+fn is_of_no_write(then: Option<u64>, at: u64, now: Option<u64>) -> bool {
+    then.is_some_and(|time| time + CLOCKS_DIFFER < at) && now == then
 }
 
 impl Template {
@@ -395,5 +398,21 @@ impl Template {
             emptied.extend(found.into_iter().flatten().flatten().filter_map(|index| index.parse::<usize>().ok()));
         }
         Ok(emptied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_of_no_write_if_a_later_write_would_have_another() {
+        assert!(is_of_no_write(Some(7), 9, Some(7)));
+        // In the first moment of second 9 a write has the time 8.
+        assert!(!is_of_no_write(Some(8), 9, Some(8)));
+        assert!(!is_of_no_write(Some(9), 9, Some(9)));
+        assert!(!is_of_no_write(Some(7), 9, Some(9)));
+        assert!(!is_of_no_write(Some(7), 9, None));
+        assert!(!is_of_no_write(None, 9, None));
     }
 }
