@@ -19,7 +19,7 @@ use super::document;
 use super::leases::{Fate, Held, Owner};
 use super::location::Location;
 use super::templates::{Asked, Missing};
-use crate::report::{Begun, Details, Outcome};
+use crate::report::{Begun, Outcome, Told};
 
 const MOST_BODY: usize = 64 * 1024;
 const MOST_HASH: usize = 200;
@@ -198,14 +198,6 @@ pub(super) async fn give_back(
     Ok(Json(PutBack::of(&given_back.await?)).into_response())
 }
 
-/// How a test ended.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Told {
-    outcome: Outcome,
-    #[serde(flatten)]
-    details: Details,
-}
-
 /// What a test that has ended did to its database.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Heard {
@@ -227,7 +219,7 @@ pub(super) async fn tell_outcome(
     let outcome = told.outcome;
     let found = broker.with_lease(&id, |held| {
         if let (Some(recorder), Some(number)) = (&broker.recorder, held.number) {
-            recorder.tell(number, outcome, told.details);
+            recorder.tell(number, told);
         }
         (held.lease.kind(), held.lease.name().to_owned(), held.note.clone(), held.number)
     });

@@ -45,9 +45,11 @@ pub(crate) enum Outcome {
     Skipped,
 }
 
-/// What else a test has to say of itself.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(crate) struct Details {
+/// What a test says of itself when it has ended.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    pub(crate) outcome: Outcome,
     /// Why it failed.
     #[serde(default)]
     failure: String,
@@ -64,7 +66,10 @@ pub(crate) struct Details {
 struct Line {
     begun: Begun,
     outcome: Option<Outcome>,
-    details: Details,
+    failure: String,
+    leaks: Vec<String>,
+    connect_ms: Option<f64>,
+    close_ms: Option<f64>,
     given_back: Option<Instant>,
     reset: Option<Duration>,
     touched: Option<usize>,
@@ -94,7 +99,10 @@ impl Recorder {
         lines.push(Line {
             begun,
             outcome: None,
-            details: Details::default(),
+            failure: String::new(),
+            leaks: Vec::new(),
+            connect_ms: None,
+            close_ms: None,
             given_back: None,
             reset: None,
             touched: None,
@@ -105,14 +113,12 @@ impl Recorder {
         Number(lines.len() - 1)
     }
 
-    pub(crate) fn tell(&self, Number(number): Number, outcome: Outcome, details: Details) {
+    pub(crate) fn tell(&self, Number(number): Number, told: Told) {
         let line = &mut self.lines()[number];
-        line.outcome = Some(outcome);
-        line.details = Details {
-            failure: shortened(details.failure),
-            leaks: details.leaks.into_iter().take(MOST_LEAKS).map(shortened).collect(),
-            ..details
-        };
+        line.outcome = Some(told.outcome);
+        line.failure = shortened(told.failure);
+        line.leaks = told.leaks.into_iter().take(MOST_LEAKS).map(shortened).collect();
+        (line.connect_ms, line.close_ms) = (told.connect_ms, told.close_ms);
     }
 
     /// What a failed test did to its database.
@@ -153,8 +159,7 @@ impl Recorder {
                 line.reset = Some(report.elapsed());
                 line.touched = report.touched();
                 line.changed = report.changed().map(|what| shortened(what.to_owned()));
-                line.details
-                    .leaks
+                line.leaks
                     .extend(report.sessions().iter().take(MOST_LEAKS).map(|session| shortened(session.to_string())));
             }
             Err(error) => line.changed = Some(shortened(error.to_string())),

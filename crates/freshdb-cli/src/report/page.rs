@@ -89,8 +89,8 @@ impl Recorder {
                 changed: line.changed.as_deref(),
                 kept: line.kept.as_deref(),
                 wrote: line.wrote.as_deref(),
-                failure: Some(line.details.failure.as_str()).filter(|failure| !failure.is_empty()),
-                leaks: &line.details.leaks,
+                failure: Some(line.failure.as_str()).filter(|failure| !failure.is_empty()),
+                leaks: &line.leaks,
             }
         });
         let data = Data {
@@ -113,11 +113,10 @@ impl Line {
     fn phases(&self, now: Instant) -> Vec<(&'static str, f64)> {
         let taken = self.begun.asked + self.begun.waited;
         let held = milliseconds(self.given_back.unwrap_or(now).saturating_duration_since(taken));
-        let (connect, close) = (self.details.connect_ms.unwrap_or(0.0), self.details.close_ms.unwrap_or(0.0));
+        let (connect, close) = (self.connect_ms.unwrap_or(0.0), self.close_ms.unwrap_or(0.0));
         // What a client claims cannot have taken longer than it had the lease.
         let is_possible = connect >= 0.0 && close >= 0.0 && connect + close <= held;
-        let (connect, close) =
-            if is_possible { (self.details.connect_ms, self.details.close_ms) } else { (None, None) };
+        let (connect, close) = if is_possible { (self.connect_ms, self.close_ms) } else { (None, None) };
         let body = held - connect.unwrap_or(0.0) - close.unwrap_or(0.0);
         let phases = [
             ("acquire", Some(milliseconds(self.begun.waited))),

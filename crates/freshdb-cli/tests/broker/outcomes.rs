@@ -77,6 +77,9 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     for wrong in ["", "{}", r#"{"outcome": "lost"}"#, r#"{"outcome": "failed", "leaks": 1}"#] {
         client.ask("PUT", &format!("{path}/outcome"), wrong).expect(400);
     }
+    let refusal =
+        client.ask("PUT", &format!("{path}/outcome"), r#"{"outcome": "failed", "reason": "none"}"#).expect(400);
+    assert!(text(&refusal["error"]).contains("unknown field `reason`"), "{refusal}");
     client.delete(&format!("{path}?staying=x")).expect(400);
     client.delete(&format!("{path}?outcome=lost")).expect(400);
     client.delete(&format!("{path}?wait=true&outcome=failed")).expect(200);
