@@ -77,7 +77,7 @@ impl<DB: Backend> Drop for Slot<DB> {
 
 /// A connection by options that a server may refuse. Why it does is found out by what is tried next.
 #[cfg(feature = "test")]
-async fn open_plain<DB: Backend>(options: Option<&ConnectOptions<DB>>) -> Option<DB::Connection> {
+pub(crate) async fn open_plain<DB: Backend>(options: Option<&ConnectOptions<DB>>) -> Option<DB::Connection> {
     DB::Connection::connect_with(options?).await.ok()
 }
 

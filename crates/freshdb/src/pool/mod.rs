@@ -7,4 +7,6 @@ mod closing;
 mod connections;
 mod control;
 
+#[cfg(feature = "test")]
+pub(crate) use connections::open_plain;
 pub(crate) use connections::{Pool, Slot};

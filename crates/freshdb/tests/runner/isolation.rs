@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use freshdb::OrmEngine;
 use freshdb::test::{Case, Kind, Lease, run};
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use super::tags;
 
@@ -44,15 +44,18 @@ mod two_hundred_in_parallel {
 mod nothing_is_encrypted_on_this_machine {
     use super::*;
 
+    const CIPHER: &str = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
+
+    async fn is_plain(connection: &impl ConnectionTrait) {
+        let cipher = Statement::from_string(connection.get_database_backend(), CIPHER);
+        let rows = connection.query_all_raw(cipher).await.expect("rows");
+        let cipher: String = rows[0].try_get("", "Value").expect("a text");
+        assert_eq!(cipher, "");
+    }
+
     fn case(kind: Kind) {
-        let is_plain = async |engine: OrmEngine| {
-            let cipher = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
-            let cipher = Statement::from_string(engine.get_database_backend(), cipher);
-            let rows = engine.query_all_raw(cipher).await.expect("rows");
-            let cipher: String = rows[0].try_get("", "Value").expect("a text");
-            assert_eq!(cipher, "");
-        };
-        run(Case::new("is_plain", kind), tags, is_plain);
+        run(Case::new("an_engine", kind), tags, async |engine: OrmEngine| is_plain(&engine).await);
+        run(Case::new("a_pool", kind), tags, async |pool: DatabaseConnection| is_plain(&pool).await);
     }
 
     on!(case: mysql Mysql);

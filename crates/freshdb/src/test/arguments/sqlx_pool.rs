@@ -3,11 +3,13 @@
 use std::sync::{Arc, Weak};
 
 use futures_util::future::BoxFuture;
+use sqlx::Connection as _;
 use sqlx::pool::PoolOptions;
 
 use super::another_engine;
 use super::ledger::{Ledger, Page, Watched};
-use crate::dialect::Backend;
+use crate::dialect::{Backend, ConnectOptions};
+use crate::pool::open_plain;
 use crate::test::context::{ArgumentError, Context, FromContext};
 use crate::test::trace::Trace;
 
@@ -32,10 +34,19 @@ impl<DB: Backend> Watched for Plain<DB> {
     }
 }
 
+/// How to connect to the test's database. When an engine is refused without TLS, it tries with it; a pool cannot, so that is tried before.
+async fn options<DB: Backend>(context: &Context) -> Result<ConnectOptions<DB>, ArgumentError> {
+    let url = context.lease().url();
+    let options = DB::options(&url.reveal())?;
+    let plain = if url.is_on_loopback() { DB::plain(&options) } else { None };
+    let Some(connection) = open_plain::<DB>(plain.as_ref()).await else { return Ok(options) };
+    // Whether the server has heard of it or not, it is gone.
+    drop(connection.close().await);
+    Ok(plain.unwrap_or(options))
+}
+
 /// `Pool<DB>` of an engine, for the test that it is made for.
-fn pool<DB: Backend>(context: &mut Context) -> Result<sqlx::Pool<DB>, ArgumentError> {
-    another_engine::check::<DB>(context)?;
-    let options = DB::options(&context.lease().url().reveal())?;
+fn pool<DB: Backend>(context: &mut Context, options: ConnectOptions<DB>) -> sqlx::Pool<DB> {
     let page = Arc::new(Page::default());
     let life = Arc::new(());
     let (at_first, again, back) = (page.clone(), page.clone(), page.clone());
@@ -74,7 +85,7 @@ fn pool<DB: Backend>(context: &mut Context) -> Result<sqlx::Pool<DB>, ArgumentEr
         .connect_lazy_with(options);
     let watched = Plain { pool: pool.clone(), life: alive };
     context.ledgers.push(Ledger::new(page, Arc::new(watched)));
-    Ok(pool)
+    pool
 }
 
 macro_rules! pools {
@@ -82,7 +93,9 @@ macro_rules! pools {
         #[cfg(feature = $feature)]
         impl FromContext for sqlx::Pool<$DB> {
             async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
-                context.shared(|context| pool::<$DB>(context))
+                another_engine::check::<$DB>(context)?;
+                let options = options::<$DB>(context).await?;
+                context.shared(|context| Ok(pool::<$DB>(context, options)))
             }
         }
     )+};
