@@ -54,6 +54,11 @@ pub(super) async fn clear(
     Ok(Ok(ended))
 }
 
+/// Whether anybody but those who are staying is connected to this database.
+pub(super) async fn is_somebody_there(connection: &mut Connection, staying: &[u64]) -> Result<bool, sqlx::Error> {
+    Ok(!look(connection, staying).await?.sessions.is_empty())
+}
+
 /// The question for all that others do in this database.
 pub(super) fn question() -> String {
     format!(

@@ -27,6 +27,9 @@ const EPOCH: &str = "concat_ws('/', pg_postmaster_start_time(), pg_stat_get_bgwr
     (SELECT concat_ws('/', oid, pg_stat_get_db_stat_reset_time(oid))
         FROM pg_database WHERE datname = current_database()))";
 
+/// For the statements that are sent with it: a session that is there may have locked a table, and is to be ended first instead of waited for.
+const IMPATIENT: &str = "SET LOCAL lock_timeout = '50ms'";
+
 /// A query for [`Sequence::value`].
 pub(super) fn sequence(name: &str) -> String {
     format!("SELECT last_value || CASE WHEN is_called THEN 't' ELSE 'f' END FROM {name}")
@@ -103,12 +106,13 @@ impl Probe {
         staying: &[u64],
     ) -> Result<Option<Seen>, sqlx::Error> {
         if !*prepared {
-            let sql = format!("PREPARE freshdb_others AS {}; PREPARE freshdb_probe AS {}", clear::question(), self.sql);
+            let (probe, others) = (&self.sql, clear::question());
+            let sql = format!("{IMPATIENT}; PREPARE freshdb_probe AS {probe}; PREPARE freshdb_others AS {others}");
             execute(connection, &sql).await?;
             *prepared = true;
             return Ok(None);
         }
-        let answers = rows(connection, "EXECUTE freshdb_others; EXECUTE freshdb_probe").await?;
+        let answers = rows(connection, &format!("{IMPATIENT}; EXECUTE freshdb_others; EXECUTE freshdb_probe")).await?;
         // Others would stand before it.
         let mut answers = answers.into_iter().filter(|row| !clear::stays(row, staying));
         Ok(match (answers.next(), answers.next()) {

@@ -2,13 +2,13 @@
 
 use super::super::{Fault, Outcome, Reset, Steps};
 use super::catalog;
-use super::clear::clear;
+use super::clear::{clear, is_somebody_there};
 use super::connection::{execute, rows};
 use super::fault::{failed, fault};
 use super::probe::{self, Seen, elements};
 use super::slot::{Maintenance, Slot};
 use super::template::Template;
-use super::undo::{Touched, undo};
+use super::undo::{Touched, Undone, undo};
 use crate::Error;
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
@@ -33,11 +33,32 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64])
         Ok(sessions) => {
             ended = sessions;
             steps.done("end sessions");
-            put_back(slot, template, None, &mut steps).await.map_err(failed(fact))?
+            match put_back(slot, template, None, &mut steps).await.map_err(failed(fact.clone()))? {
+                Outcome::Pristine { .. }
+                    if !ended.is_empty() && is_disturbed(slot, template, staying).await.map_err(failed(fact))? =>
+                {
+                    Outcome::Changed("whoever was ended connects to it again".to_owned())
+                }
+                outcome => outcome,
+            }
         }
         Err(session) => Outcome::Changed(format!("a session on it does not end: {session}")),
     };
     Ok(Reset { outcome, ended, steps: steps.into_inner() })
+}
+
+/// Whether somebody has connected while the slot was put back, and may have written: clients whose sessions are ended connect again.
+async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<bool, sqlx::Error> {
+    let connection = &mut slot.maintenance().await?.connection;
+    if is_somebody_there(connection, staying).await? {
+        return Ok(true);
+    }
+    let seen = template.probe.look(connection).await?;
+    let is_as = |known: &Seen| {
+        (&known.epoch, &known.catalogs, &known.inserted, &known.changed)
+            == (&seen.epoch, &seen.catalogs, &seen.inserted, &seen.changed)
+    };
+    Ok(!slot.baseline.as_ref().is_none_or(is_as) || seen.filled.iter().any(|filled| filled == "t"))
 }
 
 /// What the probe says, where nobody is left on the slot but who stays: in most resets. Whatever stands in the way of that is dealt with step by
@@ -82,14 +103,24 @@ async fn put_back(
         return Ok(Outcome::Changed(difference));
     }
     steps.done("compare schema");
-    let touched = touched(template, baseline.as_ref(), &seen, &moved);
+    let mut touched = touched(template, baseline.as_ref(), &seen, &moved);
+    if !slot.is_own {
+        // Behind the last row that the template has there may be others that it has.
+        let seeded = touched.iter_mut().filter(|touched| template.relations[touched.index].seed.is_some());
+        seeded.for_each(|touched| touched.inserted = None);
+    }
     let sequences = sequences(slot, template, baseline.as_ref(), &seen).await?;
     let mut marks = std::mem::take(&mut slot.marks);
     let maintenance = slot.maintenance().await?;
-    let refused = undo(maintenance, template, &touched, &sequences, &mut marks).await;
+    let undone = undo(maintenance, template, &touched, &sequences, &mut marks).await;
     let quiet = maintenance.quiet;
     slot.marks = marks;
-    if let Some(reason) = refused? {
+    let reason = match undone? {
+        Undone::All { has_written: false } => None,
+        Undone::All { has_written: true } => side_effect(slot, template).await?,
+        Undone::Not(reason) => Some(reason),
+    };
+    if let Some(reason) = reason {
         return Ok(Outcome::Changed(reason));
     }
     steps.done("put rows back");
@@ -101,6 +132,15 @@ async fn put_back(
     Ok(Outcome::Pristine {
         touched: if all { touched.iter().filter(|touched| touched.inserted.is_some()).count() } else { touched.len() },
     })
+}
+
+/// What has been changed by rows that were written back: a check can call a function that writes.
+async fn side_effect(slot: &mut Slot, template: &Template) -> Result<Option<String>, sqlx::Error> {
+    let seen = template.probe.look(&mut slot.maintenance().await?.connection).await?;
+    let filled = seen.filled.iter().position(|filled| filled == "t").map(|index| &template.relations[index].name);
+    let moved = sequences(slot, template, None, &seen).await?;
+    let changed = filled.or(moved.first().map(|index| &template.sequences[*index].name));
+    Ok(changed.map(|name| format!("{name} was changed by rows of other tables that were written back")))
 }
 
 /// What the next probe is compared with: this one's answer, with the sequences as they are again.

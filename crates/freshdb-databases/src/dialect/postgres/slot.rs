@@ -24,6 +24,9 @@ pub(crate) struct Slot {
     pub(super) files: Vec<String>,
     /// Of each relation that has rows.
     pub(super) marks: Vec<Option<Mark>>,
+    /// Whether all that was ever done to it was done here. Another process may have written rows anew, which then lie elsewhere than the
+    /// marks say.
+    pub(super) is_own: bool,
 }
 
 /// A connection to the database itself. `pg_terminate_backend` of everybody in a database is a habit of many tests: then it is
@@ -50,7 +53,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
         return Err(other_privileges(template, name, privileges.as_deref()));
     }
     // Nobody else knows the name yet.
-    adopt(server, template, name).await
+    Ok(Slot { is_own: true, ..adopt(server, template, name).await? })
 }
 
 /// A grant by anybody but the owner cannot be repeated: what a superuser grants counts as the owner's.
@@ -89,6 +92,7 @@ pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) 
         signatures: template.signatures.clone(),
         files: template.relations.iter().map(|relation| relation.file.clone()).collect(),
         marks: template.relations.iter().map(|relation| relation.seed.as_ref().map(|seed| seed.mark.clone())).collect(),
+        is_own: false,
     };
     slot.maintenance().await.map_err(failed(format!("failed to open the database `{name}`")))?;
     Ok(slot)

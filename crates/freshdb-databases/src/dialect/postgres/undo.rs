@@ -4,9 +4,9 @@ use super::connection::{Connection, batch, execute, rows};
 use super::slot::Maintenance;
 use super::template::{Mark, Relation, Template, hash, mark, signature};
 
-/// A relation that has grown by more than this beyond its template is vacuumed, so that reading it stays cheap however often its slot is
-/// used.
-const BLOAT: u64 = 128 << 10;
+/// A relation that has grown by more than this beyond its template, a page, is vacuumed: reading it stays cheap however often its slot is used,
+/// and what a test writes comes one behind another, as in a new copy. Where there are several pages with room, a row goes into any of them.
+const BLOAT: u64 = 8 << 10;
 
 /// A relation that was written to, or may have been.
 pub(super) struct Touched {
@@ -20,6 +20,17 @@ pub(super) struct Touched {
     pub(super) moved: bool,
 }
 
+/// What an undo has done.
+pub(super) enum Undone {
+    /// What was touched is put back.
+    All {
+        /// Whether rows were written, which can have done something elsewhere: a check can call a function that writes.
+        has_written: bool,
+    },
+    /// Why it cannot be.
+    Not(String),
+}
+
 /// Puts back what was touched; or says what cannot be.
 pub(super) async fn undo(
     maintenance: &mut Maintenance,
@@ -27,16 +38,16 @@ pub(super) async fn undo(
     touched: &[Touched],
     sequences: &[usize],
     marks: &mut [Option<Mark>],
-) -> Result<Option<String>, sqlx::Error> {
+) -> Result<Undone, sqlx::Error> {
     let relation = |touched: &Touched| &template.relations[touched.index];
     if let Some(guarded) = touched.iter().map(relation).find(|relation| relation.guarded) {
-        return Ok(Some(format!("{} was touched, on which a trigger or a rule fires always", guarded.name)));
+        return Ok(Undone::Not(format!("{} was touched, on which a trigger or a rule fires always", guarded.name)));
     }
     if let Some(first) = touched.first()
         && !maintenance.replica
     {
         let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>";
-        return Ok(Some(format!(
+        return Ok(Undone::Not(format!(
             "{} was touched, and without `{grant}` its rows cannot be put back",
             relation(first).name
         )));
@@ -49,7 +60,7 @@ pub(super) async fn undo(
     let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
         if !keeps_rows(relation(differing)) {
-            return Ok(Some(format!(
+            return Ok(Undone::Not(format!(
                 "rows of {} were changed, which are too many to be kept at hand",
                 relation(differing).name
             )));
@@ -61,7 +72,10 @@ pub(super) async fn undo(
         vacuum(&mut maintenance.connection, &names).await?;
     }
     let rebuilt = rebuilt.iter().map(|touched| touched.index).collect::<Vec<_>>();
-    rebuild(&mut maintenance.connection, template, &rebuilt, marks).await
+    Ok(match rebuild(&mut maintenance.connection, template, &rebuilt, marks).await? {
+        Some(reason) => Undone::Not(reason),
+        None => Undone::All { has_written: !rebuilt.is_empty() },
+    })
 }
 
 fn keeps_rows(relation: &Relation) -> bool {

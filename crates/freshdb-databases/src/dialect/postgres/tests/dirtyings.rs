@@ -154,6 +154,10 @@ const DIRTYINGS: &[(&str, &str)] = &[
     ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
         DELETE FROM seeded", ""),
     ("BEGIN; LOCK TABLE seeded; DELETE FROM seeded", ""),
+    ("UPDATE pg_class SET relhastriggers = false WHERE relname = 'child'", "table public.child differs in pg_class"),
+    ("UPDATE pg_class SET relhasindex = false WHERE relname = 'tree'", "table public.tree differs in pg_class"),
+    ("UPDATE pg_class SET relhassubclass = false WHERE relname = 'base'", "table public.base differs in pg_class"),
+    ("UPDATE pg_class SET relhasrules = false WHERE relname = 'seen'", "view public.seen differs in pg_class"),
     ("BEGIN; ALTER TABLE empty ADD z int; INSERT INTO empty (x) VALUES ('x')", ""),
 ];
 
@@ -247,6 +251,98 @@ async fn a_session_that_stays_is_named_and_one_that_was_closed_is_not() {
     let [ended] = reset.ended.as_slice() else { panic!("{:?}", reset.ended) };
     assert_eq!(ended.client.as_deref(), Some("a test"));
     execute(&mut left, "SELECT 1").await.expect_err("it was ended");
+    fixture.drop().await;
+}
+
+/// Rows that were written back by another process can lie behind the last of the template's, where this one looks for what is not the template's.
+#[tokio::test]
+async fn what_another_process_has_written_back_is_known_for_it() {
+    // A column that was added with a default is stored when a row is written anew, which makes it longer.
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x text UNIQUE);
+        INSERT INTO t (x) SELECT 'row' || i FROM generate_series(1, 30000) i;
+        ALTER TABLE t ADD COLUMN status text NOT NULL DEFAULT 'active';
+        CREATE TABLE small (id serial PRIMARY KEY, x text UNIQUE);
+        INSERT INTO small (x) SELECT 'row' || i FROM generate_series(1, 159) i;
+        ALTER TABLE small ADD COLUMN status text NOT NULL DEFAULT 'active'";
+    let mut fixture = Fixture::new("adopted", schema).await;
+    for table in ["small", "t"] {
+        fixture
+            .run(&format!("UPDATE {table} SET status = 'gone' WHERE id = 5"))
+            .await
+            .close()
+            .await
+            .expect("it closes");
+        if matches!(fixture.reset().await.outcome, Outcome::Changed(_)) {
+            fixture.anew().await;
+        }
+        let name = fixture.slot.name.clone();
+        let slot = Postgres::adopt(&fixture.server, &fixture.template, &name).await.expect("it can be taken over");
+        Postgres::close(std::mem::replace(&mut fixture.slot, slot)).await;
+        let mut user = fixture.user().await;
+        let duplicate = format!("INSERT INTO {table} (x) VALUES ('row1')");
+        execute(&mut user, &duplicate).await.expect_err("there is such a row");
+        user.close().await.expect("it closes");
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+        assert_eq!(fixture.dump(), fixture.pristine, "{table}");
+    }
+    fixture.drop().await;
+}
+
+#[tokio::test]
+async fn what_a_check_does_while_rows_are_written_back_is_named() {
+    let schema = "CREATE TABLE log (x int); CREATE SEQUENCE s;
+        CREATE FUNCTION tick() RETURNS bool LANGUAGE sql AS 'SELECT nextval(''public.s'') > 0';
+        CREATE FUNCTION note() RETURNS bool LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.log VALUES (1); RETURN true; END';
+        CREATE TABLE ticked (x int CHECK (tick())); INSERT INTO ticked VALUES (1);
+        CREATE TABLE noted (x int CHECK (note())); INSERT INTO noted VALUES (1); DELETE FROM log";
+    let mut fixture = Fixture::new("check", schema).await;
+    for (table, changed) in [("ticked", "public.s was changed"), ("noted", "public.log was changed")] {
+        fixture.run(&format!("UPDATE {table} SET x = 2")).await.close().await.expect("it closes");
+        match fixture.reset().await.outcome {
+            Outcome::Changed(reason) => assert!(reason.starts_with(changed), "{reason}"),
+            outcome @ Outcome::Pristine { .. } => panic!("{table}: {outcome:?}"),
+        }
+        fixture.anew().await;
+    }
+    fixture.drop().await;
+}
+
+#[tokio::test]
+async fn who_holds_a_lock_is_ended_and_not_waited_for() {
+    let mut fixture = Fixture::new("locked", SCHEMA).await;
+    for _ in 0..3 {
+        let left = fixture.run("BEGIN; TRUNCATE empty; LOCK TABLE seeded").await;
+        // To wait for a lock takes twenty seconds.
+        let reset =
+            tokio::time::timeout(std::time::Duration::from_secs(15), fixture.reset()).await.expect("it is soon done");
+        assert_eq!(reset.ended.len(), 1, "{reset:?}");
+        assert!(matches!(reset.outcome, Outcome::Pristine { .. }), "{reset:?}");
+        drop(left);
+    }
+    fixture.drop().await;
+}
+
+/// Clients with a pool do that.
+#[tokio::test]
+async fn who_connects_again_when_ended_is_named() {
+    let mut fixture = Fixture::new("again", "CREATE TABLE t (id serial PRIMARY KEY)").await;
+    let (server, name) = (fixture.server.clone(), fixture.slot.name.clone());
+    let client = tokio::spawn(async move {
+        loop {
+            let Ok(mut connection) = connect(&server, &name).await else { continue };
+            let _ = execute(&mut connection, "INSERT INTO public.t DEFAULT VALUES; SELECT pg_sleep(60)").await;
+        }
+    });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        match fixture.reset().await.outcome {
+            Outcome::Changed(reason) if reason == "whoever was ended connects to it again" => break,
+            Outcome::Changed(_) => fixture.anew().await,
+            Outcome::Pristine { .. } => {}
+        }
+        assert!(std::time::Instant::now() < deadline, "nobody is named");
+    }
+    client.abort();
     fixture.drop().await;
 }
 

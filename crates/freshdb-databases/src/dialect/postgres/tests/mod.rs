@@ -3,6 +3,7 @@
 mod administration;
 mod dirtyings;
 mod figures;
+mod order;
 mod quoting;
 
 use std::fmt::Write as _;

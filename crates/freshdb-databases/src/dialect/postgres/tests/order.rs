@@ -1,0 +1,55 @@
+//! The order in which rows are read that are read without `ORDER BY`. Nobody may rely on it, and whoever does is not to see another one just
+//! because the database was used before.
+
+use super::super::connection::rows;
+use super::*;
+
+async fn column(fixture: &Fixture, sql: &str) -> Vec<String> {
+    let mut user = fixture.user().await;
+    let found = rows(&mut user, sql).await.expect("rows");
+    user.close().await.expect("it closes");
+    found.into_iter().flatten().flatten().collect()
+}
+
+#[tokio::test]
+async fn what_is_added_comes_last() {
+    // A row was deleted before the schema was complete.
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x text);
+        INSERT INTO t (x) SELECT 'row' || i FROM generate_series(1, 6) i; DELETE FROM t WHERE id = 3";
+    let mut fixture = Fixture::new("gap", schema).await;
+    for (number, dirt) in
+        ["SELECT 1", "UPDATE t SET x = 'other' WHERE id = 1", "DELETE FROM t WHERE id = 5"].iter().enumerate()
+    {
+        fixture.run(&format!("INSERT INTO t (x) VALUES ('new')")).await.close().await.expect("it closes");
+        assert_eq!(
+            column(&fixture, "SELECT x FROM t").await,
+            ["row1", "row2", "row4", "row5", "row6", "new"],
+            "{number}"
+        );
+        fixture.run(dirt).await.close().await.expect("it closes");
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+        assert_eq!(fixture.dump(), fixture.pristine);
+    }
+    fixture.drop().await;
+}
+
+#[tokio::test]
+async fn rows_of_all_lengths_stay_in_order() {
+    let schema = "CREATE TABLE posts (id serial PRIMARY KEY, body text)";
+    let mut fixture = Fixture::new("lengths", schema).await;
+    for _ in 0..300 {
+        let insert = |_| {
+            let length = fastrand::u32(1..40);
+            format!(
+                "INSERT INTO posts (body) VALUES ((SELECT string_agg(md5(random()::text), '') FROM generate_series(1, {length})));"
+            )
+        };
+        let inserts: String = (0..fastrand::u32(2..=6)).map(insert).collect();
+        fixture.run(&inserts).await.close().await.expect("it closes");
+        let ids = column(&fixture, "SELECT id::text FROM posts").await;
+        let ids: Vec<u32> = ids.iter().map(|id| id.parse().expect("a number")).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+    }
+    fixture.drop().await;
+}
