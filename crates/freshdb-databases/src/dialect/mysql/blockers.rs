@@ -35,9 +35,15 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
 /// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the
 /// database is locked: which of them it is that locks it, no server says. Where nothing of the database is locked, nothing is done.
 /// Says whether any was rolled back.
-pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &[Xid]) -> Result<bool, sqlx::Error> {
+pub(super) async fn end(
+    connection: &mut MySqlConnection,
+    name: &str,
+    known: &mut Vec<Xid>,
+) -> Result<bool, sqlx::Error> {
     let mut any = false;
     let mut suspects = prepared(connection).await?;
+    // One that has ended may come again, as another one.
+    known.retain(|xid| suspects.contains(xid));
     suspects.retain(|xid| !known.contains(xid));
     for xid in suspects {
         if !locked(connection, name).await? {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{TextRow, execute, fixed, identifier, literal, results};
+use super::connection::{OWN, TextRow, execute, fixed, identifier, literal, results};
 use super::table::{without_counter, without_inherited_collations};
 
 /// What stands for the database's own name, which views and sequences' defaults hold.
@@ -156,13 +156,13 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
         connection,
         &format!(
             "SHOW CREATE DATABASE {};
-             SELECT table_name, table_type, engine, auto_increment FROM information_schema.tables WHERE table_schema = {schema}
+             {OWN}SELECT table_name, table_type, engine, auto_increment FROM information_schema.tables WHERE table_schema = {schema}
               ORDER BY table_name;
-             SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE event_object_schema = {schema}
+             {OWN}SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE event_object_schema = {schema}
               ORDER BY event_object_table, event_manipulation, action_timing, action_order;
-             SELECT routine_name, routine_type FROM information_schema.routines WHERE routine_schema = {schema}
+             {OWN}SELECT routine_name, routine_type FROM information_schema.routines WHERE routine_schema = {schema}
               ORDER BY routine_type, routine_name;
-             SELECT event_name FROM information_schema.events WHERE event_schema = {schema} ORDER BY event_name",
+             {OWN}SELECT event_name FROM information_schema.events WHERE event_schema = {schema} ORDER BY event_name",
             identifier(name)
         ),
     )

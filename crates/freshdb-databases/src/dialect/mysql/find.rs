@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::MySqlConnection;
 
 use super::catalog;
-use super::connection::{literal, rows};
+use super::connection::{OWN, literal, rows};
 use super::look::Look;
 use super::marks::Suspects;
 use super::template::{Sequence, Template, sequences, with_rows};
@@ -94,7 +94,7 @@ pub(super) async fn moved(
     }
     let names: Vec<String> = some.iter().map(|index| literal(&template.tables[*index].name)).collect();
     let sql = format!(
-        "SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = {} AND table_name IN ({})",
+        "{OWN}SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = {} AND table_name IN ({})",
         literal(name),
         names.join(",")
     );

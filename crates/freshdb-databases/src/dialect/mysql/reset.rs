@@ -41,14 +41,16 @@ async fn put_back(
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
 ) -> Result<Outcome, sqlx::Error> {
-    let Slot { name, connection, .. } = slot;
+    let Slot { name, connection, prepared, .. } = slot;
     let then = then.as_ref();
     let mut look = look(connection, template, name, staying, then, ended, steps).await?;
     if look.prepared {
-        if blockers::end(connection, name, &slot.prepared).await? {
+        if blockers::end(connection, name, prepared).await? {
             look = Look::take(connection, template, name, Patience::Usual, then).await?;
         }
         steps.done("prepared transactions");
+    } else {
+        prepared.clear();
     }
     let suspects = look.marks.since(then, template);
     if suspects.definitions && !server::exists(connection, name).await? {
@@ -117,7 +119,7 @@ async fn look(
     let mut look = Look::take(connection, template, name, Patience::None, then).await?;
     steps.done("look");
     let at_work = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
-    if look.sessions.iter().any(at_work) {
+    if look.sessions.iter().any(|session| at_work(session) || session.may_be_elsewhere()) {
         *ended = end_sessions(connection, &at_work, staying).await?;
         steps.done("sessions");
     } else if !look.is_partial {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, say_goodbye};
-use super::connection::{SETTINGS, connect, execute, identifier, literal, number, rows};
+use super::connection::{OWN, SETTINGS, connect, execute, identifier, literal, number, rows};
 use super::sessions::{end_sessions, on_database};
 use crate::DatabaseUrl;
 
@@ -63,7 +63,7 @@ pub(super) async fn connection_limit(connection: &mut MySqlConnection) -> Result
 }
 
 pub(super) async fn exists(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
-    let sql = format!("SELECT 1 FROM information_schema.schemata WHERE schema_name = {}", literal(name));
+    let sql = format!("{OWN}SELECT 1 FROM information_schema.schemata WHERE schema_name = {}", literal(name));
     Ok(!rows(connection, &sql).await?.is_empty())
 }
 

@@ -77,15 +77,17 @@ pub(super) struct Table {
     pub(super) computes: bool,
     /// Whether a trigger fires when a row of it is written.
     pub(super) triggers: bool,
-    /// Those that are stored, not generated.
+    /// Those that values are inserted into.
     pub(super) columns: Vec<Column>,
+    /// Those whose values are computed when a row is written, and stored.
+    pub(super) computed: Vec<Column>,
     /// The names of its primary key's columns, or nothing.
     pub(super) key: Vec<String>,
     /// What its rows are in the ascending order of, if that is a number: the first of the key's columns.
     pub(super) order: Option<WholeNumber>,
 }
 
-/// A column that values can be inserted into.
+/// A column that is stored.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Column {
     pub(super) name: String,
@@ -167,14 +169,17 @@ async fn read_with(
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%';
              SELECT DISTINCT table_name FROM information_schema.statistics WHERE table_schema = {schema}
               AND non_unique = 0 AND index_name <> 'PRIMARY';
-             SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %'"
+             SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %';
+             SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
+              AND extra LIKE 'STORED GENERATED%' ORDER BY table_name, ordinal_position"
         ),
     )
     .await?;
+    let computed = lists.pop().unwrap_or_default();
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
     let (computing, unique, counting, partitioned) = (last(), last(), last(), last());
     let [keyed, keys, stored] = std::array::from_fn(|_| lists.pop().unwrap_or_default());
-    let mut columns = Columns::of([stored, keys]);
+    let mut columns = Columns::of([stored, computed, keys]);
     let tables: Vec<Table> = catalog
         .objects
         .iter()
@@ -193,6 +198,7 @@ async fn read_with(
             computes: computing.contains(&object.name),
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
             columns: columns.stored.remove(&object.name).unwrap_or_default(),
+            computed: columns.computed.remove(&object.name).unwrap_or_default(),
             key: columns.keys.remove(&object.name).unwrap_or_default(),
             order: columns.orders.remove(&object.name),
         })
@@ -237,13 +243,15 @@ async fn read_with(
 struct Columns {
     /// Those that are not generated.
     stored: HashMap<String, Vec<Column>>,
+    /// Those that are, and are stored.
+    computed: HashMap<String, Vec<Column>>,
     keys: HashMap<String, Vec<String>>,
     orders: HashMap<String, WholeNumber>,
 }
 
 impl Columns {
     /// Out of their names and types, and those of the primary keys' columns with their order.
-    fn of([stored, keyed]: [Vec<TextRow>; 2]) -> Self {
+    fn of([stored, computed, keyed]: [Vec<TextRow>; 3]) -> Self {
         let mut columns = Self::default();
         let mut numbers = HashMap::new();
         for row in stored {
@@ -252,6 +260,10 @@ impl Columns {
                 numbers.insert((table.clone(), name.clone()), number);
             }
             columns.stored.entry(table).or_default().push(Column { name, data_type: data_type.to_lowercase() });
+        }
+        for row in computed {
+            let [Some(table), Some(name), Some(data_type)] = fixed(row) else { continue };
+            columns.computed.entry(table).or_default().push(Column { name, data_type: data_type.to_lowercase() });
         }
         for row in keyed {
             let [Some(table), Some(name), direction] = fixed(row) else { continue };

@@ -9,7 +9,10 @@ on_both!(
     prepared_transactions_are_rolled_back_on_what_is_to_be_dropped,
     a_neighbour_is_not_touched,
     what_is_written_in_the_first_moment_of_a_second_is_found,
-    nobody_is_taken_for_a_session_on_another_slot
+    nobody_is_taken_for_a_session_on_another_slot,
+    who_looks_through_the_catalog_is_ended_like_others,
+    what_no_text_shows_is_put_back,
+    a_transaction_that_comes_again_is_another
 );
 
 const SCHEMA: &[&str] = &[
@@ -146,6 +149,96 @@ async fn every_history_is_looked_at() {
     let reset = fixture.reset().await;
     assert_eq!(reset.outcome, Outcome::Changed("table `second` was written to, and keeps its history".to_owned()));
     fixture.drop().await;
+}
+
+/// The servers call other databases the current one of who looks through `information_schema`.
+async fn who_looks_through_the_catalog_is_ended_like_others(kind: Kind) {
+    let tables: Vec<String> =
+        (0..30).map(|index| format!("CREATE TABLE t{index} (id INT PRIMARY KEY, a INT)")).collect();
+    let schema: Vec<&str> = tables.iter().map(String::as_str).chain(["INSERT INTO t0 VALUES (1, 1)"]).collect();
+    let mut fixture = Fixture::new(kind, "looks", &schema).await;
+    let looks = match kind {
+        Kind::Mysql => "SHOW FULL TABLES; SHOW FULL COLUMNS FROM t1;".repeat(40),
+        _ => "SELECT COUNT(*), MAX(column_comment) FROM information_schema.columns;".repeat(3),
+    };
+    let batch = format!("BEGIN; UPDATE t0 SET a = 2; {looks} COMMIT");
+    for round in 0..40 {
+        let mut user = fixture.user().await;
+        let Fixture { slot, template, .. } = &mut fixture;
+        let reset = async {
+            tokio::time::sleep(std::time::Duration::from_millis(8)).await;
+            Mysql::reset(slot, template, &[]).await.expect("it is put back")
+        };
+        let (_, reset) = tokio::join!(execute(&mut user, &batch), reset);
+        assert!(matches!(reset.outcome, Outcome::Pristine { .. }), "{kind}, round {round}: {reset:?}");
+        let rows = fixture.rows(&format!("SELECT a FROM {}.t0", identifier(&fixture.slot.name))).await;
+        assert_eq!(rows, [[Some("1".to_owned())]], "{kind}, round {round}: {reset:?}");
+        execute(&mut user, "SELECT 1").await.expect_err("it was ended");
+    }
+    fixture.drop().await;
+}
+
+/// Values that are equal, or have one text, and are not the same; and rows that lie in another order.
+async fn what_no_text_shows_is_put_back(kind: Kind) {
+    let schema = [
+        "CREATE TABLE computed (id INT PRIMARY KEY, made TIMESTAMP, day DATE AS (DATE(made)) STORED, n INT)",
+        "SET time_zone = '+00:00'; INSERT INTO computed (id, made, n) VALUES (1, '2020-01-01 12:00:00', 1)",
+        "CREATE TABLE chosen (id INT PRIMARY KEY, letter ENUM('', 'a') NOT NULL)",
+        "INSERT INTO chosen VALUES (1, '')",
+        "CREATE TABLE document (id INT PRIMARY KEY, doc JSON)",
+        r#"INSERT INTO document VALUES (1, '{"day": "2020-01-01"}')"#,
+        "CREATE TABLE isam (id INT PRIMARY KEY, n INT) ENGINE = MyISAM",
+        "INSERT INTO isam VALUES (1, 1), (2, 2), (3, 3)",
+        "CREATE TABLE memory (id INT PRIMARY KEY, n INT) ENGINE = MEMORY",
+        "INSERT INTO memory VALUES (1, 1), (2, 2), (3, 3)",
+    ];
+    let mut fixture = Fixture::new(kind, "texts", &schema).await;
+    let looks = [
+        "SELECT day FROM {}.computed",
+        "SELECT letter + 0 FROM {}.chosen",
+        "SELECT JSON_TYPE(JSON_EXTRACT(doc, '$.day')) FROM {}.document",
+        "SELECT * FROM {}.isam USE INDEX ()",
+        "SELECT * FROM {}.memory USE INDEX ()",
+    ];
+    let mut pristine = Vec::new();
+    for look in looks {
+        pristine.push(fixture.rows(&look.replace("{}", &identifier(&fixture.slot.name))).await);
+    }
+    for sql in [
+        "SET time_zone = '+13:00'; UPDATE computed SET n = 2; UPDATE computed SET n = 1",
+        "UPDATE IGNORE chosen SET letter = 'zzz'",
+        "UPDATE document SET doc = JSON_OBJECT('day', CAST('2020-01-01' AS DATE))",
+        "DELETE FROM isam WHERE id < 3; INSERT INTO isam VALUES (1, 1), (2, 2)",
+        "DELETE FROM memory WHERE id < 3; INSERT INTO memory VALUES (1, 1), (2, 2)",
+    ] {
+        fixture.run(sql).await.close().await.expect("it closes");
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }), "{kind}: {sql}");
+        for (look, pristine) in looks.iter().zip(&pristine) {
+            let now = fixture.rows(&look.replace("{}", &identifier(&fixture.slot.name))).await;
+            assert_eq!(now, *pristine, "{kind} after {sql}: {look}");
+        }
+        fixture.assert_pristine(sql);
+    }
+    fixture.drop().await;
+}
+
+/// A prepared transaction was there when the slot was made, and has ended. A test of the slot gives its own the same name.
+async fn a_transaction_that_comes_again_is_another(kind: Kind) {
+    let schema = ["CREATE TABLE seeded (id INT PRIMARY KEY)", "INSERT INTO seeded VALUES (1)"];
+    let mut elsewhere = Fixture::new(kind, "elsewhere", &schema).await;
+    let xid = free_name("xid");
+    let xa = format!("XA START '{xid}'; DELETE FROM seeded; XA END '{xid}'; XA PREPARE '{xid}'");
+    elsewhere.run(&xa).await.close().await.expect("it closes");
+    let mut fixture = Fixture::new(kind, "comes", &schema).await;
+    elsewhere.rows(&format!("XA ROLLBACK '{xid}'")).await;
+    fixture.reset().await;
+    fixture.run(&xa).await.close().await.expect("it closes");
+    assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+    let left = fixture.rows("XA RECOVER").await;
+    assert!(left.iter().all(|row| row[3].as_deref() != Some(&xid)), "{left:?}");
+    fixture.assert_pristine("a prepared transaction");
+    fixture.drop().await;
+    elsewhere.drop().await;
 }
 
 /// While MariaDB looks through a database for `information_schema`, it calls that the session's current one.

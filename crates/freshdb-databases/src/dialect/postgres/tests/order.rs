@@ -20,7 +20,7 @@ async fn what_is_added_comes_last() {
     for (number, dirt) in
         ["SELECT 1", "UPDATE t SET x = 'other' WHERE id = 1", "DELETE FROM t WHERE id = 5"].iter().enumerate()
     {
-        fixture.run(&format!("INSERT INTO t (x) VALUES ('new')")).await.close().await.expect("it closes");
+        fixture.run("INSERT INTO t (x) VALUES ('new')").await.close().await.expect("it closes");
         assert_eq!(
             column(&fixture, "SELECT x FROM t").await,
             ["row1", "row2", "row4", "row5", "row6", "new"],
