@@ -28,6 +28,8 @@ pub struct PoolBuilder {
     rebuild: bool,
 }
 
+/// Counts the ways in which templates were made ready and read. One that was made in another way is not used.
+const TEMPLATES: &str = "2";
 /// What stays free of a server's connections for others: its own administrators, and freshdb's keeper.
 const RESERVED_CONNECTIONS: u32 = 8;
 /// What freshdb itself has open for a slot: the one that puts it back, and at times one that copies or drops.
@@ -123,7 +125,7 @@ impl PoolBuilder {
         let failed = |error| explain::<D>(format!("cannot use the server `{url}`"), error);
 
         let mut fingerprint = Fingerprint::new();
-        fingerprint.add("freshdb", env!("CARGO_PKG_VERSION"));
+        fingerprint.add("freshdb", env!("CARGO_PKG_VERSION")).add("templates", TEMPLATES);
         fingerprint.add("server", D::identity(&mut connection).await.map_err(failed)?);
         self.schema.fingerprint(&mut fingerprint).map_err(Error::of_fingerprint)?;
         let names = Names::new(&self.checkout.unwrap_or_else(names::this_checkout), &fingerprint);

@@ -151,13 +151,18 @@ impl Context {
         self.endings.push(Ending { what: what.into(), work: Box::pin(work) });
     }
 
+    /// What was made for whoever asked first in this test.
+    pub(super) fn made<T: Clone + 'static>(&self) -> Option<T> {
+        self.made.get(&TypeId::of::<T>()).and_then(|made| made.downcast_ref::<T>()).cloned()
+    }
+
     /// One for all who ask for it in this test.
     pub(super) fn shared<T: Clone + 'static>(
         &mut self,
         make: impl FnOnce(&mut Self) -> Result<T, ArgumentError>,
     ) -> Result<T, ArgumentError> {
-        if let Some(made) = self.made.get(&TypeId::of::<T>()).and_then(|made| made.downcast_ref::<T>()) {
-            return Ok(made.clone());
+        if let Some(made) = self.made() {
+            return Ok(made);
         }
         let new = make(self)?;
         self.made.insert(TypeId::of::<T>(), Box::new(new.clone()));

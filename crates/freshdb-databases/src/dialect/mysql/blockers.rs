@@ -2,7 +2,7 @@
 
 use sqlx::MySqlConnection;
 
-use super::connection::{SETTINGS, bytes, execute, literal, number, rows};
+use super::connection::{OWN, SETTINGS, bytes, execute, literal, number, rows};
 use super::template::qualified;
 
 const XAER_NOTA: u16 = 1397;
@@ -67,7 +67,7 @@ pub(super) async fn end(
 async fn locked(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
     // Those of now: a transaction may have written to a table that the template does not have.
     let sql = format!(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = {} AND table_type NOT LIKE '%VIEW'",
+        "{OWN}SELECT table_name FROM information_schema.tables WHERE table_schema = {} AND table_type NOT LIKE '%VIEW'",
         literal(name)
     );
     let tables = rows(connection, &sql).await?.into_iter().flatten().flatten();

@@ -15,6 +15,7 @@ pub(super) type TextRow = Vec<Option<String>>;
 /// of freshdb's waits for long.
 ///
 /// - `sql_mode`: an explicit id of 0 is one, quotes quote strings, and values that were let in once are let in again.
+/// - `sql_select_limit`: none, whatever the server's is.
 /// - `completion_type`: with `CHAIN` a COMMIT begins another transaction, in which all that is read is as it was.
 /// - `lock_wait_timeout`: its default is a day (MySQL: a year).
 /// - `wait_timeout`: a slot may be idle for longer than the default of eight hours.
@@ -23,7 +24,7 @@ pub(super) const SETTINGS: &str = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO
      group_concat_max_len = 1048576, \
      autocommit = 1, completion_type = 'NO_CHAIN', lock_wait_timeout = 5, innodb_lock_wait_timeout = 5, wait_timeout = 2147483";
 
-/// Before a statement that looks through `information_schema`: who does that may be on any database, and it is known of freshdb that it is not.
+/// In statements that look through `information_schema`: whose they are may be on any database meanwhile, and freshdb's are not waited for.
 pub(super) const OWN: &str = "/* freshdb */";
 
 /// What only some servers have.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::MySqlConnection;
 
-use super::connection::{TextRow, execute, fixed, literal, number, rows};
+use super::connection::{OWN, TextRow, execute, fixed, literal, number, rows};
 use super::look::PROBES;
 use super::opened::{self, Opened};
 use super::own::{Issued, Others, Own};
@@ -127,7 +127,8 @@ impl Features {
             "DO 0".to_owned()
         } else {
             format!(
-                "SELECT table_name, engine, auto_increment, UNIX_TIMESTAMP(update_time), table_type FROM information_schema.tables
+                "{OWN}SELECT table_name, engine, auto_increment, UNIX_TIMESTAMP(update_time), table_type
+                  FROM information_schema.tables
                   WHERE table_schema = {schema} AND (auto_increment > 1 OR update_time IS NOT NULL OR engine IS NULL)"
             )
         }

@@ -8,7 +8,7 @@ use super::files::Files;
 use super::find::Touched;
 use super::look::{Look, Patience};
 use super::marks::Marks;
-use super::sessions::{end_sessions, on_database};
+use super::sessions::{end_sessions, may_be_elsewhere, on_database};
 use super::template::{Table, Template};
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
 use crate::Error;
@@ -44,6 +44,9 @@ async fn put_back(
     let Slot { name, connection, prepared, .. } = slot;
     let then = then.as_ref();
     let mut look = look(connection, template, name, staying, then, ended, steps).await?;
+    if look.sessions.iter().any(|session| is_left(session, name, staying)) {
+        return Ok(Outcome::Changed("whoever was ended connects to it again".to_owned()));
+    }
     if look.prepared {
         if blockers::end(connection, name, prepared).await? {
             look = Look::take(connection, template, name, Patience::Usual, then).await?;
@@ -106,6 +109,14 @@ async fn put_back(
     Ok(Outcome::Pristine { touched: count })
 }
 
+/// Whether a session is on the database, and not one of those that stay.
+fn is_left(session: &ServerSession, name: &str, staying: &[u64]) -> bool {
+    on_database(name)(session) && !session.stays(staying)
+}
+
+/// How often sessions are ended that are there when all were: whoever connects again and again is named in the end.
+const MOST_ENDINGS: usize = 3;
+
 /// Ends whoever is on the database and does not stay, and has the server say what it knows.
 async fn look(
     connection: &mut MySqlConnection,
@@ -116,17 +127,27 @@ async fn look(
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
 ) -> Result<Look, sqlx::Error> {
+    let is_left = |session: &ServerSession| is_left(session, name, staying);
     let mut look = Look::take(connection, template, name, Patience::None, then).await?;
     steps.done("look");
-    let at_work = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
-    if look.sessions.iter().any(|session| at_work(session) || session.may_be_elsewhere()) {
-        *ended = end_sessions(connection, &at_work, staying).await?;
-        steps.done("sessions");
-    } else if !look.is_partial {
-        return Ok(look);
+    let mut is_doubtful = look.sessions.iter().any(may_be_elsewhere);
+    for _ in 0..MOST_ENDINGS {
+        let is_anybody_left = look.sessions.iter().any(is_left);
+        if !is_anybody_left && !is_doubtful && !look.is_partial {
+            break;
+        }
+        if is_anybody_left || is_doubtful {
+            ended.extend(end_sessions(connection, &is_left, staying).await?);
+            steps.done("sessions");
+        }
+        look = Look::take(connection, template, name, Patience::Usual, then).await?;
+        steps.done("look again");
+        // Was it somebody who is elsewhere, then so it is still.
+        is_doubtful = false;
+        if !look.sessions.iter().any(is_left) {
+            break;
+        }
     }
-    look = Look::take(connection, template, name, Patience::Usual, then).await?;
-    steps.done("look again");
     Ok(look)
 }
 

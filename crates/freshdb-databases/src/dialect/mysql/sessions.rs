@@ -14,6 +14,17 @@ const NO_SUCH_THREAD: u16 = 1094;
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// How often sessions are listed, at the most, to find out where one is that looks through `information_schema`.
+const MOST_LOOKS: usize = 50;
+/// How many listings that say the same are believed.
+const ENOUGH_LOOKS: usize = 10;
+
+/// How statements begin that do so, and what they name.
+const BEGINNINGS: [&str; 4] = ["show", "desc", "describe", "explain"];
+const SCHEMAS: [&str; 2] = ["information_schema", "sys"];
+/// Databases that nobody works on, which sessions are said to be on meanwhile.
+const PASSED: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
+
 /// Every session but the server's own threads, this one, and those that administer, which are on the registry.
 pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut sessions = listed(connection).await?;
@@ -72,57 +83,73 @@ pub(super) fn on_database(name: &str) -> impl Fn(&ServerSession) -> bool + '_ {
     move |session| session.database.as_deref() == Some(name)
 }
 
-/// How often sessions are listed to find out on which database they are.
-const MOST_LOOKS: usize = 50;
-/// How many looks that say the same are believed.
-const FEWEST_LOOKS: usize = 3;
+/// Whether it executes a statement.
+fn is_at_work(session: &ServerSession) -> bool {
+    !matches!(session.state.as_deref(), None | Some("Sleep" | "Connect"))
+}
 
-/// While a session looks through `information_schema`, one of these is called its current database, or none is: that which is looked at, or under
-/// which a view was made.
-const PASSED: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
+/// Whether it executes a statement that looks through `information_schema`. Meanwhile whatever is looked at, or what a view was made under, is
+/// called the current database of its session, or none is.
+fn looks_through_all(session: &ServerSession) -> bool {
+    let Some(statement) = session.statement.as_deref().filter(|_| is_at_work(session)) else { return false };
+    let statement = statement.to_ascii_lowercase();
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let first = without_comments(&statement).split(|letter| !is_letter(letter)).next();
+    let mut words = statement.split(|letter| !is_letter(letter));
+    !statement.contains(OWN)
+        && (first.is_some_and(|first| BEGINNINGS.contains(&first)) || words.any(|word| SCHEMAS.contains(&word)))
+}
 
-impl ServerSession {
-    /// Whether it executes a statement.
-    fn is_at_work(&self) -> bool {
-        !matches!(self.state.as_deref(), None | Some("Sleep" | "Connect" | "Killed"))
-    }
-
-    /// Whether its current database may be another than the server says.
-    pub(super) fn may_be_elsewhere(&self) -> bool {
-        let statement = self.statement.as_deref().unwrap_or_default().trim_start().to_ascii_lowercase();
-        let looks = ["show", "desc", "explain"].iter().any(|word| statement.starts_with(word))
-            || statement.contains("information_schema");
-        self.is_at_work()
-            && match self.database.as_deref() {
-                None => looks,
-                Some(database) => PASSED.contains(&database),
-            }
-            && !statement.starts_with(OWN)
+/// A statement from its first word on.
+fn without_comments(statement: &str) -> &str {
+    let mut rest = statement;
+    loop {
+        rest = rest.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '(');
+        let end = match rest.as_bytes() {
+            [b'/', b'*', ..] => "*/",
+            [b'-', b'-', ..] | [b'#', ..] => "\n",
+            _ => return rest,
+        };
+        rest = rest.split_once(end).map_or("", |(_, rest)| rest);
     }
 }
 
+/// Whether its current database may be another than the server says.
+pub(super) fn may_be_elsewhere(session: &ServerSession) -> bool {
+    looks_through_all(session)
+        || is_at_work(session) && session.database.as_deref().is_some_and(|database| PASSED.contains(&database))
+}
+
 /// What was seen of a session that may be on another database than the server says.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Votes {
     /// How often it was on a database that sessions are on, and how often that was one that was chosen.
     all: usize,
     chosen: usize,
-    /// Whether it rests, so that what was said of it is so.
-    at_rest: bool,
+    /// How often it was on another.
+    passed: usize,
+    /// Whether it was seen with nothing that would hide where it is.
+    is_known: bool,
 }
 
 impl Votes {
     fn add(&mut self, session: &ServerSession, is_chosen: bool) {
-        if !session.is_at_work() {
-            *self = Self { all: 1, chosen: usize::from(is_chosen), at_rest: true };
+        if self.is_known {
+            return;
+        }
+        if !may_be_elsewhere(session) {
+            *self = Self { all: 1, chosen: usize::from(is_chosen), passed: 0, is_known: true };
         } else if is_chosen || session.database.as_deref().is_some_and(|database| !PASSED.contains(&database)) {
             self.all += 1;
             self.chosen += usize::from(is_chosen);
+        } else {
+            self.passed += 1;
         }
     }
 
     fn are_enough(&self) -> bool {
-        self.at_rest || self.all >= FEWEST_LOOKS && (self.chosen == 0 || self.chosen == self.all)
+        let agree = self.all == 0 || self.chosen == 0 || self.chosen == self.all;
+        self.is_known || agree && self.all.max(self.passed) >= ENOUGH_LOOKS
     }
 
     fn is_chosen(&self) -> bool {
@@ -130,36 +157,28 @@ impl Votes {
     }
 }
 
-/// The sessions that `chosen` names: those that are at work by where they are most often.
+/// The sessions that `chosen` names: those of which the server does not say where they are, by where they are most often.
 async fn chosen_of_listed(
     connection: &mut MySqlConnection,
     chosen: &(dyn Fn(&ServerSession) -> bool + Sync),
 ) -> Result<Vec<ServerSession>, sqlx::Error> {
-    let mut sessions = listed(connection).await?;
     let mut votes: HashMap<u64, Votes> = HashMap::new();
-    for session in &sessions {
-        if session.may_be_elsewhere() || session.is_at_work() && chosen(session) {
-            votes.entry(session.id).or_default().add(session, chosen(session));
-        }
-    }
-    for _ in 1..MOST_LOOKS {
-        if votes.values().all(Votes::are_enough) {
-            break;
-        }
-        tokio::time::sleep(PAUSE).await;
-        sessions = listed(connection).await?;
+    let mut looks = 0;
+    loop {
+        let mut sessions = listed(connection).await?;
+        looks += 1;
         votes.retain(|id, _| sessions.iter().any(|session| session.id == *id));
         for session in &sessions {
-            if let Some(votes) = votes.get_mut(&session.id) {
-                votes.add(session, chosen(session));
+            if may_be_elsewhere(session) || votes.contains_key(&session.id) {
+                votes.entry(session.id).or_default().add(session, chosen(session));
             }
         }
+        if looks == MOST_LOOKS || votes.values().all(Votes::are_enough) {
+            sessions.retain(|session| votes.get(&session.id).map_or_else(|| chosen(session), Votes::is_chosen));
+            return Ok(sessions);
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    sessions.retain(|session| match votes.get(&session.id) {
-        Some(votes) => votes.is_chosen(),
-        None => chosen(session),
-    });
-    Ok(sessions)
 }
 
 /// Kills the sessions that `chosen` names, and returns once none of them is left. Those that are `staying` have a moment to finish,
@@ -195,5 +214,67 @@ pub(super) async fn end_sessions(
             return Err(sqlx::Error::Protocol(format!("sessions that were killed are still there after {PATIENCE:?}")));
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(state: &str, database: Option<&str>, statement: &str) -> ServerSession {
+        ServerSession {
+            id: 7,
+            database: database.map(str::to_owned),
+            user: "somebody".to_owned(),
+            client: None,
+            state: Some(state.to_owned()),
+            statement: Some(statement.to_owned()).filter(|statement| !statement.is_empty()),
+            since: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn who_looks_through_all_databases_may_be_on_any() {
+        for statement in
+            ["SHOW TABLES", "/* app */ show full columns from t", "(SELECT 1 FROM information_schema.TABLES)"]
+        {
+            assert!(may_be_elsewhere(&session("Query", None, statement)), "{statement}");
+            assert!(may_be_elsewhere(&session("Execute", Some("other"), statement)), "{statement}");
+            assert!(!may_be_elsewhere(&session("Sleep", Some("other"), statement)), "{statement}");
+        }
+        assert!(may_be_elsewhere(&session("Query", Some("sys"), "SELECT 1")));
+        assert!(may_be_elsewhere(&session("Query", Some("other"), "-- all\n# of them\nDESC t")));
+        assert!(!may_be_elsewhere(&session("Query", Some("other"), "SELECT * FROM shows ORDER BY id DESC")));
+        assert!(!may_be_elsewhere(&session("Query", Some("other"), "/* it does not end")));
+        assert!(!may_be_elsewhere(&session("Query", None, &format!("{OWN}SELECT 1 FROM information_schema.tables"))));
+        assert!(!may_be_elsewhere(&session("Connect", None, "")));
+    }
+
+    #[test]
+    fn where_a_session_is_seen_at_rest_it_is() {
+        let (looks, slot) = ("SHOW TABLES", "slot");
+        let see =
+            |votes: &mut Votes, session: &ServerSession| votes.add(session, session.database.as_deref() == Some(slot));
+        let mut votes = Votes::default();
+        for _ in 0..3 {
+            see(&mut votes, &session("Query", Some("other"), looks));
+        }
+        assert!(!votes.are_enough() && !votes.is_chosen(), "{votes:?}");
+        see(&mut votes, &session("Sleep", Some(slot), ""));
+        assert!(votes.are_enough() && votes.is_chosen(), "{votes:?}");
+        // It goes on, which changes nothing.
+        see(&mut votes, &session("Query", Some("other"), looks));
+        assert!(votes.are_enough() && votes.is_chosen(), "{votes:?}");
+
+        let mut votes = Votes::default();
+        for database in ["sys", slot, "information_schema", slot, "other", slot] {
+            see(&mut votes, &session("Query", Some(database), looks));
+        }
+        assert!(!votes.are_enough() && votes.is_chosen(), "{votes:?}");
+        let mut votes = Votes::default();
+        for _ in 0..ENOUGH_LOOKS {
+            see(&mut votes, &session("Query", Some("mysql"), "SELECT SLEEP(60)"));
+        }
+        assert!(votes.are_enough() && !votes.is_chosen(), "{votes:?}");
     }
 }

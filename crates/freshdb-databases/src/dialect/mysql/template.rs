@@ -79,7 +79,7 @@ pub(super) struct Table {
     pub(super) triggers: bool,
     /// Those that values are inserted into.
     pub(super) columns: Vec<Column>,
-    /// Those whose values are computed when a row is written, and stored.
+    /// Those whose values are computed when a row is written, and stored; of MySQL alone, where all copies are known to have the template's.
     pub(super) computed: Vec<Column>,
     /// The names of its primary key's columns, or nothing.
     pub(super) key: Vec<String>,
@@ -175,7 +175,8 @@ async fn read_with(
         ),
     )
     .await?;
-    let computed = lists.pop().unwrap_or_default();
+    let features = Features::probe(connection).await?;
+    let computed = lists.pop().filter(|_| features.truncate_is_cheaper).unwrap_or_default();
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
     let (computing, unique, counting, partitioned) = (last(), last(), last(), last());
     let [keyed, keys, stored] = std::array::from_fn(|_| lists.pop().unwrap_or_default());
@@ -214,7 +215,6 @@ async fn read_with(
             cascades.entry(*parent).or_default().push(*child);
         }
     }
-    let features = Features::probe(connection).await?;
     let mut template = Template {
         name: name.to_owned(),
         catalog,

@@ -106,6 +106,7 @@ impl Probe {
         staying: &[u64],
     ) -> Result<Option<Seen>, sqlx::Error> {
         if !*prepared {
+            // What is prepared stays so when what follows fails: the probe first, which a lock can keep from it.
             let (probe, others) = (&self.sql, clear::question());
             let sql = format!("{IMPATIENT}; PREPARE freshdb_probe AS {probe}; PREPARE freshdb_others AS {others}");
             execute(connection, &sql).await?;

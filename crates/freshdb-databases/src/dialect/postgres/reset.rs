@@ -58,7 +58,10 @@ async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> 
         (&known.epoch, &known.catalogs, &known.inserted, &known.changed)
             == (&seen.epoch, &seen.catalogs, &seen.inserted, &seen.changed)
     };
-    Ok(!slot.baseline.as_ref().is_none_or(is_as) || seen.filled.iter().any(|filled| filled == "t"))
+    Ok(!slot.baseline.as_ref().is_none_or(is_as)
+        || seen.database != slot.database
+        || seen.filled.iter().any(|filled| filled == "t")
+        || !sequences(slot, template, None, &seen).await?.is_empty())
 }
 
 /// What the probe says, where nobody is left on the slot but who stays: in most resets. Whatever stands in the way of that is dealt with step by

@@ -7,10 +7,11 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::super::Fault;
 use super::catalog::{self, Catalog};
 use super::connection::{Connection, connect, execute, is, literal, rows, value};
 use super::databases::alter;
-use super::fault::failed;
+use super::fault::{failed, fault};
 use super::probe::{self, Probe};
 use super::unlogged;
 use crate::{DatabaseUrl, Error};
@@ -190,12 +191,15 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
 async fn close_gaps(inside: &mut Connection) -> Result<(), sqlx::Error> {
     let sql = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.oid >= 16384 AND c.relkind = 'r' AND c.relpersistence <> 't' AND pg_relation_size(c.oid) BETWEEN 1 AND {KEPT}"
+        WHERE c.oid >= 16384 AND c.relkind = 'r' AND c.relpersistence <> 't' AND pg_table_size(c.oid) <= {KEPT}
+            AND pg_relation_size(c.oid) > 0"
     );
     for name in rows(inside, &sql).await?.into_iter().flatten().flatten() {
         // It makes the indexes anew, of which one may be of an expression that fails here.
         match execute(inside, &format!("VACUUM (FULL, FREEZE, ANALYZE) {name}")).await {
-            Err(error) if error.as_database_error().is_some() => {
+            Err(error)
+                if error.as_database_error().is_some() && !matches!(fault(&error), Fault::Full | Fault::Lost) =>
+            {
                 tracing::debug!("gaps between the rows of {name} stay: {error}");
             }
             answer => answer?,
@@ -204,10 +208,10 @@ async fn close_gaps(inside: &mut Connection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// What another process has read. Whether the server counts may have changed since.
+/// What another process has read. Since then the server may count no longer; that all of the schema lets it count is known from then.
 pub(super) async fn restore(connection: &mut Connection, stored: &str) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
-    let counters = counters(connection).await?;
+    let counters = template.counters && counters(connection).await?;
     Ok(Some(Template { counters, ..template }))
 }
 

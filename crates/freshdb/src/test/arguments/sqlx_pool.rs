@@ -40,8 +40,9 @@ async fn options<DB: Backend>(context: &Context) -> Result<ConnectOptions<DB>, A
     let options = DB::options(&url.reveal())?;
     let plain = if url.is_on_loopback() { DB::plain(&options) } else { None };
     let Some(connection) = open_plain::<DB>(plain.as_ref()).await else { return Ok(options) };
-    // Whether the server has heard of it or not, it is gone.
-    drop(connection.close().await);
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "the connection had ended before it was closed");
+    }
     Ok(plain.unwrap_or(options))
 }
 
@@ -94,6 +95,9 @@ macro_rules! pools {
         impl FromContext for sqlx::Pool<$DB> {
             async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
                 another_engine::check::<$DB>(context)?;
+                if let Some(pool) = context.made() {
+                    return Ok(pool);
+                }
                 let options = options::<$DB>(context).await?;
                 context.shared(|context| Ok(pool::<$DB>(context, options)))
             }

@@ -191,6 +191,11 @@ async fn what_no_text_shows_is_put_back(kind: Kind) {
         "INSERT INTO isam VALUES (1, 1), (2, 2), (3, 3)",
         "CREATE TABLE memory (id INT PRIMARY KEY, n INT) ENGINE = MEMORY",
         "INSERT INTO memory VALUES (1, 1), (2, 2), (3, 3)",
+        "CREATE TABLE members (id INT PRIMARY KEY, letters SET('', 'a') NOT NULL)",
+        "INSERT INTO members VALUES (1, '')",
+        // All of it is in its key, by which it would be read in another order.
+        "CREATE TABLE unordered (id INT PRIMARY KEY) ENGINE = MyISAM",
+        "INSERT INTO unordered VALUES (3), (1), (2)",
     ];
     let mut fixture = Fixture::new(kind, "texts", &schema).await;
     let looks = [
@@ -199,13 +204,22 @@ async fn what_no_text_shows_is_put_back(kind: Kind) {
         "SELECT JSON_TYPE(JSON_EXTRACT(doc, '$.day')) FROM {}.document",
         "SELECT * FROM {}.isam USE INDEX ()",
         "SELECT * FROM {}.memory USE INDEX ()",
+        "SELECT letters + 0 FROM {}.members",
+        "SELECT * FROM {}.unordered USE INDEX ()",
     ];
     let mut pristine = Vec::new();
     for look in looks {
-        pristine.push(fixture.rows(&look.replace("{}", &identifier(&fixture.slot.name))).await);
+        pristine.push(fixture.rows(&look.replace("{}", &identifier(&fixture.template.name))).await);
     }
     for sql in [
-        "SET time_zone = '+13:00'; UPDATE computed SET n = 2; UPDATE computed SET n = 1",
+        // Of MariaDB that is not known: its copies need not have what the template has there.
+        if kind == Kind::Mysql {
+            "SET time_zone = '+13:00'; UPDATE computed SET n = 2; UPDATE computed SET n = 1"
+        } else {
+            "UPDATE computed SET n = 2"
+        },
+        "UPDATE members SET letters = 1",
+        "DELETE FROM unordered WHERE id = 3; INSERT INTO unordered VALUES (3)",
         "UPDATE IGNORE chosen SET letter = 'zzz'",
         "UPDATE document SET doc = JSON_OBJECT('day', CAST('2020-01-01' AS DATE))",
         "DELETE FROM isam WHERE id < 3; INSERT INTO isam VALUES (1, 1), (2, 2)",
@@ -219,6 +233,7 @@ async fn what_no_text_shows_is_put_back(kind: Kind) {
         }
         fixture.assert_pristine(sql);
     }
+    assert_eq!(outcome(&fixture.reset().await), 0, "{kind}: nobody has touched it");
     fixture.drop().await;
 }
 
@@ -230,7 +245,8 @@ async fn a_transaction_that_comes_again_is_another(kind: Kind) {
     let xa = format!("XA START '{xid}'; DELETE FROM seeded; XA END '{xid}'; XA PREPARE '{xid}'");
     elsewhere.run(&xa).await.close().await.expect("it closes");
     let mut fixture = Fixture::new(kind, "comes", &schema).await;
-    elsewhere.rows(&format!("XA ROLLBACK '{xid}'")).await;
+    // Another test of these may have found it meanwhile.
+    let _: Result<(), _> = execute(&mut elsewhere.admin, &format!("XA ROLLBACK '{xid}'")).await;
     fixture.reset().await;
     fixture.run(&xa).await.close().await.expect("it closes");
     assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));

@@ -48,7 +48,7 @@ async fn rows_of_all_lengths_stay_in_order() {
         fixture.run(&inserts).await.close().await.expect("it closes");
         let ids = column(&fixture, "SELECT id::text FROM posts").await;
         let ids: Vec<u32> = ids.iter().map(|id| id.parse().expect("a number")).collect();
-        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids.is_sorted(), "{ids:?} after {inserts}");
         assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
     }
     fixture.drop().await;
