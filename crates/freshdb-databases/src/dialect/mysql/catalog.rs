@@ -218,8 +218,10 @@ async fn show_all(
 ) -> Result<Vec<TextRow>, sqlx::Error> {
     let mut shown = Vec::with_capacity(named.len());
     for some in named.chunks(500) {
-        let sql: Vec<String> =
-            some.iter().map(|(kind, name, _)| format!("SHOW CREATE {} {}", kind.keyword(), identifier(name))).collect();
+        let sql: Vec<String> = some
+            .iter()
+            .map(|(kind, name, _)| format!("{OWN}SHOW CREATE {} {}", kind.keyword(), identifier(name)))
+            .collect();
         let results = results(connection, &sql.join(";")).await?;
         shown.extend(results.into_iter().map(|rows| rows.into_iter().next().unwrap_or_default()));
     }

@@ -88,16 +88,14 @@ fn is_at_work(session: &ServerSession) -> bool {
     !matches!(session.state.as_deref(), None | Some("Sleep" | "Connect"))
 }
 
-/// Whether it executes a statement that looks through `information_schema`. Meanwhile whatever is looked at, or what a view was made under, is
-/// called the current database of its session, or none is.
-fn looks_through_all(session: &ServerSession) -> bool {
-    let Some(statement) = session.statement.as_deref().filter(|_| is_at_work(session)) else { return false };
+/// Whether a statement looks through `information_schema`. Meanwhile whatever is looked at, or what a view was made under, is called the current
+/// database of its session, or none is.
+fn looks_through_all(statement: &str) -> bool {
     let statement = statement.to_ascii_lowercase();
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let first = without_comments(&statement).split(|letter| !is_letter(letter)).next();
-    let mut words = statement.split(|letter| !is_letter(letter));
-    !statement.contains(OWN)
-        && (first.is_some_and(|first| BEGINNINGS.contains(&first)) || words.any(|word| SCHEMAS.contains(&word)))
+    first.is_some_and(|first| BEGINNINGS.contains(&first))
+        || statement.split(|letter| !is_letter(letter)).any(|word| SCHEMAS.contains(&word))
 }
 
 /// A statement from its first word on.
@@ -114,10 +112,13 @@ fn without_comments(statement: &str) -> &str {
     }
 }
 
-/// Whether its current database may be another than the server says.
+/// Whether its current database may be another than the server says. Of freshdb's own sessions it is known where they are.
 pub(super) fn may_be_elsewhere(session: &ServerSession) -> bool {
-    looks_through_all(session)
-        || is_at_work(session) && session.database.as_deref().is_some_and(|database| PASSED.contains(&database))
+    let (database, statement) = (session.database.as_deref(), session.statement.as_deref().unwrap_or_default());
+    is_at_work(session)
+        && database != Some(REGISTRY)
+        && !statement.contains(OWN)
+        && (database.is_some_and(|database| PASSED.contains(&database)) || looks_through_all(statement))
 }
 
 /// What was seen of a session that may be on another database than the server says.
@@ -246,7 +247,11 @@ mod tests {
         assert!(may_be_elsewhere(&session("Query", Some("other"), "-- all\n# of them\nDESC t")));
         assert!(!may_be_elsewhere(&session("Query", Some("other"), "SELECT * FROM shows ORDER BY id DESC")));
         assert!(!may_be_elsewhere(&session("Query", Some("other"), "/* it does not end")));
-        assert!(!may_be_elsewhere(&session("Query", None, &format!("{OWN}SELECT 1 FROM information_schema.tables"))));
+        let own = format!("{OWN}SELECT 1 FROM information_schema.tables");
+        for database in [None, Some("information_schema"), Some("slot")] {
+            assert!(!may_be_elsewhere(&session("Query", database, &own)));
+        }
+        assert!(!may_be_elsewhere(&session("Query", Some(REGISTRY), "SHOW FULL PROCESSLIST")));
         assert!(!may_be_elsewhere(&session("Connect", None, "")));
     }
 
