@@ -65,7 +65,7 @@ pub(super) fn session(row: TextRow) -> Option<ServerSession> {
     let id = next()?.parse().ok()?;
     let user = next()?;
     let client = next();
-    let database = next();
+    let database = next().filter(|database| !database.is_empty());
     let command = next();
     let since = next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
     let (_, statement) = (next(), next());
@@ -115,10 +115,14 @@ fn without_comments(statement: &str) -> &str {
 /// Whether its current database may be another than the server says. Of freshdb's own sessions it is known where they are.
 pub(super) fn may_be_elsewhere(session: &ServerSession) -> bool {
     let (database, statement) = (session.database.as_deref(), session.statement.as_deref().unwrap_or_default());
+    // Between two statements of one batch it has none, and may still be said to be where the first has looked. Of one that is changing just now
+    // MariaDB says that it is busy, and no more.
+    let is_between =
+        session.statement.is_none() && matches!(session.state.as_deref(), Some("Query" | "Execute" | "Busy"));
     is_at_work(session)
         && database != Some(REGISTRY)
         && !statement.contains(OWN)
-        && (database.is_some_and(|database| PASSED.contains(&database)) || looks_through_all(statement))
+        && (is_between || database.is_some_and(|database| PASSED.contains(&database)) || looks_through_all(statement))
 }
 
 /// What was seen of a session that may be on another database than the server says.
@@ -252,6 +256,8 @@ mod tests {
             assert!(!may_be_elsewhere(&session("Query", database, &own)));
         }
         assert!(!may_be_elsewhere(&session("Query", Some(REGISTRY), "SHOW FULL PROCESSLIST")));
+        assert!(may_be_elsewhere(&session("Query", Some("other"), "")));
+        assert!(may_be_elsewhere(&session("Busy", None, "")));
         assert!(!may_be_elsewhere(&session("Connect", None, "")));
     }
 
