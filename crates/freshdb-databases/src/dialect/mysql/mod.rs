@@ -27,6 +27,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod whereabouts;
 
 use sqlx::MySqlConnection;
 

@@ -8,8 +8,9 @@ use super::files::Files;
 use super::find::Touched;
 use super::look::{Look, Patience};
 use super::marks::Marks;
-use super::sessions::{end_sessions, may_be_elsewhere, on_database};
+use super::sessions::{end_sessions, on_database};
 use super::template::{Table, Template};
+use super::whereabouts::may_be_elsewhere;
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
 use crate::Error;
 

@@ -95,8 +95,8 @@ impl Probe {
         Ok(Seen::of(prepared(connection, &self.sql).await?.into_iter().next().unwrap_or_default()))
     }
 
-    /// The same, provided that nobody but those who are `staying` does anything in this database: both in one round trip, but in two statements, for what
-    /// somebody leaves behind between the two must be seen.
+    /// The same, provided that nobody but those who are `staying` does anything in this database: both in one round trip, but in two statements,
+    /// for what somebody leaves behind between the two must be seen.
     ///
     /// The first time on each connection both are prepared there, and nothing is answered.
     pub(super) async fn look_if_alone(

@@ -41,7 +41,12 @@ impl<D: Dialect> Keeper<D> {
     pub(super) fn judge(&mut self, doing: &str, result: Result<(), sqlx::Error>) {
         if let Err(error) = result {
             let error = explain::<D>(format!("cannot {doing} on `{}`", self.shared.server), error);
-            tracing::warn!("{error:?}");
+            // A server that ends with its last pool is no news.
+            if self.is_closed {
+                tracing::debug!("{error:?}");
+            } else {
+                tracing::warn!("{error:?}");
+            }
             self.lose_if_lost(&error);
         }
     }
@@ -54,7 +59,9 @@ impl<D: Dialect> Keeper<D> {
         {
             return;
         }
-        tracing::warn!(server = %self.shared.server, "lost the connection that holds the leases");
+        if !self.is_closed {
+            tracing::warn!(server = %self.shared.server, "lost the connection that holds the leases");
+        }
         self.generation += 1;
         let error = Error::new(ErrorKind::Unreachable, error.to_string());
         self.holder = Holder::Down { error, again: Instant::now(), pause: TICK };
