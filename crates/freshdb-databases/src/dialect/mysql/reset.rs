@@ -115,7 +115,7 @@ fn is_left(session: &ServerSession, name: &str, staying: &[u64]) -> bool {
     on_database(name)(session) && !session.stays(staying)
 }
 
-/// How often sessions are ended that are there when all were: whoever connects again and again is named in the end.
+/// How often those are ended who are there again when all were ended. Who is there then still is named.
 const MOST_ENDINGS: usize = 3;
 
 /// Ends whoever is on the database and does not stay, and has the server say what it knows.
@@ -131,21 +131,19 @@ async fn look(
     let is_left = |session: &ServerSession| is_left(session, name, staying);
     let mut look = Look::take(connection, template, name, Patience::None, then).await?;
     steps.done("look");
-    let mut is_doubtful = look.sessions.iter().any(may_be_elsewhere);
+    // Whoever may be elsewhere is followed until that is known, which it is then.
+    let mut may_be_left = look.sessions.iter().any(|session| is_left(session) || may_be_elsewhere(session));
     for _ in 0..MOST_ENDINGS {
-        let is_anybody_left = look.sessions.iter().any(is_left);
-        if !is_anybody_left && !is_doubtful && !look.is_partial {
-            break;
-        }
-        if is_anybody_left || is_doubtful {
+        if may_be_left {
             ended.extend(end_sessions(connection, &is_left, staying).await?);
             steps.done("sessions");
+        } else if !look.is_partial {
+            break;
         }
         look = Look::take(connection, template, name, Patience::Usual, then).await?;
         steps.done("look again");
-        // Was it somebody who is elsewhere, then so it is still.
-        is_doubtful = false;
-        if !look.sessions.iter().any(is_left) {
+        may_be_left = look.sessions.iter().any(is_left);
+        if !may_be_left {
             break;
         }
     }
