@@ -222,7 +222,7 @@ async fn collect_template<D: Dialect>(
         }
     }
     if is_used {
-        Registry::set_state_ready::<D>(connection, template).await?;
+        Registry::set_made::<D>(connection, template).await?;
         collected.in_use.push(template.name.clone());
     } else {
         for entry in Registry::of_template::<D>(connection, &template.name).await? {

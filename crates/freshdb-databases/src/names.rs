@@ -59,15 +59,28 @@ impl Names {
 
     fn name(&self, role: &str) -> String {
         let random: String =
-            std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase()).take(10).collect();
+            std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase()).take(RANDOM).collect();
         format!("freshdb_{role}_{}_{}_{random}", &self.checkout[..6], &self.fingerprint[..6])
     }
 }
 
-/// Whether freshdb could have given it. Any other has no place in a statement.
+/// Whether freshdb could have given it to what it makes. Any other has no place in a statement.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name.starts_with("freshdb_") && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    let parts: Vec<&str> = name.split('_').collect();
+    let [freshdb, role, parts @ ..] = &parts[..] else { return false };
+    *freshdb == "freshdb"
+        && matches!(*role, "t" | "s" | "u")
+        && parts.iter().all(|part| is_digest(part))
+        && parts.iter().map(|part| part.len()).eq([6, 6, RANDOM])
 }
+
+/// Whether it is made of what digests are made of, and harmless between quotes.
+pub(crate) fn is_digest(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
+}
+
+/// How long the part of a name is that nobody else draws.
+const RANDOM: usize = 10;
 
 /// A name for another database of the same template.
 pub(crate) fn sibling(entry: &Entry) -> String {
@@ -101,7 +114,19 @@ mod tests {
         for name in [names.new_template(), names.new_slot(), names.new_user(), names.template_lock()] {
             assert!(name.len() <= 63, "{name}");
             assert!(name.starts_with("freshdb_"), "{name}");
+        }
+        for name in [names.new_template(), names.new_slot(), names.new_user()] {
             assert!(is_ours(&name), "{name}");
+        }
+        for other in [
+            "",
+            "payroll",
+            "freshdb_registry",
+            "freshdb_t",
+            "freshdb_t_abcdef_abcdef_",
+            "freshdb_t_abcdef_abcdef_abcde'ghij",
+        ] {
+            assert!(!is_ours(other), "{other}");
         }
         assert_ne!(names.new_slot(), names.new_slot());
         assert_ne!(names.checkout(), Names::new("/home/you", &Fingerprint::new()).checkout());

@@ -52,6 +52,8 @@ pub(crate) enum State {
     /// Of a slot: put back by its last owner, and proven to be. This is written while the lock is still held, and taken back before
     /// anybody can have it again, so that of a process that is killed it never stays.
     Pristine,
+    /// Of a template: nobody gets it any more. Those who use it keep it, and when it has not been used for long, it is dropped.
+    Retired,
 }
 
 impl Role {
@@ -68,17 +70,21 @@ impl Role {
 }
 
 impl State {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Making, "making"), (Self::Ready, "ready"), (Self::Pristine, "pristine"), (Self::Retired, "retired")];
+
     fn word(self) -> &'static str {
-        match self {
-            Self::Making => "making",
-            Self::Ready => "ready",
-            Self::Pristine => "pristine",
-        }
+        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(state, _)| *state)
     }
 }
 
 /// The statements below are of the kind that every server understands. What stands between their quotes is made of
-/// letters, digits and `_`: names and fingerprints are freshdb's own, and a note is written in hexadecimal digits.
+/// letters, digits and `_`: names and fingerprints are freshdb's own, also those that are read, for a row that has another is passed
+/// over; and a note is written in hexadecimal digits.
 pub(crate) struct Registry;
 
 impl Registry {
@@ -227,13 +233,17 @@ impl Registry {
         D::execute(connection, &format!("UPDATE {table} SET state = 'making' WHERE name = '{name}'")).await
     }
 
-    /// Puts the word `ready` back.
-    pub(crate) async fn set_state_ready<D: Dialect>(
-        connection: &mut D::Connection,
-        entry: &Entry,
-    ) -> Result<(), sqlx::Error> {
+    /// Puts the word back that [`set_making`](Self::set_making) took off, unless the template was retired meanwhile.
+    pub(crate) async fn set_made<D: Dialect>(connection: &mut D::Connection, entry: &Entry) -> Result<(), sqlx::Error> {
+        let (table, state, name) = (D::TABLE, entry.state.word(), &entry.name);
+        let sql = format!("UPDATE {table} SET state = '{state}' WHERE name = '{name}' AND state = 'making'");
+        D::execute(connection, &sql).await
+    }
+
+    /// Nobody gets the template any more who does not use it already.
+    pub(crate) async fn retire<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let table = D::TABLE;
-        D::execute(connection, &format!("UPDATE {table} SET state = 'ready' WHERE name = '{}'", entry.name)).await
+        D::execute(connection, &format!("UPDATE {table} SET state = 'retired' WHERE name = '{name}'")).await
     }
 
     pub(crate) async fn set_kept<D: Dialect>(
@@ -253,24 +263,27 @@ impl Registry {
     }
 }
 
-/// A row that another version wrote, and that says what this one does not know, is left alone.
+/// A row that another version wrote, and that says what this one does not know, is left alone. So is one that freshdb cannot have
+/// written: whoever may write to the registry may not thereby have others drop what they may not drop themselves.
 fn entry(row: Vec<Option<String>>) -> Option<Entry> {
     let mut columns = row.into_iter();
     let mut next = || columns.next().flatten();
-    Some(Entry {
+    let entry = Entry {
         name: next()?,
         role: Role::of(&next()?)?,
-        state: match next()?.as_str() {
-            "ready" => State::Ready,
-            "pristine" => State::Pristine,
-            _ => State::Making,
-        },
+        // What this one cannot make sense of is not trusted.
+        state: State::of(&next()?).unwrap_or(State::Making),
         checkout: next()?,
         fingerprint: next()?,
         template: next()?,
         since: UNIX_EPOCH + Duration::from_millis(next()?.parse().ok()?),
         note: from_hex(&next().unwrap_or_default()),
-    })
+    };
+    let is_ours = names::is_ours(&entry.name)
+        && names::is_ours(&entry.template)
+        && names::is_digest(&entry.checkout)
+        && names::is_digest(&entry.fingerprint);
+    is_ours.then_some(entry)
 }
 
 fn millis(time: SystemTime) -> u128 {
@@ -314,13 +327,29 @@ mod tests {
 
     #[test]
     fn a_row_of_another_version_is_left_alone() {
-        let row =
-            |role: &str| ["a", role, "ready", "c", "f", "t", "7", "61"].map(|value| Some(value.to_owned())).to_vec();
-        assert_eq!(entry(row("kept")).map(|entry| (entry.role, entry.note)), Some((Role::Kept, "a".into())));
-        assert_eq!(entry(row("something new")), None);
-        // What this one cannot make sense of is not trusted.
-        let mut slot = row("slot");
+        assert_eq!(entry(row(SLOT, "kept")).map(|entry| (entry.role, entry.note)), Some((Role::Kept, "a".into())));
+        assert_eq!(entry(row(SLOT, "something new")), None);
+        let mut slot = row(SLOT, "slot");
         slot[2] = Some("something new".to_owned());
         assert_eq!(entry(slot).map(|entry| entry.state), Some(State::Making));
+    }
+
+    #[test]
+    fn a_row_that_is_not_freshdbs_is_left_alone() {
+        assert!(entry(row(SLOT, "slot")).is_some());
+        for other in ["payroll", "freshdb_registry", "freshdb_s_abcdef_abcdef_x`; DROP", ""] {
+            assert_eq!(entry(row(other, "slot")), None, "{other}");
+        }
+        for column in [3, 4, 5] {
+            let mut slot = row(SLOT, "slot");
+            slot[column] = Some("x' OR '1' = '1".to_owned());
+            assert_eq!(entry(slot), None, "column {column}");
+        }
+    }
+
+    const SLOT: &str = "freshdb_s_abcdef_abcdef_0123456789";
+
+    fn row(name: &str, role: &str) -> Vec<Option<String>> {
+        [name, role, "ready", "c", "f", SLOT, "7", "61"].map(|value| Some(value.to_owned())).to_vec()
     }
 }

@@ -119,7 +119,6 @@ async fn find_or_make<D: Dialect>(
 async fn ready_one<D: Dialect>(connection: &mut D::Connection, names: &Names) -> Result<Option<String>, sqlx::Error> {
     let entries = Registry::entries::<D>(connection).await?;
     let mut ready = entries.into_iter().filter(|entry| names.is_template(entry) && entry.state == State::Ready);
-    // The newest, where one was rebuilt.
     Ok(ready.next_back().map(|entry| entry.name))
 }
 
@@ -150,6 +149,13 @@ async fn make_locked<D: Dialect>(
         D::drop(connection, &name).await.map_err(failed)?;
         Registry::remove::<D>(connection, &name).await.map_err(failed)?;
         return Err(cause);
+    }
+    // Which of two is the newer one no clock is asked: that of another machine may be fast. Of a process that ends between these, none
+    // is ready.
+    for entry in Registry::entries::<D>(connection).await.map_err(failed)? {
+        if names.is_template(&entry) && entry.state == State::Ready {
+            Registry::retire::<D>(connection, &entry.name).await.map_err(failed)?;
+        }
     }
     Registry::set_ready::<D>(connection, &name).await.map_err(failed)?;
     tracing::info!(%server, template = name, "made a template in {:.3} s", started.elapsed().as_secs_f64());

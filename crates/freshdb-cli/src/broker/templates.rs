@@ -1,6 +1,6 @@
 //! What databases are made from: the command line's schema, or what a client fills.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,8 +16,6 @@ pub(super) struct Templates {
     start: Start,
     own: Mutex<HashMap<Kind, Arc<OnceCell<Pool>>>>,
     clients: Mutex<HashMap<(Kind, String), Arc<Template>>>,
-    /// What is found of them on the server does not count.
-    discarded: Mutex<HashSet<(Kind, String)>>,
 }
 
 /// How pools start, as the command line says.
@@ -67,7 +65,7 @@ pub(super) enum Missing {
 
 impl Templates {
     pub(super) fn new(servers: Arc<Servers>, start: Start) -> Self {
-        Self { servers, start, own: Mutex::default(), clients: Mutex::default(), discarded: Mutex::default() }
+        Self { servers, start, own: Mutex::default(), clients: Mutex::default() }
     }
 
     /// The databases of the command line's schema.
@@ -118,7 +116,10 @@ impl Templates {
     /// Forgets a template. The next who asks for it fills another one.
     pub(super) async fn discard(&self, kind: Kind, hash: &str) -> Result<(), Missing> {
         let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
-        template.ended(Err("it was discarded".to_owned())).await;
+        if let State::Ready(pool) = template.ended(Err("it was discarded".to_owned())).await {
+            // A later run would find it, or another broker of the same server.
+            pool.retire().await.map_err(|error| Missing::Failed(Arc::new(error)))?;
+        }
         let key = (kind, hash.to_owned());
         let mut clients = lock(&self.clients);
         // Somebody who waited may have opened another one meanwhile, which is not to be discarded.
@@ -126,7 +127,6 @@ impl Templates {
             clients.remove(&key);
             // Its pool closes when the last request that has it is answered, and what is leased of it is given back.
             template.state.send_replace(State::Discarded);
-            lock(&self.discarded).insert(key);
         }
         Ok(())
     }
@@ -157,7 +157,9 @@ impl Templates {
         let all: Vec<(Kind, String)> = lock(&self.clients).keys().cloned().collect();
         for (kind, hash) in all {
             // One that is gone meanwhile is gone.
-            drop(self.discard(kind, &hash).await);
+            if let Err(Missing::Failed(error)) = self.discard(kind, &hash).await {
+                tracing::warn!("{error:?}");
+            }
         }
     }
 
@@ -213,11 +215,11 @@ impl Templates {
             given_up: AtomicBool::new(false),
             filler,
         });
-        let rebuild = lock(&self.discarded).contains(&key) || self.start.rebuild;
         clients.insert(key, template.clone());
         let schema =
             ByClient { hash: hash.to_owned(), template: template.clone(), is_filled: Mutex::new(Some(is_filled)) };
-        let (servers, opened, connections) = (self.servers.clone(), template.clone(), self.start.connections);
+        let (servers, opened) = (self.servers.clone(), template.clone());
+        let Start { rebuild, connections, .. } = self.start;
         tokio::spawn(async move {
             let open = async {
                 let server = servers.get(kind).await?;

@@ -149,7 +149,16 @@ fn a_later_broker_finds_it(engine: Engine) {
     let lease = client.post("/v1/leases", &json!({"template": wanted["hash"]})).expect(201);
     assert_eq!(sql::rows(&text(&lease["url"]), "tags"), Some(1));
     // And makes it anew when it is told to.
-    let broker = Broker::with(engine, &["--rebuild"]);
+    {
+        let broker = Broker::with(engine, &["--rebuild"]);
+        let mut client = broker.client();
+        client.post("/v1/templates", &wanted).expect(201);
+        let path = format!("/v1/templates/{}/{}", engine.name(), text(&wanted["hash"]));
+        client.put(&path).expect(204);
+        client.delete(&path).expect(204);
+    }
+    // And does not find what was discarded.
+    let broker = Broker::of(engine);
     broker.client().post("/v1/templates", &wanted).expect(201);
     eventually("nobody has it", || broker.leased().is_empty());
 }

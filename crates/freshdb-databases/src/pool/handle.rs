@@ -93,6 +93,22 @@ impl Pool {
         self.handle.shared.limit
     }
 
+    /// Has nobody get this template any more: the next pool of its schema, in whichever process, makes another one. Those that are
+    /// open keep it.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be told.
+    ///
+    /// # Cancellation
+    ///
+    /// It is retired all the same.
+    pub async fn retire(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.handle.shared.order(Order::Retire { reply });
+        answer.await.unwrap_or_else(|_| Err(self.handle.shared.closed()))
+    }
+
     /// Waits until what was given back is put back, and leaves the databases to the next process that wants them.
     ///
     /// # Errors

@@ -40,6 +40,10 @@ pub(crate) enum Order {
         number: u64,
         reply: oneshot::Sender<Result<Vec<ServerSession>, Error>>,
     },
+    /// Nobody else is to get the template.
+    Retire {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
     Close {
         reply: Option<oneshot::Sender<Result<(), Error>>>,
     },

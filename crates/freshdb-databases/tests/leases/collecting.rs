@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use freshdb_databases::{Garbage, Pool};
+use freshdb_databases::{DatabaseUrl, Garbage, Pool};
 use test_support::{Client, Proxy, eventually, on_every_engine};
 
 use crate::harness::{builder, clean, execute, pool, rows, server, server_at, tables};
@@ -72,6 +72,29 @@ on_every_engine! {
         assert_eq!(collected.in_use.len(), 1, "the template: {collected:?}");
         lease.give_back().await.unwrap();
         clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn what_freshdb_did_not_make_is_left_alone_whatever_the_registry_says(database: &TestDatabase) {
+        let pool = pool(database).await;
+        let template = pool.template();
+        let registry = template.with_database("freshdb_registry");
+        let neighbour = format!("{}_payroll", DatabaseUrl::parse(database.url()).unwrap().database().unwrap());
+        execute(&registry, &format!("CREATE DATABASE {neighbour}")).await;
+        // By somebody who may write there, and may not drop that database.
+        let copied = format!(
+            "INSERT INTO freshdb_databases (name, role, state, checkout, fingerprint, template, since, note)
+             SELECT '{neighbour}', 'slot', state, checkout, fingerprint, 'gone', 0, '' FROM freshdb_databases
+              WHERE name = '{}'",
+            template.database().unwrap()
+        );
+        execute(&registry, &copied).await;
+        clean(database, [pool]).await;
+        Client::connect(&registry.with_database(&neighbour).reveal()).await.close().await;
+        execute(&registry, &format!("DELETE FROM freshdb_databases WHERE name = '{neighbour}'")).await;
+        execute(&registry, &format!("DROP DATABASE {neighbour}")).await;
     }
 }
 

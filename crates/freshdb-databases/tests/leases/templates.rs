@@ -1,9 +1,10 @@
 //! One template for many databases.
 
+use freshdb_databases::Garbage;
 use futures_util::future::join_all;
 use test_support::on_every_engine;
 
-use crate::harness::{Counted, builder, clean, execute, rows, shown};
+use crate::harness::{Counted, builder, clean, execute, rows, server, shown};
 
 const TABLE: &str = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(100))";
 
@@ -31,6 +32,47 @@ on_every_engine! {
             assert_eq!(rows(lease.url(), "notes").await, 0);
         }
         clean(database, [later, rebuilt, after, changed]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn the_one_that_was_rebuilt_counts_whatever_the_clocks_say(database: &TestDatabase) {
+        let counted = Counted::new();
+        let open = |rebuild| builder(database, counted.schema("1", TABLE)).rebuild(rebuild).open();
+        let old = open(false).await.unwrap();
+        let template = old.template();
+        let name = template.database().unwrap();
+        // As it would be if a machine had made it, or used it, whose clock is fast.
+        let faster = format!("UPDATE freshdb_databases SET since = since + 3600000 WHERE name = '{name}'");
+        execute(&template.with_database("freshdb_registry"), &faster).await;
+        let rebuilt = open(true).await.unwrap();
+        let after = open(false).await.unwrap();
+        assert_eq!(after.template(), rebuilt.template());
+        assert_ne!(after.template(), template);
+        old.lease().await.unwrap().give_back().await.expect("whoever uses the old one keeps it");
+        clean(database, [old, rebuilt, after]).await;
+    }
+}
+
+on_every_engine! {
+    async fn one_that_was_retired_is_nobody_elses(database: &TestDatabase) {
+        let counted = Counted::new();
+        let open = || builder(database, counted.schema("1", TABLE)).open();
+        let old = open().await.unwrap();
+        old.retire().await.unwrap();
+        // Whoever collects looks whether it is used, and leaves it as it was.
+        let collected = Garbage::everything().checkout(database.url()).collect(&server(database)).await.unwrap();
+        assert_eq!(collected.in_use.len(), 1, "{collected:?}");
+        let new = open().await.unwrap();
+        assert_ne!(new.template(), old.template());
+        assert_eq!(counted.times(), 2);
+        let lease = old.lease().await.unwrap();
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        lease.give_back().await.unwrap();
+        clean(database, [old, new]).await;
+        let left = Garbage::everything().checkout(database.url()).collect(&server(database)).await.unwrap();
+        assert!(left.dropped.is_empty(), "{left:?}");
     }
 }
 

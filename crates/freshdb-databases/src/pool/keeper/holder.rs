@@ -87,6 +87,19 @@ impl<D: Dialect> Keeper<D> {
         self.judge("claim the template again", claimed);
     }
 
+    pub(super) async fn retire_template(&mut self) -> Result<(), Error> {
+        let fact = || format!("cannot retire the template `{}` on `{}`", self.template_name, self.shared.server);
+        let Holder::Up(connection) = &mut self.holder else {
+            return Err(Error::new(ErrorKind::Unreachable, fact()).hint("try again when the server is back"));
+        };
+        let retired = bounded(Registry::retire::<D>(connection, &self.template_name)).await;
+        let retired = retired.map_err(|error| explain::<D>(fact(), error));
+        if let Err(error) = &retired {
+            self.lose_if_lost(error);
+        }
+        retired
+    }
+
     pub(super) async fn sessions_of(&mut self, number: u64) -> Result<Vec<ServerSession>, Error> {
         let name = self.name(number);
         let Holder::Up(connection) = &mut self.holder else { return Err(lease_lost(name.as_deref())) };

@@ -157,6 +157,10 @@ impl<D: Dialect> Keeper<D> {
                 let sessions = self.sessions_of(number).await;
                 drop(reply.send(sessions));
             }
+            Order::Retire { reply } => {
+                let retired = self.retire_template().await;
+                drop(reply.send(retired));
+            }
             Order::Close { reply } => {
                 self.is_closed = true;
                 let (ready, out) = self.shared.close();
