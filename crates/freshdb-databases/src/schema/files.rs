@@ -35,7 +35,7 @@ pub(super) fn unreadable(path: &Path, what: &str) -> Error {
     match std::env::current_dir() {
         Ok(directory) if path.is_relative() => error.hint(format!(
             "a relative path starts at the working directory, which is `{}`; \
-             `concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/…\")` starts at the package",
+             in Rust, `concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/…\")` starts at the package",
             directory.display(),
         )),
         _ => error,

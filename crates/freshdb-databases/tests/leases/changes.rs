@@ -80,6 +80,28 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [postgres]
+    async fn a_materialized_view_that_was_refreshed_is_told(database: &TestDatabase) {
+        let schema = schema::sql(
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY);
+             CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS notes FROM notes;
+             CREATE MATERIALIZED VIEW unfilled AS SELECT 1 AS one WITH NO DATA;",
+        );
+        let pool = builder(database, schema).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        assert!(lease.changes().await.unwrap().is_empty());
+        execute(lease.url(), "INSERT INTO notes VALUES (1)").await;
+        execute(lease.url(), "REFRESH MATERIALIZED VIEW counted").await;
+        execute(lease.url(), "REFRESH MATERIALIZED VIEW unfilled").await;
+        let changes = lease.changes().await.unwrap();
+        assert_eq!(rows(table(&changes, "counted")), [(some("0"), None), (None, some("1"))]);
+        assert_eq!(rows(table(&changes, "unfilled")), [(None, some("1"))]);
+        lease.give_back().await.unwrap();
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
     async fn what_became_of_the_schema_is_told(database: &TestDatabase) {
         let schema = schema::sql(
             "CREATE TABLE altered (id INTEGER PRIMARY KEY); CREATE TABLE dropped (id INTEGER PRIMARY KEY);

@@ -77,6 +77,24 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [mysql, mariadb] async fn a_script_that_goes_to_another_database_is_refused(database: &TestDatabase) {
+        let directory = directory(&[("001.sql", "-- mysqldump\nUSE `elsewhere`;\nDROP TABLE IF EXISTS tags")]);
+        let (message, hint) = refusal(SqlDirectory::new(directory.path()), database).await;
+        let file = directory.path().join("001.sql");
+        assert_eq!(message, format!("line 2 of `{}` goes on to another database, `elsewhere`", file.display()));
+        assert!(hint.expect("a hint").starts_with("leave the `USE` out: "));
+    }
+}
+
+on_every_engine! {
+    async fn nothing_at_all_is_a_schema(database: &TestDatabase) {
+        for nothing in ["", " ;\n;", "-- nothing\n"] {
+            apply(schema::sql(nothing), database).await.expect("a schema without tables");
+        }
+    }
+}
+
+on_every_engine! {
     [postgres] async fn postgres_names_the_line(database: &TestDatabase) {
         let script = "CREATE TABLE a (ü INT);\n-- ü\n\nSELECT 1 FORM a";
         let (message, hint) = refusal(schema::sql(script), database).await;

@@ -15,8 +15,8 @@ const NO_SUCH_THREAD: u16 = 1094;
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How often sessions are listed, at the most, to find out where one is that looks through `information_schema`.
-const MOST_LOOKS: usize = 50;
+/// For how long sessions are listed, at the most, to find out where one is that looks through `information_schema`.
+const LONGEST_FOLLOWED: Duration = Duration::from_secs(2);
 
 /// Every session but the server's own threads, this one, and those that administer, which are on the registry.
 pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
@@ -82,17 +82,17 @@ async fn chosen_of_listed(
     chosen: &(dyn Fn(&ServerSession) -> bool + Sync),
 ) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut votes: HashMap<u64, Votes> = HashMap::new();
-    let mut looks = 0;
+    let started = Instant::now();
     loop {
         let mut sessions = listed(connection).await?;
-        looks += 1;
+        let now = Instant::now();
         votes.retain(|id, _| sessions.iter().any(|session| session.id == *id));
         for session in &sessions {
             if may_be_elsewhere(session) || votes.contains_key(&session.id) {
-                votes.entry(session.id).or_default().add(session, chosen(session));
+                votes.entry(session.id).or_insert_with(|| Votes::new(now)).add(session, chosen(session));
             }
         }
-        if looks == MOST_LOOKS || votes.values().all(Votes::are_enough) {
+        if started.elapsed() > LONGEST_FOLLOWED || votes.values().all(|votes| votes.are_enough(now)) {
             sessions.retain(|session| votes.get(&session.id).map_or_else(|| chosen(session), Votes::is_chosen));
             return Ok(sessions);
         }

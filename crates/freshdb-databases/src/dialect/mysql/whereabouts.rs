@@ -3,6 +3,8 @@
 //! While a session looks through `information_schema`, the servers call the database that is looked at, or that a view was made under, its current
 //! one. So it is followed until it rests, or executes something else.
 
+use std::time::{Duration, Instant};
+
 use super::super::{REGISTRY, ServerSession};
 use super::connection::OWN;
 
@@ -13,8 +15,10 @@ const SCHEMAS: [&str; 2] = ["information_schema", "sys"];
 /// Databases that nobody works on, which sessions are said to be on meanwhile.
 const PASSED: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
 
-/// How many listings that say the same are believed.
+/// How many listings that say the same are believed, and over which time: on a busy machine a session may stand still for tens of
+/// milliseconds.
 const ENOUGH_LOOKS: usize = 10;
+const LONG_ENOUGH: Duration = Duration::from_millis(300);
 
 /// Whether it executes a statement.
 fn is_at_work(session: &ServerSession) -> bool {
@@ -58,8 +62,10 @@ pub(super) fn may_be_elsewhere(session: &ServerSession) -> bool {
 }
 
 /// What was seen of a session that may be on another database than the server says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Votes {
+    /// From when on.
+    since: Instant,
     /// How often it was on a database that sessions are on, and how often that was one that was chosen.
     all: usize,
     chosen: usize,
@@ -70,12 +76,16 @@ pub(super) struct Votes {
 }
 
 impl Votes {
+    pub(super) fn new(since: Instant) -> Self {
+        Self { since, all: 0, chosen: 0, passed: 0, is_known: false }
+    }
+
     pub(super) fn add(&mut self, session: &ServerSession, is_chosen: bool) {
         if self.is_known {
             return;
         }
         if !may_be_elsewhere(session) {
-            *self = Self { all: 1, chosen: usize::from(is_chosen), passed: 0, is_known: true };
+            *self = Self { all: 1, chosen: usize::from(is_chosen), is_known: true, ..Self::new(self.since) };
         } else if is_chosen || session.database.as_deref().is_some_and(|database| !PASSED.contains(&database)) {
             self.all += 1;
             self.chosen += usize::from(is_chosen);
@@ -84,9 +94,10 @@ impl Votes {
         }
     }
 
-    pub(super) fn are_enough(&self) -> bool {
+    pub(super) fn are_enough(&self, now: Instant) -> bool {
         let agree = self.all == 0 || self.chosen == 0 || self.chosen == self.all;
-        self.is_known || agree && self.all.max(self.passed) >= ENOUGH_LOOKS
+        let are_many = self.all.max(self.passed) >= ENOUGH_LOOKS && now.duration_since(self.since) >= LONG_ENOUGH;
+        self.is_known || agree && are_many
     }
 
     pub(super) fn is_chosen(&self) -> bool {
@@ -140,26 +151,28 @@ mod tests {
         let (looks, slot) = ("SHOW TABLES", "slot");
         let see =
             |votes: &mut Votes, session: &ServerSession| votes.add(session, session.database.as_deref() == Some(slot));
-        let mut votes = Votes::default();
+        let now = Instant::now();
+        let mut votes = Votes::new(now);
         for _ in 0..3 {
             see(&mut votes, &session("Query", Some("other"), looks));
         }
-        assert!(!votes.are_enough() && !votes.is_chosen(), "{votes:?}");
+        assert!(!votes.are_enough(now + LONG_ENOUGH) && !votes.is_chosen(), "{votes:?}");
         see(&mut votes, &session("Sleep", Some(slot), ""));
-        assert!(votes.are_enough() && votes.is_chosen(), "{votes:?}");
+        assert!(votes.are_enough(now) && votes.is_chosen(), "{votes:?}");
         // It goes on, which changes nothing.
         see(&mut votes, &session("Query", Some("other"), looks));
-        assert!(votes.are_enough() && votes.is_chosen(), "{votes:?}");
+        assert!(votes.are_enough(now) && votes.is_chosen(), "{votes:?}");
 
-        let mut votes = Votes::default();
+        let mut votes = Votes::new(now);
         for database in ["sys", slot, "information_schema", slot, "other", slot] {
             see(&mut votes, &session("Query", Some(database), looks));
         }
-        assert!(!votes.are_enough() && votes.is_chosen(), "{votes:?}");
-        let mut votes = Votes::default();
+        assert!(!votes.are_enough(now + LONG_ENOUGH) && votes.is_chosen(), "{votes:?}");
+        let mut votes = Votes::new(now);
         for _ in 0..ENOUGH_LOOKS {
             see(&mut votes, &session("Query", Some("mysql"), "SELECT SLEEP(60)"));
         }
-        assert!(votes.are_enough() && !votes.is_chosen(), "{votes:?}");
+        assert!(!votes.are_enough(now), "it may stand still: {votes:?}");
+        assert!(votes.are_enough(now + LONG_ENOUGH) && !votes.is_chosen(), "{votes:?}");
     }
 }

@@ -7,6 +7,32 @@ pub(super) struct Statement<'a> {
     pub(super) text: &'a str,
     /// Where it begins, behind the comments before it.
     pub(super) line: usize,
+    /// From there on.
+    bare: &'a str,
+}
+
+impl Statement<'_> {
+    /// The database that the session is in from then on, if it is `USE`.
+    fn used(&self) -> Option<String> {
+        let (word, rest) = self.bare.split_at_checked("use".len())?;
+        if !word.eq_ignore_ascii_case("use") || !rest.starts_with(|next: char| next.is_whitespace() || next == '`') {
+            return None;
+        }
+        let name = rest.trim();
+        let quoted = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
+        Some(quoted.map_or_else(|| name.to_owned(), |name| name.replace("``", "`")))
+    }
+}
+
+/// The first line on which a script goes on to another database than its own, and which.
+pub(super) fn leaves(text: &str, own: &str) -> Option<(usize, String)> {
+    // Most do not, and may be long.
+    if !text.as_bytes().windows(3).any(|word| word.eq_ignore_ascii_case(b"use")) {
+        return None;
+    }
+    let statements = split(text).ok()?;
+    let others = statements.iter().filter_map(|statement| Some((statement.line, statement.used()?)));
+    others.into_iter().find(|(_, name)| name != own)
 }
 
 /// Whether the script may hold that command. It may stand in a string, which [`split`] tells.
@@ -38,8 +64,8 @@ struct Scan<'a> {
     delimiter: &'a str,
     /// Where what was not ended yet begins.
     from: usize,
-    /// On which line there was the first of it that is neither space nor comment.
-    begun: Option<usize>,
+    /// Where, and on which line, there was the first of it that is neither space nor comment.
+    begun: Option<(usize, usize)>,
     statements: Vec<Statement<'a>>,
 }
 
@@ -91,7 +117,7 @@ impl<'a> Scan<'a> {
     }
 
     fn begin(&mut self) {
-        self.begun.get_or_insert(self.line);
+        self.begun.get_or_insert((self.at, self.line));
     }
 
     fn pass(&mut self, length: usize) {
@@ -102,8 +128,9 @@ impl<'a> Scan<'a> {
 
     /// Ends the statement here, and passes what said so.
     fn end_statement(&mut self, length: usize) {
-        if let Some(line) = self.begun.take() {
-            self.statements.push(Statement { text: self.text[self.from..self.at].trim(), line });
+        if let Some((begun, line)) = self.begun.take() {
+            let [text, bare] = [self.from, begun].map(|from| self.text[from..self.at].trim());
+            self.statements.push(Statement { text, line, bare });
         }
         self.pass(length);
         self.from = self.at;
@@ -130,7 +157,7 @@ fn quoted_length(text: &str, quote: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_set_in, split};
+    use super::{is_set_in, leaves, split};
 
     fn check(script: &str, expected: &[(usize, &str)]) {
         let statements = split(script).expect("a script");
@@ -164,6 +191,24 @@ mod tests {
     fn what_only_servers_read_is_no_comment() {
         check("/*!50003 a; b */;", &[(1, "/*!50003 a"), (1, "b */")]);
         check("DELIMITER ;;\n/*!50003 a; b */;;\n/* c */;;", &[(2, "/*!50003 a; b */")]);
+    }
+
+    #[test]
+    fn a_script_that_goes_to_another_database_is_told() {
+        let told = |script| leaves(script, "own");
+        assert_eq!(told("CREATE TABLE a (b INT);\n-- dump\nUSE `dev``x`;"), Some((3, "dev`x".to_owned())));
+        assert_eq!(told("use own; select 1; Use\tdev"), Some((1, "dev".to_owned())));
+        assert_eq!(told("DELIMITER //\nUSE dev//"), Some((2, "dev".to_owned())));
+        for script in [
+            "USE own;",
+            "use `own`",
+            "INSERT INTO a VALUES ('\nUSE dev;\n')",
+            "-- USE dev;\nSELECT 1",
+            "SELECT * FROM a\nUSE INDEX (b)",
+            "used",
+        ] {
+            assert_eq!(told(script), None, "{script}");
+        }
     }
 
     #[test]

@@ -18,9 +18,10 @@ impl Script<'_> {
     pub(super) async fn run(&self, target: &Target) -> Result<(), Error> {
         let text = self.text.strip_prefix('\u{feff}').unwrap_or(self.text);
         // To MySQL, nothing at all is an error.
-        if text.trim().is_empty() {
+        if text.chars().all(|sign| sign.is_whitespace() || sign == ';') {
             return Ok(());
         }
+        self.refuse_to_leave(target, text)?;
         let mut connection = Connection::open(target, Session::Server).await?;
         let done = match target.kind() {
             Kind::Mysql | Kind::Mariadb if delimiter::is_set_in(text) => self.run_split(&mut connection, text).await,
@@ -28,6 +29,18 @@ impl Script<'_> {
             _ => self.run_at_once(&mut connection, text).await,
         };
         connection.close_after(done).await
+    }
+
+    /// Whatever follows would be done to a database that others use.
+    fn refuse_to_leave(&self, target: &Target, text: &str) -> Result<(), Error> {
+        let own = match target.kind() {
+            Kind::Mysql | Kind::Mariadb => target.url().database().unwrap_or_default(),
+            _ => return Ok(()),
+        };
+        let Some((line, other)) = delimiter::leaves(text, &own) else { return Ok(()) };
+        let fact = format!("line {line} of {} goes on to another database, `{other}`", self.name);
+        Err(Error::new(ErrorKind::Schema, fact)
+            .hint("leave the `USE` out: each test has a database of another name; `mysqldump` without `--databases` writes none"))
     }
 
     async fn run_at_once(&self, connection: &mut Connection, text: &str) -> Result<(), Error> {
@@ -48,7 +61,7 @@ impl Script<'_> {
             Error::new(ErrorKind::Schema, fact)
                 .hint("write `DELIMITER //`, or another sign that the statements do not hold")
         })?;
-        for (index, Statement { text, line }) in statements.into_iter().enumerate() {
+        for (index, Statement { text, line, .. }) in statements.into_iter().enumerate() {
             connection.execute(text).await.map_err(|failed| {
                 self.failure(&format!("statement {}, on line {line},", index + 1), failed.error, None)
             })?;
