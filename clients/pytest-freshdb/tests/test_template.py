@@ -5,13 +5,30 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from fake_broker import PASSWORD, FakeBroker
-from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, event
+from sqlalchemy import (
+    DDL,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    event,
+    literal,
+    select,
+    text,
+)
 
 from pytest_freshdb import Broker, Database, DriverError, FreshdbError, Template
 from pytest_freshdb.database import Url
@@ -91,15 +108,96 @@ def test_the_hash_of_metadata_follows_its_statements() -> None:
     assert len(one.hash_for("mysql").encode()) < 200
 
 
-def test_the_hash_of_metadata_has_its_rows_too() -> None:
-    def seeded(name: str) -> MetaData:
-        made = metadata()
-        tags = made.tables["tags"]
-        event.listen(tags, "after_create", lambda _, connection, **__: connection.execute(tags.insert(), [{"name": name}]))
-        return made
+class Shout(TypeDecorator[str]):
+    """A type whose values do not show in their repr what is sent."""
 
-    one, same, other = (Template.of_metadata(seeded(name)).hash_for("sqlite") for name in ("a", "a", "b"))
-    assert one == same != other
+    impl = String(50)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else value.text
+
+
+class Quiet:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return "Quiet"
+
+
+def rows_of_its_own(seed: Callable[[Table, Any, str], object], value: str) -> str:
+    """The hash of a table whose listener fills in what `seed` makes of the value."""
+    made = MetaData()
+    tags = Table(
+        "tags",
+        made,
+        Column("id", Integer, primary_key=True),
+        Column("name", String(50)),
+        Column("quiet", Shout),
+        Column("token", String(50), default=lambda: str(uuid.uuid4())),
+        Column("kind", String(50), default=value, onupdate=value),
+    )
+    event.listen(tags, "after_create", lambda target, connection, **_: seed(target, connection, value))
+    hashes = [Template.of_metadata(made).hash_for(engine) for engine in ("sqlite", "mysql", "postgres")]
+    return " ".join(hashes)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        lambda tags, connection, value: connection.execute(tags.insert(), [{"name": value, "kind": ""}]),
+        lambda tags, connection, value: connection.execute(tags.insert(), {"name": value, "kind": ""}),
+        lambda tags, connection, value: connection.execute(
+            tags.insert(), [{"name": "", "kind": ""}, {"name": value, "kind": ""}]
+        ),
+        lambda tags, connection, value: connection.execute(tags.insert().values(name=value, kind="")),
+        lambda tags, connection, value: connection.execute(tags.insert().values([{"name": value, "kind": ""}] * 2)),
+        lambda tags, connection, value: connection.execute(tags.insert().values(name="", kind="", quiet=Quiet(value))),
+        lambda tags, connection, _: connection.execute(tags.insert().values(name="the default of kind")),
+        lambda tags, connection, _: connection.execute(tags.insert(), [{"name": "the default of kind"}]),
+        lambda tags, connection, _: connection.execute(tags.insert().values([{"name": "the default of kind"}] * 2)),
+        lambda tags, connection, _: connection.execute(tags.update().values(name="")),
+        lambda tags, connection, value: connection.execute(tags.delete().where(tags.c.name.in_([value]))),
+        lambda tags, connection, value: connection.execute(tags.insert().from_select(["name"], select(literal(value)))),
+        lambda _, connection, value: connection.execute(text("INSERT INTO tags (name) VALUES (:n)").bindparams(n=value)),
+        lambda _, connection, value: connection.execute(text("INSERT INTO tags (name) VALUES (:n)"), {"n": value}),
+        lambda _, connection, value: connection.execute(text(f"INSERT INTO tags (name) VALUES ('{value}')")),
+        lambda _, connection, value: connection.execute(DDL("INSERT INTO tags (name) VALUES ('%(n)s')", context={"n": value})),
+        lambda _, connection, value: connection.exec_driver_sql(f"INSERT INTO tags (name) VALUES ('{value}')"),
+        lambda _, connection, value: connection.exec_driver_sql("INSERT INTO tags (name) VALUES (?)", (value,)),
+        lambda tags, connection, value: [
+            # Of generated keys, which one a row has.
+            connection.execute(tags.insert().values(name=name, kind=""))
+            for name in sorted("ab", reverse=value == "a")
+        ],
+    ],
+)
+def test_the_hash_of_metadata_has_its_rows_too(seed: Callable[[Table, Any, str], object]) -> None:
+    one, same, other = (rows_of_its_own(seed, value) for value in ("a", "a", "b"))
+    assert one == same
+    assert not set(one.split()) & set(other.split())
+
+
+def test_the_hash_of_metadata_has_the_function_of_a_default() -> None:
+    def seeded(default: Callable[[], object]) -> str:
+        made = MetaData()
+        tags = Table("tags", made, Column("id", Integer, primary_key=True, default=default), Column("name", String(50)))
+        event.listen(tags, "after_create", lambda _, connection, **__: connection.execute(tags.insert().values(name="a")))
+        return Template.of_metadata(made).hash_for("sqlite")
+
+    assert seeded(uuid.uuid4) == seeded(uuid.uuid4) != seeded(uuid.uuid1)
+    assert seeded(time.time) == seeded(time.time) != seeded(time.monotonic)
+
+
+def test_what_a_listener_cannot_have_is_told() -> None:
+    with pytest.raises(AttributeError) as raised:
+        rows_of_its_own(lambda tags, connection, _: connection.connection.cursor(), "a")
+    assert str(raised.value) == (
+        "`connection` of the connection, which a listener of `create_all` asks for, is not there: the hash of "
+        "`Template.of_metadata` is made without a database\n"
+        "hint: listeners may `execute` and `exec_driver_sql`; for all else there is `Template(hash, fill)`"
+    )
 
 
 def test_the_hash_of_metadata_is_the_same_in_every_process() -> None:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import importlib
+import inspect
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,18 +122,83 @@ def arguments(database: Database) -> dict[str, Any]:
 
 
 def statements(metadata: MetaData, engine: str) -> str:
-    """What `create_all` would execute, in an order that is the same in every process: that of indexes is not."""
+    """What `create_all` would execute, and with which values."""
     from sqlalchemy import create_mock_engine
+    from sqlalchemy.engine.mock import MockConnection
+    from sqlalchemy.schema import AddConstraint, CreateIndex
 
-    found: list[str] = []
+    found: list[tuple[bool, str]] = []
 
-    def note(statement: Any, *parameters: Any, **named: Any) -> None:
-        values = [value for value in (*parameters, named) if value]
-        found.append(f"{statement.compile(dialect=mock.dialect)} {values if values else ''}")
+    def note(statement: Any, parameters: Any = None) -> None:
+        # SQLAlchemy has a table's indexes in a set: their order is another in every process, and does not matter.
+        found.append((isinstance(statement, (AddConstraint, CreateIndex)), described(statement, parameters, mock.dialect)))
 
-    mock = create_mock_engine(DIALECTS[engine], note)
+    class Noting(MockConnection):
+        """A connection as listeners are given it. What it has of it is noted, and what it has not is told."""
+
+        def exec_driver_sql(self, statement: str, parameters: Any = None, execution_options: Any = None) -> None:
+            found.append((False, repr((statement, parameters))))
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"`{name}` of the connection, which a listener of `create_all` asks for, is not there: the hash of "
+                "`Template.of_metadata` is made without a database\n"
+                "hint: listeners may `execute` and `exec_driver_sql`; for all else there is `Template(hash, fill)`"
+            )
+
+    mock = Noting(create_mock_engine(DIALECTS[engine], note).dialect, note)
     metadata.create_all(mock, checkfirst=False)
-    return "\n".join(sorted(found))
+    return "\n".join(text for is_set, group in groupby(found, lambda pair: pair[0]) for text in in_order(is_set, group))
+
+
+def in_order(is_set: bool, group: Iterable[tuple[bool, str]]) -> list[str]:
+    # That of rows decides about generated keys.
+    texts = [text for _, text in group]
+    return sorted(texts) if is_set else texts
+
+
+def described(statement: Any, parameters: Any, dialect: Any) -> str:
+    """A statement and all the values that go with it: those it is executed with, those bound in it, and those of defaults."""
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+    rows = [parameters] if isinstance(parameters, Mapping) else list(parameters or ())
+    # The columns of the first row are those of all. The others have their defaults.
+    columns = {"column_keys": list(rows[0])} if rows and getattr(statement, "is_dml", False) else {}
+    compiled = statement.compile(dialect=dialect, **columns)
+    values: list[Any] = [str(compiled)]
+    if isinstance(compiled, SQLCompiler):
+        values += [sent(compiled, row, dialect) for row in rows or [{}]]
+        values += [(column.key, value_of(column.default)) for column in compiled.insert_prefetch]
+        values += [(column.key, value_of(column.onupdate)) for column in compiled.update_prefetch]
+    return repr(values)
+
+
+def sent(compiled: Any, row: Mapping[str, Any], dialect: Any) -> list[tuple[str, Any]]:
+    """The values as the driver would be given them: what a type makes of a value may not be told by its repr."""
+    found = []
+    for name, value in compiled.construct_params(row).items():
+        bind = compiled.binds[name]
+        try:
+            process = bind.type.dialect_impl(dialect).bind_processor(dialect) or (lambda same: same)
+            found.append((name, [process(one) for one in value] if bind.expanding else process(value)))
+        except Exception:
+            # There are types that need the driver for it, which is not there. If it is the value, filling fails as well.
+            found.append((name, value))
+    return found
+
+
+def value_of(default: Any) -> Any:
+    """A default's value, or the text of the function that gives it.
+
+    It is not called: one that gives random values or the time would make another hash in every process.
+    """
+    if not default.is_callable:
+        return getattr(default, "arg", None)
+    function = inspect.unwrap(default.arg)
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return f"{function.__module__}.{function.__qualname__}"
 
 
 def create_all(metadata: MetaData, database: Database) -> None:
