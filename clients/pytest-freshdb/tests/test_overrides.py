@@ -346,6 +346,68 @@ def test_an_override_of_the_outer_app_does_not_reach_a_mounted_one() -> None:
         check_overrides(app)
 
 
+def test_an_override_that_the_outer_app_uses_does_not_reach_a_mounted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    app, sub = on_a_route(), sub_app()
+    app.mount("/sub", sub)
+    app.dependency_overrides[get_session] = replacement
+    assert get(app, "/tags") == "replaced"
+    assert get(app, "/sub/tags") == "session of engine"
+    with pytest.raises(OverrideError) as raised:
+        check_overrides(app)
+    assert str(raised.value).splitlines() == [
+        f"the override of `{__name__}.get_session` ({place(get_session)}) does not reach the app mounted at `/sub`: "
+        "only the outer app has it",
+        "  routes of the app mounted at `/sub` depend on it: GET /sub/tags",
+        "hint: set `dependency_overrides[get_session]` of the app mounted at `/sub` as well: it has overrides of its own",
+    ]
+    sub.dependency_overrides[get_session] = replacement
+    check_overrides(app)
+
+
+def test_an_override_reaches_no_app_that_is_mounted_further_in() -> None:
+    app, middle, inner = on_a_route(), FastAPI(), sub_app()
+    middle.mount("/inner", inner)
+    app.mount("/middle", middle)
+    app.dependency_overrides[get_session] = replacement
+    with pytest.raises(OverrideError, match="does not reach the app mounted at `/middle/inner`: only the outer app has it"):
+        check_overrides(app)
+    middle.get("/tags")(answer)
+    middle.dependency_overrides[get_session] = replacement
+    with pytest.raises(OverrideError, match="`/middle/inner`: only the app mounted at `/middle` has it"):
+        check_overrides(app)
+
+
+def test_what_a_mounted_app_no_longer_comes_to_need_not_be_overridden_there() -> None:
+    app, sub = on_a_route(), sub_app()
+    app.mount("/sub", sub)
+    app.dependency_overrides[get_engine] = replacement
+    sub.dependency_overrides[get_session] = replacement
+    check_overrides(app)
+
+    def depends(engine: Annotated[str, Depends(get_engine)]) -> str:
+        return engine
+
+    sub.dependency_overrides[get_session] = depends
+    with pytest.raises(OverrideError, match=r"get_engine` .* does not reach the app mounted at `/sub`"):
+        check_overrides(app)
+
+
+def test_what_mounted_apps_override_is_looked_at_again_with_each_request() -> None:
+    app, sub = on_a_route(), sub_app()
+    app.mount("/sub", sub)
+    with checked_overrides() as found:
+        for each in (app, sub):
+            each.dependency_overrides[get_session] = replacement
+        assert get(app, "/sub/tags") == "replaced"
+        sub.dependency_overrides.clear()
+        with pytest.raises(OverrideError, match="does not reach the app mounted at `/sub`"):
+            get(app, "/sub/tags")
+        app.dependency_overrides.clear()
+        assert get(app, "/sub/tags") == "session of engine"
+    assert len(found) == 1
+
+
 def test_an_override_of_a_mounted_app_does_not_reach_the_outer_one() -> None:
     app, sub = on_a_route(), FastAPI()
     app.mount("/sub", sub)
@@ -370,6 +432,11 @@ def test_a_router_that_is_mounted_without_them_has_none() -> None:
     app.mount("/sub", router)
     app.dependency_overrides[get_session] = replacement
     with pytest.raises(OverrideError):
+        check_overrides(app)
+    app.get("/tags")(answer)
+    with pytest.raises(
+        OverrideError, match=r"does not reach the app mounted at `/sub`: .*\n.*\nhint: add it by `include_router`"
+    ):
         check_overrides(app)
 
 

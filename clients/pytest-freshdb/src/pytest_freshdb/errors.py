@@ -37,4 +37,4 @@ class DriverError(FreshdbError):
 
 
 class OverrideError(FreshdbError):
-    """A dependency was overridden that no route of the app uses."""
+    """A dependency was overridden that no route of the app uses, or not in the mounted app whose routes use it."""

@@ -29,20 +29,45 @@ LISTED = 8
 
 @dataclass
 class App:
-    """An app, how it is called, and the routes that use each dependency. Only its own overrides reach these."""
+    """An app, how it is called, and the routes that use each dependency. Only its own overrides reach these.
+
+    `provider` is what has the overrides: the FastAPI app, or nothing, of a router that is mounted as it is. `reached` is what a
+    request still comes to: not what only something depends on that is overridden itself.
+    """
 
     name: str
+    provider: Any
+    outer: App | None
     overrides: dict[Dependency, Dependency]
     routes: dict[Dependency, dict[str, None]] = field(default_factory=dict)
+    reached: dict[Dependency, None] = field(default_factory=dict)
 
 
 def check_overrides(app: FastAPI) -> None:
-    """Raises OverrideError when the app, or one that is mounted in it, overrides a dependency that no route of it uses."""
+    """Raises OverrideError when the app, or one that is mounted in it, overrides a dependency that no route of it uses, or when a
+    mounted app uses one that only an app around it overrides.
+    """
     __tracebackhide__ = True
-    apps = apps_of(app)
-    useless = [(overriding, key) for overriding in apps for key in overriding.overrides if key not in overriding.routes]
-    if useless:
-        raise OverrideError("\n".join(complaint(overriding, key, apps) for overriding, key in useless))
+    check(apps_of(app))
+
+
+def check(apps: list[App]) -> None:
+    __tracebackhide__ = True
+    complaints = [useless(app, key, apps) for app in apps for key in app.overrides if key not in app.routes]
+    complaints += [unreached(app, key, outer) for app in apps for key, outer in overridden_around(app)]
+    if complaints:
+        raise OverrideError("\n".join(complaints))
+
+
+def overridden_around(app: App) -> Iterator[tuple[Dependency, App]]:
+    """What the app's routes come to, and not it but an app around it overrides, with the nearest of these."""
+    for key in app.reached:
+        outer = app
+        while key not in outer.overrides and outer.outer is not None:
+            outer = outer.outer
+        # Where the outer app does not use it either, its override is complained of by itself.
+        if outer is not app and key in outer.overrides and key in outer.routes:
+            yield key, outer
 
 
 @contextlib.contextmanager
@@ -58,13 +83,12 @@ def checked_overrides() -> Iterator[list[OverrideError]]:
     @functools.wraps(original)
     async def call(app: FastAPI, scope: Any, receive: Any, send: Any) -> None:
         __tracebackhide__ = True
-        if scope["type"] != "lifespan" and not known.get(app, set()).issuperset(app.dependency_overrides):
+        if scope["type"] != "lifespan":
             try:
-                check_overrides(app)
+                check_unless_known(app)
             except OverrideError as error:
                 found.append(error)
                 raise
-            known.setdefault(app, set()).update(app.dependency_overrides)
         await original(app, scope, receive, send)
 
     fastapi.FastAPI.__call__ = call
@@ -74,18 +98,39 @@ def checked_overrides() -> Iterator[list[OverrideError]]:
         fastapi.FastAPI.__call__ = original
 
 
-# What was already found to be in use: an app does not lose routes.
-known: weakref.WeakKeyDictionary[FastAPI, set[Dependency]] = weakref.WeakKeyDictionary()
+def check_unless_known(app: FastAPI) -> None:
+    __tracebackhide__ = True
+    before = known.get(app)
+    if before is None or before.overridden() not in before.sound:
+        apps = apps_of(app)
+        check(apps)
+        providers = [weakref.ref(each.provider) for each in apps if each.provider is not None]
+        now = known[app] = Known(providers, before.sound if before is not None else set())
+        now.sound.add(now.overridden())
+
+
+@dataclass
+class Known:
+    """What was already found to be in order, of an app and those mounted in it: an app does not lose routes."""
+
+    providers: list[weakref.ref[Any]]
+    sound: set[tuple[frozenset[Dependency], ...]]
+
+    def overridden(self) -> tuple[frozenset[Dependency], ...]:
+        return tuple(frozenset(getattr(provider(), "dependency_overrides", ())) for provider in self.providers)
+
+
+known: weakref.WeakKeyDictionary[FastAPI, Known] = weakref.WeakKeyDictionary()
 
 
 def apps_of(asgi: Any) -> list[App]:
     """This app and all that are mounted in it."""
     apps: list[App] = []
-    note_app(apps, asgi, "")
+    note_app(apps, asgi, "", None)
     return apps
 
 
-def note_app(apps: list[App], asgi: Any, prefix: str) -> None:
+def note_app(apps: list[App], asgi: Any, prefix: str, outer: App | None) -> None:
     while not hasattr(asgi, "routes"):
         asgi = getattr(asgi, "app", None)  # a middleware's
         if asgi is None:
@@ -95,15 +140,15 @@ def note_app(apps: list[App], asgi: Any, prefix: str) -> None:
     overrides = getattr(provider, "dependency_overrides", {})
     app = next((app for app in apps if app.overrides is overrides), None)
     if app is None:
-        app = App(f"the app mounted at `{prefix or '/'}`" if apps else "the app", overrides)
+        app = App(f"the app mounted at `{prefix or '/'}`" if apps else "the app", provider, outer, overrides)
         apps.append(app)
     for route in effective_routes(router):
         dependant = getattr(route, "dependant", None)
         path = f"{prefix}{getattr(route, 'path', None) or getattr(route, 'host', '')}"
         if dependant is not None:
-            note_dependencies(app, dependant, f"{kind(route)} {path or '/'}", ())
+            note_dependencies(app, dependant, f"{kind(route)} {path or '/'}", (), True)
         else:
-            note_app(apps, getattr(route, "app", None), path)
+            note_app(apps, getattr(route, "app", None), path, app)
 
 
 def kind(route: Any) -> str:
@@ -126,19 +171,34 @@ def effective_routes(router: Any) -> Iterator[Any]:
         yield from getattr(route, "effective_low_priority_routes", tuple)()
 
 
-def note_dependencies(app: App, dependant: Any, route: str, replaced: tuple[Dependency, ...]) -> None:
+def note_dependencies(app: App, dependant: Any, route: str, replaced: tuple[Dependency, ...], is_reached: bool) -> None:
     for dependency in dependant.dependencies:
         call = dependency.call
         app.routes.setdefault(call, {})[route] = None
-        note_dependencies(app, dependency, route, replaced)
+        if is_reached:
+            app.reached[call] = None
+        note_dependencies(app, dependency, route, replaced, is_reached and call not in app.overrides)
         if call in app.overrides and call not in replaced:
             from fastapi.dependencies.utils import get_dependant
 
             replacement = get_dependant(path=dependency.path, call=app.overrides[call])
-            note_dependencies(app, replacement, route, (*replaced, call))
+            note_dependencies(app, replacement, route, (*replaced, call), is_reached)
 
 
-def complaint(app: App, key: Dependency, apps: list[App]) -> str:
+def unreached(app: App, key: Dependency, outer: App) -> str:
+    around = "the outer app" if outer.outer is None else outer.name
+    lines = [
+        f"the override of {described(key)} does not reach {app.name}: only {around} has it",
+        f"  routes of {app.name} depend on it: {shortened(list(app.routes[key]))}",
+    ]
+    if app.provider is None:
+        lines.append("hint: add it by `include_router`, or make it with `APIRouter(dependency_overrides_provider=…)`")
+    else:
+        lines.append(f"hint: set `dependency_overrides[{qualname(key)}]` of {app.name} as well: it has overrides of its own")
+    return "\n".join(lines)
+
+
+def useless(app: App, key: Dependency, apps: list[App]) -> str:
     lines = [f"the override of {described(key)} does nothing: no route of {app.name} depends on it"]
     if not app.routes:
         lines.append(f"  no route of {app.name} has any dependency")
