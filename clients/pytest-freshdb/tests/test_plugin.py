@@ -154,6 +154,111 @@ def test_how_each_test_ended_is_told(runs: pytest.Pytester, fake_broker: FakeBro
     )
 
 
+ENDS_BADLY = """
+    import pytest
+
+    @pytest.fixture(scope="module")
+    def of_the_module():
+        yield
+        assert False, "the module's"
+
+    @pytest.fixture
+    def before():
+        yield
+        assert False, "the one before"
+
+    @pytest.fixture
+    def after(freshdb_lease):
+        yield
+        assert False, "the one after"
+
+    @pytest.fixture
+    def skips(freshdb_lease):
+        yield
+        pytest.skip("not today")
+
+    @pytest.fixture
+    def broken(freshdb_lease):
+        assert False, "broken"
+
+    def test_after(after): pass
+    def test_before(before, freshdb_lease): pass
+    def test_both(after): assert False, "the test"
+    def test_is_not_set_up(before, broken): pass
+    def test_skips(skips): pass
+    @pytest.mark.xfail
+    def test_is_expected(after): pass
+    def test_passes(freshdb_lease): pass
+    def test_is_the_last(of_the_module, freshdb_lease): pass
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+def test_a_fixture_that_ends_badly_is_told(runs: pytest.Pytester, fake_broker: FakeBroker, workers: list[str]) -> None:
+    runs.makepyfile(ENDS_BADLY)
+    fake_broker.changes = "tags: 2 inserted"
+    result = runs.runpytest_subprocess("--freshdb-keep-failed", *workers)
+    result.assert_outcomes(passed=5, failed=1, errors=6, skipped=1, xfailed=1, xpassed=1)
+    names = [str(note).partition("::")[2] for note in fake_broker.notes]
+    told = dict(zip(names, [outcome.partition("\n")[0] for outcome in fake_broker.outcomes.values()], strict=True))
+    assert told == {
+        "test_after": "failed: AssertionError: the one after",
+        "test_before": "failed: AssertionError: the one before",
+        "test_both": "failed: AssertionError: the test",
+        "test_is_not_set_up": "failed: AssertionError: broken",
+        "test_skips": "skipped",
+        "test_is_expected": "skipped",
+        "test_passes": "passed",
+        "test_is_the_last": "failed: AssertionError: the module's",
+    }
+    assert fake_broker.kept == ["1", "2", "3", "4", "8"]
+    assert fake_broker.leases == {}
+    assert result.stdout.str().count("what it did to its database: tags: 2 inserted") == 5
+    assert len(re.findall(r"^kept: ", result.stdout.str(), re.MULTILINE)) == 5
+
+
+def test_what_cannot_be_given_back_after_a_failure_is_told_with_it(runs: pytest.Pytester) -> None:
+    runs.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def broken(freshdb_lease, freshdb_broker):
+            yield
+            freshdb_broker.close()
+            assert False, "the reason"
+
+        def test_a(broken): pass
+        """
+    )
+    result = runs.runpytest()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*the reason*", "lease 1 ended early: *"])
+
+
+@pytest.mark.parametrize("place", ["test", "fixture"])
+def test_an_interrupted_run_gives_back(runs: pytest.Pytester, fake_broker: FakeBroker, place: str) -> None:
+    runs.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def interrupted(freshdb_lease):
+            yield
+            if {place!r} == "fixture":
+                raise KeyboardInterrupt
+
+        def test_a(interrupted):
+            if {place!r} == "test":
+                raise KeyboardInterrupt
+        """
+    )
+    result = runs.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert [request for request in fake_broker.requests if request.startswith("DELETE")] != []
+    assert fake_broker.leases == {}
+
+
 # As pytest-rerunfailures does it.
 RUN_AGAIN = """
     from _pytest.runner import runtestprotocol

@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Attempt:
-    """One run of a test. Who runs a failed one again does it with the same item, and what was known then must be forgotten."""
+    """One run of a test. Who runs a failed one again does it with the same item, and what was known then must be forgotten.
+
+    `ending` is there while the fixtures end, and what is in it waits until it is known whether all of them ended well.
+    """
 
     lease: Lease | None = None
     has_failed: bool = False
     was_skipped: bool = False
+    ending: list[Lease] | None = None
+
+    def give_back(self, lease: Lease, config: pytest.Config) -> None:
+        # Whoever has failed has said so.
+        outcome = None if self.has_failed else "skipped" if self.was_skipped else "passed"
+        lease.give_back(keep=self.has_failed and config.getoption("freshdb_keep_failed"), outcome=outcome)
 
 
 attempt = pytest.StashKey[Attempt]()
@@ -61,6 +70,21 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    this = item.stash.setdefault(attempt, Attempt())
+    this.ending = []
+    try:
+        return (yield)
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        # There will be no report. A lease that cannot be given back ends with the connection.
+        ended, this.ending = this.ending, None
+        for lease in ended:
+            with contextlib.suppress(FreshdbError):
+                this.give_back(lease, item.config)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -69,10 +93,29 @@ def pytest_runtest_makereport(
     this = item.stash.setdefault(attempt, Attempt())
     if report.skipped:
         this.was_skipped = True
-    if report.failed and report.when != "teardown":
-        this.has_failed = True
-        if this.lease is not None:
+    if report.failed:
+        # What it did is told once: where fixtures fail to end as well, with the failure before.
+        if this.lease is not None and not this.has_failed and not this.lease.is_given_back:
             report.sections.append(("freshdb", "\n".join(told_of_failure(item, call, this.lease))))
+        this.has_failed = True
+    if report.when == "teardown":
+        report = report_of_end(item, call, report, this)
+    return report
+
+
+def report_of_end(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, this: Attempt) -> pytest.TestReport:
+    """Gives back what the fixtures that have ended left to be given back."""
+    ended, this.ending = this.ending or [], None
+    for lease in ended:
+        try:
+            with told():
+                this.give_back(lease, item.config)
+        except pytest.fail.Exception as error:
+            if report.failed:
+                report.sections.append(("freshdb", str(error)))
+            else:
+                call.excinfo = pytest.ExceptionInfo.from_exception(error)
+                report = pytest.TestReport.from_item_and_call(item, call)
     return report
 
 
@@ -100,14 +143,15 @@ def told() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def freshdb_broker(pytestconfig: pytest.Config) -> Iterator[Broker]:
+def freshdb_broker(pytestconfig: pytest.Config) -> Broker:
     """The broker of `freshdb run`, over one connection for each process."""
     drivers = pytestconfig.getini("freshdb_drivers")
     with told():
         check_names(drivers)
         broker = Broker.from_env(drivers)
-    with broker:
-        yield broker
+    # When this fixture ends, the last test's lease is still to be given back.
+    pytestconfig.add_cleanup(broker.close)
+    return broker
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +192,7 @@ def freshdb_lease(
     freshdb_engine_name: str,
     freshdb_template: str | None,
 ) -> Iterator[Lease]:
-    """A database of this test's own, given back at the end."""
+    """A database of this test's own, given back when all that the test used has ended."""
     if request.config.getini("freshdb_check_overrides"):
         request.getfixturevalue("freshdb_overrides_checked")
     with told():
@@ -156,10 +200,12 @@ def freshdb_lease(
     this = request.node.stash[attempt]
     this.lease = lease
     yield lease
-    # Whoever has failed has said so.
-    outcome = None if this.has_failed else "skipped" if this.was_skipped else "passed"
+    if this.ending is not None:
+        # pytest does not tell a fixture whether those before it have ended well, only the report of them all.
+        this.ending.append(lease)
+        return
     with told():
-        lease.give_back(keep=this.has_failed and request.config.getoption("freshdb_keep_failed"), outcome=outcome)
+        this.give_back(lease, request.config)
 
 
 @pytest.fixture
