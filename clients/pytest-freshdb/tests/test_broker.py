@@ -91,6 +91,12 @@ def test_secrets_are_not_shown(fake_servers: FakeBroker) -> None:
     assert repr(lease) == "<Lease mysql://root:***@127.0.0.1:21901/freshdb_s_1>"
 
 
+def test_secrets_among_the_parameters_are_not_shown() -> None:
+    answer = {"url": f"postgres://localhost:1/d?user=u&password={PASSWORD}", "host": "localhost", "port": 1, "database": "d"}
+    database = Database("postgres", **Database.fields_of(answer))
+    assert repr(database) == "<Database postgres://localhost:1/d?user=u&password=***>"
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [

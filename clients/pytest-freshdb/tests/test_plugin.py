@@ -473,6 +473,30 @@ def test_a_failure_shows_no_secrets(server_runs: pytest.Pytester) -> None:
         assert secret not in result.stdout.str()
 
 
+@pytest.mark.parametrize("options", [[], ["-vv", "--showlocals"]])
+def test_a_comparison_shows_no_secrets(server_runs: pytest.Pytester, options: list[str]) -> None:
+    server_runs.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def other(freshdb_broker, freshdb_engine_name):
+            with freshdb_broker.lease(freshdb_engine_name) as lease:
+                yield lease
+
+        def test_url(freshdb_url): assert freshdb_url == "mysql://root:secret@127.0.0.1:21901/other"
+        def test_part(freshdb_url): assert "127.0.0.1" not in freshdb_url
+        def test_lease(freshdb_lease, other): assert freshdb_lease == other
+        def test_urls(freshdb_lease, other): assert [freshdb_lease.url] == [other.url]
+        """
+    )
+    result = server_runs.runpytest("--freshdb-engine", "mysql", *options)
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["E *'mysql+asyncmy://root:[*][*][*]@127.0.0.1:21901/freshdb_s_1' == 'mysql://root:secret@*"])
+    for secret in (PASSWORD, "p%40ss", TOKEN):
+        assert secret not in result.stdout.str()
+
+
 @pytest.mark.parametrize("options", [[], ["--showlocals"], ["--tb=long", "--showlocals"]])
 def test_an_error_of_the_broker_shows_no_secrets(
     server_runs: pytest.Pytester, fake_servers: FakeBroker, options: list[str]

@@ -83,6 +83,12 @@ def test_a_lease_has_the_url_of_its_parts(fake_servers: FakeBroker) -> None:
         ("mysql://root@h:1/d", "mysql://root@h:1/d"),
         ("sqlite:///tmp/a:b@c", "sqlite:///tmp/a:b@c"),
         ("sqlite+aiosqlite:////tmp/a", "sqlite+aiosqlite:////tmp/a"),
+        ("postgres://h:1/d?user=u&password=pass", "postgres://h:1/d?user=u&password=***"),
+        ("postgres:///d?PASSWORD=pass&host=%2Frun", "postgres:///d?PASSWORD=***&host=%2Frun"),
+        ("postgres:///d?pass%77ord=pass", "postgres:///d?pass%77ord=***"),
+        ("postgres://u:pass@h/d?sslpassword=pass&passfile=/f", "postgres://u:***@h/d?sslpassword=***&passfile=/f"),
+        ("mysql://root:p:a@ss@h/d?passwd=a=b&x", "mysql://root:***@h/d?passwd=***&x"),
+        ("mysql://root:pass@[::1/d", "mysql://root:***@[::1/d"),
     ],
 )
 def test_what_is_shown_of_a_url(text: str, masked: str) -> None:

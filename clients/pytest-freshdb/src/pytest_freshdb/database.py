@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from .drivers import default_driver, driver_of
 from .errors import DriverError
+
+# `passfile` is where a secret is, and none.
+IS_SECRET = re.compile("passw|passphrase|pwd|secret|token", re.IGNORECASE)
 
 
 class Url(str):
@@ -17,14 +21,25 @@ class Url(str):
     __slots__ = ()
 
     def masked(self) -> str:
-        parts = urlsplit(self)
-        user, colon, _ = parts.netloc.rpartition("@")[0].partition(":")
-        if not colon:
-            return str(self)
-        return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+        """The text, with `***` for each secret: the password, and parameters such as `password` and `sslpassword`."""
+        scheme, separator, rest = self.partition("://")
+        before, question_mark, query = rest.partition("?")
+        # What does not come from the broker may have anything in its password: it ends with the last @ of the host's part.
+        authority, slash, path = before.partition("/")
+        user, at, host = authority.rpartition("@")
+        name, colon, _ = user.partition(":")
+        if at and colon:
+            authority = f"{name}:***@{host}"
+        parameters = "&".join(masked_parameter(parameter) for parameter in query.split("&"))
+        return f"{scheme}{separator}{authority}{slash}{path}{question_mark}{parameters}"
 
     def __repr__(self) -> str:
         return repr(self.masked())
+
+
+def masked_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    return f"{name}{equals}***" if equals and IS_SECRET.search(unquote(name)) else parameter
 
 
 @dataclass(repr=False, eq=False)

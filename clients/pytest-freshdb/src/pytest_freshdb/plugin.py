@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .broker import Broker, Lease
+from .database import Database, Url
 from .drivers import check_names
 from .errors import FreshdbError, OverrideError
 from .overrides import check_overrides, checked_overrides
@@ -61,6 +62,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "bool",
         default=True,
     )
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    # pytest would show where the texts differ, and of two leases where their fields do.
+    if isinstance(left, (Url, Database)) or isinstance(right, (Url, Database)):
+        return [f"{left!r} {op} {right!r}"]
+    return None
 
 
 @pytest.hookimpl(wrapper=True)
