@@ -80,6 +80,38 @@ def test_a_directory_without_sql(tmp_path: Path) -> None:
         Template.of_sql(tmp_path)
 
 
+def test_hidden_files_of_a_directory_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "001.sql").write_text("CREATE TABLE tags (name TEXT);", encoding="utf-8")
+    before = Template.of_sql(tmp_path).hash
+    # As Emacs locks a file, and macOS writes a copy.
+    (tmp_path / ".#001.sql").symlink_to("user@host.123:456")
+    (tmp_path / "._001.sql").write_bytes(b"\xff")
+    (tmp_path / ".sql").write_text("nonsense", encoding="utf-8")
+    assert Template.of_sql(tmp_path).hash == before == Template.of_sql("CREATE TABLE tags (name TEXT);").hash
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "001.sql").symlink_to("nowhere")
+    with pytest.raises(FreshdbError) as raised:
+        Template.of_sql(tmp_path)
+    assert str(raised.value) == f"the file `{tmp_path}/001.sql` cannot be read: No such file or directory"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FreshdbError) as raised:
+        Template.of_sql("db/schema.sql")
+    assert str(raised.value) == (
+        "the file `db/schema.sql` cannot be read: No such file or directory\n"
+        f"hint: a relative path starts at the working directory, which is `{tmp_path}`"
+    )
+    (tmp_path / "002.sql").write_bytes(b"\xff")
+    with pytest.raises(FreshdbError, match=r"the file `002\.sql` is not valid UTF-8"):
+        Template.of_sql("002.sql")
+    (tmp_path / "002.sql").unlink()
+    (tmp_path / "002.sql").mkdir()
+    (tmp_path / "001.sql").unlink()
+    with pytest.raises(FreshdbError, match=r"/002\.sql` cannot be read: Is a directory"):
+        Template.of_sql(tmp_path)
+
+
 def test_wrong_sql_discards_the_template(fake_broker: FakeBroker, broker: Broker) -> None:
     with pytest.raises(sqlite3.OperationalError, match="syntax error"):
         fill(broker, Template.of_sql("CREATE TABEL tags"))

@@ -42,9 +42,9 @@ class Template:
 
     @classmethod
     def of_sql(cls, path_or_text: str | os.PathLike[str]) -> Template:
-        """SQL statements: a file, a directory's `*.sql` in the order of their names, or the text itself.
+        """SQL statements: a file, a directory's `*.sql` in the order of their names, without hidden ones, or the text itself.
 
-        A `str` is a path when it ends with `.sql`, and otherwise the text.
+        A `str` is a path when it ends with `.sql`, and otherwise the text. Raises FreshdbError when a file cannot be read.
         """
         text = sql_text(path_or_text)
         return cls(f"sql-{digest(text)}", lambda database: execute(database, text))
@@ -66,10 +66,28 @@ def sql_text(path_or_text: str | os.PathLike[str]) -> str:
     if isinstance(path_or_text, str) and not path_or_text.endswith(".sql"):
         return path_or_text
     path = Path(path_or_text)
-    files = sorted(path.glob("*.sql")) if path.is_dir() else [path]
+    files = sql_files(path) if path.is_dir() else [path]
     if not files:
         raise FreshdbError(f"there is no `*.sql` in `{path}`")
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return "\n".join(text_of(file) for file in files)
+
+
+def sql_files(directory: Path) -> list[Path]:
+    """Hidden files are no part of the schema: editors keep locks and copies there, such as `.#001.sql`."""
+    try:
+        return sorted(file for file in directory.iterdir() if file.suffix == ".sql" and not file.name.startswith("."))
+    except OSError as error:
+        raise FreshdbError(f"the directory `{directory}` cannot be read: {error.strerror}") from error
+
+
+def text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FreshdbError(f"the file `{file}` is not valid UTF-8") from error
+    except OSError as error:
+        hint = None if file.is_absolute() else f"a relative path starts at the working directory, which is `{Path.cwd()}`"
+        raise FreshdbError(f"the file `{file}` cannot be read: {error.strerror}", hint) from error
 
 
 def execute(database: Database, text: str) -> None:
