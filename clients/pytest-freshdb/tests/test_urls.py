@@ -10,6 +10,7 @@ from fake_broker import PASSWORD, FakeBroker
 from pytest_freshdb import Broker, Database, DriverError
 from pytest_freshdb.database import Url
 from pytest_freshdb.drivers import check_names
+from pytest_freshdb.template import arguments
 
 
 def server(engine: str, **fields: object) -> Database:
@@ -94,6 +95,83 @@ def test_a_lease_has_the_url_of_its_parts(fake_servers: FakeBroker) -> None:
 def test_what_is_shown_of_a_url(text: str, masked: str) -> None:
     assert repr(Url(text)) == repr(masked)
     assert str(Url(text)) == text
+
+
+def leased(url: str, **fields: object) -> Database:
+    """As the broker's answer has it: what is there of the URL before its parameters."""
+    engine = "postgres" if url.startswith("postgres") else "mysql"
+    return Database(engine, **Database.fields_of({"url": url, "database": "d", **fields}))
+
+
+SOCKET = "/run/my sql/d.sock"
+BY_SOCKET = {"url": f"mysql://root:s%40@localhost/d?socket={quote(SOCKET, safe='')}"}
+OF_MYSQL = {"host": "localhost", "port": 3306, "user": "root", "password": "s@"}
+
+
+@pytest.mark.parametrize("driver", ["aiomysql", "asyncmy", "pymysql"])
+def test_a_socket_of_mysql(driver: str) -> None:
+    database = leased(**BY_SOCKET, **OF_MYSQL)  # type: ignore[arg-type]
+    assert (database.host, database.port, database.socket) == (None, None, SOCKET)
+    url = sqlalchemy.make_url(database.sqlalchemy_url(driver))
+    assert (url.username, url.password, url.host, url.port, url.database) == ("root", "s@", None, None, "d")
+    assert url.query == {"unix_socket": SOCKET}
+    assert arguments(database, driver) == {"user": "root", "password": "s@", "database": "d", "unix_socket": SOCKET}
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        ("postgres:///d?host=/run/Pg&port=5433&user=u&password=s%40", {"port": 5432, "user": "", "password": ""}),
+        ("postgres://u:s%40@%2Frun%2FPg:5433/d", {"host": "%2Frun%2FPg", "port": 5433, "user": "u", "password": "s@"}),
+        (
+            "postgresql://x:y@h/d?host=/run/Pg&port=5433&user=u&password=s%40",
+            {"host": "h", "port": 1, "user": "x", "password": "y"},
+        ),
+    ],
+)
+def test_a_socket_of_postgres(url: str, fields: dict[str, object], driver: str) -> None:
+    database = leased(url, **fields)
+    assert (database.host, database.port, database.socket) == ("/run/Pg", 5433, "/run/Pg")
+    made = sqlalchemy.make_url(database.sqlalchemy_url(driver))
+    assert (made.username, made.password, made.host, made.port, made.database) == ("u", "s@", None, None, "d")
+    assert made.query == {"host": "/run/Pg", "port": "5433"}
+    assert arguments(database, driver) == {"host": "/run/Pg", "port": 5433, "user": "u", "password": "s@", "database": "d"}
+
+
+def test_parameters_decide_over_what_stands_before_them() -> None:
+    database = leased("postgres://x:y@h:1/d?host=other&port=2&user=u&password=s", host="h", port=1, user="x", password="y")
+    assert database.sqlalchemy_url("asyncpg") == "postgresql+asyncpg://u:s@other:2/d"
+    assert database.socket is None
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "query"),
+    [
+        ("postgres://h/d?sslmode=verify-full&sslrootcert=%2Fca", "psycopg", {"sslmode": "verify-full", "sslrootcert": "/ca"}),
+        ("postgres://h/d?ssl-mode=require", "psycopg", {"sslmode": "require"}),
+        ("postgres://h/d?ssl-mode=require&application_name=x", "asyncpg", {"ssl": "require"}),
+        ("postgres://h/d?sslmode=require&sslrootcert=%2Fca", "asyncpg", "sslrootcert"),
+        ("postgres://h/d?options=-c%20x%3D1", "asyncpg", "options"),
+        ("mysql://h/d?ssl-mode=PREFERRED&charset=utf8mb4&timezone=x", "aiomysql", {}),
+        ("mysql://h/d?ssl-mode=REQUIRED", "aiomysql", "ssl-mode"),
+        ("mysql://h/d?ssl-ca=%2Fca", "pymysql", "ssl-ca"),
+        ("mysql://h/d?unheard=of", "asyncmy", "unheard"),
+    ],
+)
+def test_what_else_a_url_says_is_passed_on_or_refused(url: str, driver: str, query: dict[str, str] | str) -> None:
+    database = leased(url, host="h", port=1, user="u", password="s")
+    if isinstance(query, dict):
+        assert sqlalchemy.make_url(database.sqlalchemy_url(driver)).query == query
+        assert arguments(database, driver).items() >= query.items()
+        return
+    for refused in (database.sqlalchemy_url, lambda driver: arguments(database, driver)):
+        with pytest.raises(DriverError) as raised:
+            refused(driver)
+        assert str(raised.value) == (
+            f"the parameter `{query}` of the server's URL cannot be passed on to {driver}\n"
+            "hint: make the driver's own arguments out of the lease's `url`, or leave the parameter out of the server's URL"
+        )
 
 
 def test_the_first_that_is_installed_is_the_default(installed: set[str]) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from .drivers import default_driver, driver_of
 from .errors import DriverError
+from .location import located, parameters_for
 
 # `passfile` is where a secret is, and none.
 IS_SECRET = re.compile("passw|passphrase|pwd|secret|token", re.IGNORECASE)
@@ -44,7 +45,11 @@ def masked_parameter(parameter: str) -> str:
 
 @dataclass(repr=False, eq=False)
 class Database:
-    """A database and how to reach it. Of SQLite there is a `path`, of the others all the rest."""
+    """A database and how to reach it. Of SQLite there is a `path`, of the others all the rest.
+
+    `socket` is there where the server is reached by one: of MySQL and MariaDB its path, and there is no `host`; of PostgreSQL the
+    directory that it is in, which its drivers take for the `host`. `parameters` are what else the server's URL says.
+    """
 
     engine: str
     url: Url
@@ -56,11 +61,13 @@ class Database:
     path: str | None = None
     connections: int | None = None
     drivers: Sequence[str] = ()
+    socket: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def fields_of(answer: Mapping[str, Any]) -> dict[str, Any]:
-        names = ("host", "port", "user", "password", "database", "path", "connections")
-        return {"url": Url(answer["url"]), **{name: answer.get(name) for name in names}}
+        fields = {name: answer.get(name) for name in ("database", "path", "connections")}
+        return {"url": Url(answer["url"]), **fields, **(located(answer) if fields["path"] is None else {})}
 
     @property
     def name(self) -> str:
@@ -73,7 +80,8 @@ class Database:
         The default is the first of the ini option `freshdb_drivers` that is one of the engine, or else the first async
         driver that is installed.
 
-        Raises DriverError when the driver is not one of the engine, or none is installed.
+        Raises DriverError when the driver is not one of the engine, or none is installed, or when it cannot be told all that the
+        server's URL says.
         """
         chosen = default_driver(self.engine, self.drivers) if driver is None else driver_of(self.engine, driver)
         try:
@@ -83,7 +91,14 @@ class Database:
         if self.path is not None:
             url = URL.create(chosen.scheme, database=self.path)
         else:
-            url = URL.create(chosen.scheme, self.user, self.password, self.host, self.port, self.database)
+            query = parameters_for(chosen.name, self.parameters)
+            host, port = self.host, self.port
+            if self.socket is not None and self.engine == "postgres":
+                query |= {"host": self.socket, "port": str(port)}
+                host = port = None
+            elif self.socket is not None:
+                query["unix_socket"] = self.socket
+            url = URL.create(chosen.scheme, self.user, self.password, host, port, self.database, query)
         return Url(url.render_as_string(hide_password=False))
 
     def __repr__(self) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .database import Database
 from .drivers import default_driver, is_installed
 from .errors import DriverError, FreshdbError
+from .location import parameters_for
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -106,7 +107,7 @@ def execute_mysql(database: Database, text: str) -> None:
     pymysql = importlib.import_module("pymysql")
     flags = importlib.import_module("pymysql.constants.CLIENT")
     several = flags.MULTI_STATEMENTS
-    connection = pymysql.connect(**arguments(database), client_flag=several, autocommit=True)
+    connection = pymysql.connect(**arguments(database, "pymysql"), client_flag=several, autocommit=True)
     with contextlib.closing(connection), connection.cursor() as cursor:
         cursor.execute(text)
         while cursor.nextset():
@@ -118,7 +119,7 @@ def execute_postgres(database: Database, text: str) -> None:
         asyncpg = importlib.import_module("asyncpg")
 
         async def run() -> None:
-            connection = await asyncpg.connect(**arguments(database))
+            connection = await asyncpg.connect(**arguments(database, "asyncpg"))
             try:
                 await connection.execute(text)
             finally:
@@ -127,7 +128,7 @@ def execute_postgres(database: Database, text: str) -> None:
         in_own_loop(run())
     elif is_installed("psycopg"):
         psycopg = importlib.import_module("psycopg")
-        values = arguments(database)
+        values = arguments(database, "psycopg")
         values["dbname"] = values.pop("database")
         with contextlib.closing(psycopg.connect(**values, autocommit=True)) as connection:
             connection.execute(text)
@@ -135,8 +136,12 @@ def execute_postgres(database: Database, text: str) -> None:
         raise DriverError("there is no driver to execute SQL on postgres with", "install asyncpg or psycopg")
 
 
-def arguments(database: Database) -> dict[str, Any]:
-    return {name: getattr(database, name) for name in ("host", "port", "user", "password", "database")}
+def arguments(database: Database, driver: str) -> dict[str, Any]:
+    found = {name: getattr(database, name) for name in ("host", "port", "user", "password", "database")}
+    if database.socket is not None and database.engine != "postgres":
+        found["unix_socket"] = database.socket
+    # The drivers have defaults for what is not there.
+    return {name: value for name, value in found.items() if value is not None} | parameters_for(driver, database.parameters)
 
 
 def statements(metadata: MetaData, engine: str) -> str:
