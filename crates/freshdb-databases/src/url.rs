@@ -45,13 +45,9 @@ impl DatabaseUrl {
             "postgres" | "postgresql" => Kind::Postgres,
             scheme => return Err(Error::url(&format!("has the scheme `{scheme}`, which is no engine's"))),
         };
-        // What should have been the user and the password would be a path, and be shown.
-        let (_, rest) = text.split_once(':').unwrap_or_default();
-        if !rest.starts_with("//") {
-            return Err(Error::url(&format!("has no `//` after `{}:`", url.scheme())));
-        }
-        if url.host_str().is_none_or(str::is_empty) && url.path().contains('@') {
-            return Err(Error::url("has no host: what should be one follows a third `/`"));
+        // What should have been a password is a path then, and would be shown.
+        if url.path().contains('@') {
+            return Err(Error::url("has an `@` behind its host (in a password, `/` is written `%2F`)"));
         }
         Ok(Self(Location::Server(kind, url)))
     }
@@ -202,12 +198,18 @@ mod tests {
 
     #[test]
     fn what_would_show_a_password_is_refused() {
-        for url in
-            ["mysql:root:sekret@h", "mysql:/root:sekret@h", "mariadb:///root:sekret@h", "postgres:///root:sekret@h/x"]
-        {
+        for url in [
+            "mysql:root:sekret@h",
+            "mysql:/root:sekret@h",
+            "mariadb:///root:sekret@h",
+            "postgres:///root:sekret@h/x",
+            "mysql://root:/sekret@h/x",
+        ] {
             let error = DatabaseUrl::parse(url).expect_err(url);
             assert!(!format!("{error:?}").contains("sekret"), "{error:?}");
         }
+        let at = DatabaseUrl::parse("mysql://root@h/%40x").expect("a name may have one");
+        assert_eq!(at.database().as_deref(), Some("@x"));
         for url in ["postgres:///x?host=/run/postgresql", "mysql:///x?socket=/run/mysqld.sock", "postgres:///x"] {
             assert_eq!(DatabaseUrl::parse(url).expect("a URL").database().as_deref(), Some("x"), "{url}");
         }

@@ -55,6 +55,10 @@ impl DatabaseUrl {
             "postgres" | "postgresql" => Kind::Postgres,
             scheme => return Err(fact(unknown_scheme(scheme))),
         };
+        // What should have been a password is a path then, and would be shown.
+        if url.path().contains('@') {
+            return Err(fact("has an `@` behind its host: in a password, write `%2F` for `/`".into()));
+        }
         if url.path().trim_matches('/').is_empty() {
             return Err(fact(format!("names no database: end it with one, as in `{}://host/tags`", url.scheme())));
         }
@@ -120,7 +124,8 @@ fn redacted(url: &Url) -> Url {
         let pairs: Vec<(String, String)> = shown
             .query_pairs()
             .map(|(key, value)| {
-                let secret = key.to_ascii_lowercase().contains("password");
+                let key_is = |word| key.to_ascii_lowercase().contains(word);
+                let secret = ["passw", "passphrase", "pwd", "secret", "token"].into_iter().any(key_is);
                 (key.into_owned(), if secret { "***".into() } else { value.into_owned() })
             })
             .collect();
@@ -173,6 +178,8 @@ mod tests {
         insta::assert_snapshot!(shown("mysql+aiomysql://u:secret@db/tags"), @"error: the database URL has the scheme `mysql+aiomysql`: leave out the driver `+aiomysql` and write `mysql://…`");
         insta::assert_snapshot!(shown("mysql://u:secret@db"), @"error: the database URL names no database: end it with one, as in `mysql://host/tags`");
         insta::assert_snapshot!(shown("postgres://u:secret@db:port/x"), @"error: the database URL is not valid (invalid port number): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown("mysql://u:/secret@db/tags"), @"error: the database URL has an `@` behind its host: in a password, write `%2F` for `/`");
+        insta::assert_snapshot!(shown("mysql:u:secret@db/tags"), @"error: the database URL has an `@` behind its host: in a password, write `%2F` for `/`");
         insta::assert_snapshot!(shown("sqlite:"), @"error: the database URL names no SQLite file: write `sqlite://tags.db`");
     }
 
