@@ -117,7 +117,7 @@ impl Recorder {
         let line = &mut self.lines()[number];
         line.outcome = Some(told.outcome);
         line.failure = shortened(told.failure);
-        line.leaks = told.leaks.into_iter().take(MOST_LEAKS).map(shortened).collect();
+        line.leaks = fitting(told.leaks);
         (line.connect_ms, line.close_ms) = (told.connect_ms, told.close_ms);
     }
 
@@ -178,6 +178,17 @@ impl Recorder {
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As many as are written down, and how many more there are.
+fn fitting(mut leaks: Vec<String>) -> Vec<String> {
+    let more = leaks.len().saturating_sub(MOST_LEAKS);
+    leaks.truncate(MOST_LEAKS);
+    leaks = leaks.into_iter().map(shortened).collect();
+    if more > 0 {
+        leaks.push(format!("and {more} more"));
+    }
+    leaks
 }
 
 fn shortened(mut text: String) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use freshdb::test::{Case, run};
-use freshdb_databases::broker::{self, Template};
+use freshdb_databases::broker::{self, Outcome, Template};
 use freshdb_databases::schema::{self, Schema};
 use freshdb_databases::{Config, Kind, Target};
 use futures_executor::block_on;
@@ -20,6 +20,7 @@ on_every_engine!(
     a_lease_ends_with_whoever_has_it,
     a_schema_that_fails_is_told_to_each,
     tests_take_databases_by_themselves,
+    a_failed_test_that_left_much_open_has_failed,
 );
 
 on_every_engine!(
@@ -72,7 +73,7 @@ fn a_template_is_made_once_and_its_databases_are_pristine(engine: Engine) {
                     assert_eq!(sql::rows(&url, "words"), Some(1));
                     sql::execute(&url, "INSERT INTO words VALUES ('more')");
                     assert_eq!(sql::rows(&url, "words"), Some(2));
-                    block_on(lease.give_back()).expect("given back");
+                    block_on(lease.give_back(Outcome::Passed)).expect("given back");
                 }
             })
         })
@@ -96,7 +97,7 @@ fn a_lease_ends_with_whoever_has_it(engine: Engine) {
 
     let left = lease(&template);
     drop(broker);
-    let error = block_on(left.give_back()).expect_err("there is no broker").to_string();
+    let error = block_on(left.give_back(Outcome::Passed)).expect_err("there is no broker").to_string();
     assert!(error.contains("the connection to the broker was lost"), "{error}");
     let error = format!("{:?}", block_on(template.lease("late")).expect_err("there is no broker"));
     assert!(error.contains("FRESHDB_BROKER") && error.contains("freshdb run"), "{error}");
@@ -151,31 +152,98 @@ fn sessions_stay_for_their_own_process_alone(engine: Engine) {
         if engine == Engine::Postgres {
             session.execute("SELECT pg_stat_force_next_flush()").await;
         }
-        assert_eq!(first.give_back_with(&[id]).await.expect("given back"), None);
+        assert_eq!(first.give_back_with(Outcome::Passed, &[id]).await.expect("given back"), None);
         let again = own.lease("again").await.expect("a lease");
         assert_eq!(again.name(), name, "the database that was put back last");
         assert_eq!(session.number("SELECT COUNT(*) FROM words").await, 1, "it is connected still");
         if engine == Engine::Postgres {
             session.execute("SELECT pg_stat_force_next_flush()").await;
         }
-        assert_eq!(again.give_back_with(&[id]).await.expect("given back"), None);
+        assert_eq!(again.give_back_with(Outcome::Passed, &[id]).await.expect("given back"), None);
 
         // Of whatever database the other one gets, nobody else is on it.
         let others = other.lease("other").await.expect("a lease");
         let sessions = others.sessions().await.expect("an answer");
         assert!(sessions.iter().all(|session| session.database.as_deref() != Some(others.name())), "{sessions:?}");
-        others.give_back().await.expect("given back");
+        others.give_back(Outcome::Passed).await.expect("given back");
     });
 }
 
+/// More than a request may have, in many texts and in one.
+fn a_failed_test_that_left_much_open_has_failed(engine: Engine) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let report = directory.path().join("report.html");
+    run_child(engine, directory.path(), &report, "rust::tests_that_leave_much_open");
+    let leases = leases_of(&report);
+    let of = |name: &str| leases.iter().map(|lease| lease[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("outcome"), [json!("failed"), json!("failed"), json!("failed")]);
+    for lease in &leases {
+        let failure = lease["failure"].as_str().expect("a failure");
+        assert!(failure.starts_with("it is not so") && failure.ends_with('…'), "{failure}");
+        assert!(lease["wrote"].as_str().is_some_and(|wrote| wrote.ends_with(": 1 inserted")), "{lease}");
+    }
+    let last = |lease: &Value| {
+        let leaks = lease["leaks"].as_array().expect("leaks");
+        leaks.iter().filter_map(Value::as_str).rfind(|leak| leak.contains(" more")).expect("a number").to_owned()
+    };
+    // As many as there are, whatever fits.
+    let told = leases[0]["leaks"].as_array().map_or(0, Vec::len);
+    let more: usize = last(&leases[0]).split(' ').nth(1).and_then(|more| more.parse().ok()).expect("a number");
+    assert!((370..400).contains(&more) && told + more >= 401, "{told} and {more}");
+    assert_eq!(last(&leases[1]), "and 351 more");
+    let text = last(&leases[2]);
+    let (lines, more) = (text.lines().count() - 1, text.lines().last().expect("a line"));
+    assert_eq!(more, format!("  and {} more lines", 1000 - lines));
+}
+
+/// The tests above, under `freshdb run`.
+#[test]
+#[ignore = "run by the test above, under `freshdb run`"]
+fn tests_that_leave_much_open() {
+    let (config, kind) = (Config::from_env().expect("a configuration"), child_kind());
+    let client = broker::Broker::of(&config).expect("a broker");
+    let template = block_on(client.template(kind, tables())).expect("a template");
+    let long = (0..400).map(|number| format!("{number} {}", "\u{1}é\u{10ffff}".repeat(1000))).collect();
+    let many = (0..400).map(|number| format!("session {number}")).collect();
+    let lines = vec![(0..1000).map(|number| format!("session {number}")).collect::<Vec<_>>().join("\n")];
+    for leaks in [long, many, lines] {
+        let lease = lease(&template);
+        sql::execute(&lease.url().reveal(), "INSERT INTO words VALUES ('wrong')");
+        let failure = format!("it is not so{}", "\u{1}".repeat(100_000));
+        let wrote = block_on(lease.tell_failure(&failure, &leaks)).expect("it is heard");
+        assert!(wrote.is_some_and(|wrote| wrote.ends_with(": 1 inserted")));
+        block_on(lease.give_back(Outcome::Failed)).expect("given back");
+    }
+}
+
 const CHILD: &str = "FRESHDB_TEST_CHILD_ENGINE";
+
+fn child_kind() -> Kind {
+    let engine = std::env::var(CHILD).expect("it is set");
+    Kind::ALL.into_iter().find(|kind| kind.name() == engine).expect("a kind")
+}
+
+/// Runs one of this program's tests under `freshdb run`.
+fn run_child(engine: Engine, cache: &Path, report: &Path, test: &str) {
+    let child = std::env::current_exe().expect("this program");
+    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["run", "--quiet", &format!("--{}", engine.name()), "--report"])
+        .arg(report)
+        .arg("--")
+        .arg(child)
+        .args(["--ignored", "--exact", test])
+        .env(CHILD, engine.name())
+        .env("FRESHDB_CACHE_DIR", cache)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
 
 /// What a user has: tests that know nothing of any broker.
 #[test]
 #[ignore = "run by the test below, under `freshdb run`"]
 fn tests_of_a_user() {
-    let engine = std::env::var(CHILD).expect("it is set");
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == engine).expect("a kind");
+    let kind = child_kind();
     for name in ["first", "second"] {
         let schema = || schema::sql("CREATE TABLE words (word VARCHAR(20))");
         run(Case::new(name, kind), schema, async |lease: freshdb::test::Lease| {
@@ -200,19 +268,7 @@ fn tests_of_a_user() {
 fn tests_take_databases_by_themselves(engine: Engine) {
     let directory = tempfile::tempdir().expect("a directory");
     let report = directory.path().join("report.html");
-    let child = std::env::current_exe().expect("this program");
-    let arguments = ["--ignored", "--exact", "rust::tests_of_a_user"];
-    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
-        .args(["run", "--quiet", &format!("--{}", engine.name()), "--report"])
-        .arg(&report)
-        .arg("--")
-        .arg(child)
-        .args(arguments)
-        .env(CHILD, engine.name())
-        .env("FRESHDB_CACHE_DIR", directory.path())
-        .output()
-        .expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    run_child(engine, directory.path(), &report, "rust::tests_of_a_user");
     let leases = leases_of(&report);
     let of = |name: &str| leases.iter().map(|lease| lease[name].clone()).collect::<Vec<_>>();
     assert_eq!(of("note"), [json!("first"), json!("second"), json!("third")]);

@@ -1,6 +1,7 @@
 //! Databases of the broker that `freshdb run` has: its pools are warm before this process begins, and are there when it has ended.
 
 mod connection;
+mod outcome;
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +16,7 @@ use tokio::sync::OnceCell;
 use crate::schema::Fingerprint;
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind, Schema, ServerSession, Target, runtime};
 use connection::Connection;
-
-/// How much is told of why a test failed. A request may have 64 KiB.
-const LONGEST_FAILURE: usize = 4000;
+pub use outcome::Outcome;
 
 /// The broker of the environment. Cheap to clone.
 ///
@@ -270,7 +269,8 @@ impl Lease {
     }
 
     /// Tells that the test has failed, why, and what it left open, before the database is given back. The broker writes down what it did to the
-    /// database, for `freshdb diff` to show, and says so: `tags: 2 inserted`.
+    /// database, for `freshdb diff` to show, and says so: `tags: 2 inserted`. Of a long text its beginning is told, and of many leaks how many
+    /// more there are.
     ///
     /// # Errors
     ///
@@ -281,25 +281,32 @@ impl Lease {
     /// The work goes on.
     pub async fn tell_failure(&self, failure: &str, leaks: &[String]) -> Result<Option<String>, Error> {
         let (broker, path) = (self.broker.clone(), format!("/v1/leases/{}/outcome", self.id));
-        let failure: String = failure.chars().take(LONGEST_FAILURE).collect();
-        let body = json!({"outcome": "failed", "failure": failure, "leaks": leaks});
+        let body = outcome::failed(failure, leaks);
         runtime::run(async move {
             let mut connection = broker.connection().await?;
-            let heard: Heard = connection.ask(Method::PUT, &path, Some(&body)).await?;
+            let heard: Result<Heard, Error> = connection.ask(Method::PUT, &path, Some(&body)).await;
+            let heard = match heard {
+                // It was not taken as it was told. That the test has failed is what matters.
+                Err(error) if error.kind() == ErrorKind::Config => {
+                    tracing::warn!("why a test failed, and what it left open, is not in the report: {error}");
+                    connection.ask(Method::PUT, &path, Some(&outcome::bare())).await?
+                }
+                heard => heard?,
+            };
             broker.put(connection);
             Ok(heard.changes)
         })
         .await
     }
 
-    /// Gives the database back. It is put back meanwhile; what this returns says that the broker knows. Need not be awaited, unless this
-    /// process is about to end.
+    /// Gives the database back, and says how the test ended. It is put back meanwhile; what this returns says that the broker knows. Need not
+    /// be awaited, unless this process is about to end.
     ///
     /// # Errors
     ///
     /// Awaited, if the broker does not answer. The database goes back all the same, with the connection.
-    pub fn give_back(self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let answer = self.end("outcome=passed");
+    pub fn give_back(self, outcome: Outcome) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let answer = self.end(&format!("outcome={}", outcome.name()));
         async move { answer.await.map(drop) }
     }
 
@@ -310,19 +317,23 @@ impl Lease {
     /// # Errors
     ///
     /// As there.
-    pub fn give_back_with(self, staying: &[u64]) -> impl Future<Output = Result<Option<String>, Error>> + Send + use<> {
+    pub fn give_back_with(
+        self,
+        outcome: Outcome,
+        staying: &[u64],
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send + use<> {
         let staying: Vec<String> = staying.iter().map(u64::to_string).collect();
-        let answer = self.end(&format!("wait=true&outcome=passed&staying={}", staying.join(",")));
+        let answer = self.end(&format!("wait=true&outcome={}&staying={}", outcome.name(), staying.join(",")));
         async move { Ok(answer.await?.and_then(|put_back| put_back.changed)) }
     }
 
-    /// Keeps the database as it is, for somebody to look at.
+    /// Keeps the database as it is, for somebody to look at, and says how the test ended.
     ///
     /// # Errors
     ///
     /// If the broker does not answer, or it cannot be kept.
-    pub fn keep(self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let answer = self.end("wait=true&keep=true");
+    pub fn keep(self, outcome: Outcome) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let answer = self.end(&format!("wait=true&keep=true&outcome={}", outcome.name()));
         async move { answer.await.map(drop) }
     }
 

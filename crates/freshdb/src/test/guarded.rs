@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use freshdb_databases::broker::Outcome;
 use freshdb_databases::{Error, Kind, Schema};
 use tokio::runtime::Handle;
 
@@ -130,8 +131,11 @@ impl Guarded {
         findings.extend(Finding::of_left(left));
         super::census::strike_off(&database);
         match reuse {
-            Some(reuse) if findings.is_empty() => reuse.give_back(lease),
-            Some(reuse) => reuse.forget(),
+            Some(reuse) if findings.is_empty() => reuse.give_back(lease, Outcome::Passed),
+            Some(reuse) => {
+                reuse.forget();
+                reuse.give_back(lease, Outcome::Failed);
+            }
             None => drop(lease),
         }
         if findings.is_empty() {

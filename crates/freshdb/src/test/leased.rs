@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use freshdb_databases::broker::{self, Broker, Template};
+use freshdb_databases::broker::{self, Broker, Outcome, Template};
 use freshdb_databases::{Config, DatabaseUrl, Error, Pool, ServerSession};
 use futures_util::future::Either;
 
@@ -96,34 +96,38 @@ impl Leased {
     }
 
     /// Keeps the database as it is.
-    pub(super) async fn keep(self, test: &str) -> Result<(), Error> {
+    pub(super) async fn keep(self, test: &str, outcome: Outcome) -> Result<(), Error> {
         match self {
             Self::Pool { lease, .. } => lease.keep(test).await.map(drop),
-            Self::Broker(lease) => lease.keep().await,
+            Self::Broker(lease) => lease.keep(outcome).await,
         }
     }
 
     /// Gives the database back, of a process that ends with its test: it is put back by then, or somebody else sees to it.
-    pub(super) async fn give_back_for_good(self) -> Result<(), Error> {
+    pub(super) async fn give_back_for_good(self, outcome: Outcome) -> Result<(), Error> {
         match self {
             Self::Pool { pool, lease } => {
                 let given_back = lease.give_back().await;
                 pool.close().await?;
                 given_back.map(drop)
             }
-            Self::Broker(lease) => lease.give_back().await,
+            Self::Broker(lease) => lease.give_back(outcome).await,
         }
     }
 
     /// Gives the database back, with sessions that stay connected to it. Awaited, it says whether there will be a next test on it.
-    pub(super) fn give_back_with(self, staying: Vec<u64>) -> impl Future<Output = bool> + Send + use<> {
+    pub(super) fn give_back_with(
+        self,
+        outcome: Outcome,
+        staying: Vec<u64>,
+    ) -> impl Future<Output = bool> + Send + use<> {
         match self {
             Self::Pool { lease, .. } => {
                 let given_back = lease.give_back_with(staying);
                 Either::Left(async { given_back.await.is_ok_and(|report| report.changed().is_none()) })
             }
             Self::Broker(lease) => {
-                let given_back = lease.give_back_with(&staying);
+                let given_back = lease.give_back_with(outcome, &staying);
                 Either::Right(async { given_back.await.is_ok_and(|changed| changed.is_none()) })
             }
         }

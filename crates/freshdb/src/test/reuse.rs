@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use freshdb_databases::Config;
+use freshdb_databases::broker::Outcome;
 
 use super::leased::Leased;
 use crate::dialect::Backend;
@@ -110,13 +111,13 @@ impl Reuse {
     }
 
     /// The test has ended, and gives its database back. One that cannot be put back is dropped, and has no next test.
-    pub(super) fn give_back(self, lease: Leased) {
+    pub(super) fn give_back(self, lease: Leased, outcome: Outcome) {
         let staying = self.connections();
         self.with(|kept| {
             kept.test = None;
             kept.since = Instant::now();
         });
-        let given_back = lease.give_back_with(staying);
+        let given_back = lease.give_back_with(outcome, staying);
         let follow = async move {
             if !given_back.await {
                 self.forget();

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
+use freshdb_databases::broker::Outcome;
 use freshdb_databases::{Config, Schema};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -277,12 +278,13 @@ fn write_down(
 /// that a thread which was left behind may write to and close engines on at any time: it is nobody else's again.
 fn hand_back(lease: Leased, reuse: Option<Reuse>, failed: bool, is_left_behind: bool, case: &Case) -> Kept {
     let lives_on = !lease.ends_with_the_tests();
+    let outcome = if failed { Outcome::Failed } else { Outcome::Passed };
     if failed && let Some(reuse) = &reuse {
         reuse.forget();
     }
     if failed && lives_on || is_left_behind {
         let url = lease.url().to_string();
-        match futures_executor::block_on(lease.keep(&case.name)) {
+        match futures_executor::block_on(lease.keep(&case.name, outcome)) {
             Ok(()) if lives_on => Kept::At(url),
             Ok(()) => Kept::Not(case.kind),
             Err(error) => Kept::Failed(error),
@@ -290,8 +292,8 @@ fn hand_back(lease: Leased, reuse: Option<Reuse>, failed: bool, is_left_behind: 
     } else {
         // Others go on while it is put back; but where this process ends with the test, the next one would find it as it is.
         if let Some(reuse) = reuse {
-            reuse.give_back(lease);
-        } else if let Err(error) = futures_executor::block_on(lease.give_back_for_good()) {
+            reuse.give_back(lease, outcome);
+        } else if let Err(error) = futures_executor::block_on(lease.give_back_for_good(outcome)) {
             tracing::warn!("the database of `{}` was not put back: {error:?}", case.name);
         }
         if failed { Kept::Not(case.kind) } else { Kept::NotWanted }
