@@ -174,7 +174,7 @@ impl PutBack {
     ("keep" = Option<bool>, Query, description = "Leave the database as it is"),
     ("staying" = Option<String>, Query, description = "The server's numbers of idle sessions that stay connected, with commas between them: the \
         next lease is of the same process, or they are ended"),
-    ("outcome" = Option<Outcome>, Query, description = "How the test ended, unless that was told before")), responses(
+    ("outcome" = Option<Outcome>, Query, description = "How the test ended, unless that was told before; one that failed has failed")), responses(
     (status = 204, description = "It is being put back"), (status = 200, body = PutBack), (status = 400, body = Refusal),
     (status = 404, body = Refusal), (status = 503, body = Refusal)))]
 pub(super) async fn give_back(

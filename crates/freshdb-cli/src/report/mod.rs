@@ -115,10 +115,16 @@ impl Recorder {
 
     pub(crate) fn tell(&self, Number(number): Number, told: Told) {
         let line = &mut self.lines()[number];
-        line.outcome = Some(told.outcome);
-        line.failure = shortened(told.failure);
-        line.leaks = fitting(told.leaks);
-        (line.connect_ms, line.close_ms) = (told.connect_ms, told.close_ms);
+        line.end_as(told.outcome);
+        // What is told later adds to what was told, and takes nothing of it away.
+        if !told.failure.is_empty() {
+            line.failure = shortened(told.failure);
+        }
+        if !told.leaks.is_empty() {
+            line.leaks = fitting(told.leaks);
+        }
+        line.connect_ms = told.connect_ms.or(line.connect_ms);
+        line.close_ms = told.close_ms.or(line.close_ms);
     }
 
     /// What a failed test did to its database.
@@ -126,9 +132,12 @@ impl Recorder {
         self.lines()[number].wrote = Some(shortened(what));
     }
 
-    /// How it ended, unless that was told before.
+    /// How it ended, unless that was told before. One that failed has failed all the same.
     pub(crate) fn tell_at_last(&self, Number(number): Number, outcome: Outcome) {
-        self.lines()[number].outcome.get_or_insert(outcome);
+        let line = &mut self.lines()[number];
+        if line.outcome.is_none() || outcome == Outcome::Failed {
+            line.end_as(outcome);
+        }
     }
 
     /// Sees a database being put back, whether anybody awaits this or not.
@@ -177,6 +186,15 @@ impl Recorder {
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// A test that has failed stays failed: a fixture may end well after it, and say so.
+    fn end_as(&mut self, outcome: Outcome) {
+        if self.outcome != Some(Outcome::Failed) {
+            self.outcome = Some(outcome);
+        }
     }
 }
 

@@ -133,11 +133,8 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     assert!(!String::from_utf8_lossy(&missing.stderr).contains('\u{7}'));
 }
 
-/// A command that asks the broker as any client would.
-fn a_report_has_every_lease(engine: Engine) {
-    let (schema, directory) = (schema(), tempfile::tempdir().expect("a directory"));
-    let report = directory.path().join("report.html");
-    let script = r#"
+/// Asks the broker as any client would.
+const ASK: &str = r#"
 import http.client, json, os
 broker = http.client.HTTPConnection(os.environ["FRESHDB_BROKER_URL"].removeprefix("http://"))
 def ask(method, path, body=None):
@@ -147,6 +144,12 @@ def ask(method, path, body=None):
     text = answer.read()
     assert answer.status < 300, text
     return json.loads(text or "null")
+"#;
+
+fn a_report_has_every_lease(engine: Engine) {
+    let (schema, directory) = (schema(), tempfile::tempdir().expect("a directory"));
+    let report = directory.path().join("report.html");
+    let script = r#"
 first, second, third = (ask("POST", "/v1/leases", {"note": note})["id"] for note in ["</script>first", "second", "third"])
 ask("PUT", f"/v1/leases/{first}/outcome",
     {"outcome": "failed", "failure": "it <b>is not</b> so", "connect_ms": 0.001, "close_ms": 1e9, "leaks": ["a task"]})
@@ -157,16 +160,13 @@ ask("DELETE", f"/v1/leases/{second}?outcome=passed")
     let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
         .args(["run", &format!("--{}", engine.name()), "--schema", schema.path().to_str().expect("text"), "--report"])
         .arg(&report)
-        .args(["--", "python3", "-c", script])
+        .args(["--", "python3", "-c", &format!("{ASK}{script}")])
         .env("FRESHDB_CACHE_DIR", directory.path())
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("freshdb: the report is `"), "{said}");
-    let page = std::fs::read_to_string(&report).expect("a report");
-    let (_, rest) = page.split_once(r#"<script type="application/json" id="data">"#).expect("the data");
-    let (data, _) = rest.split_once("</script>").expect("their end");
-    let data: Value = serde_json::from_str(data).expect("JSON");
+    let data = data_of(&report);
     let leases = data["leases"].as_array().expect("leases");
     let of = |name: &str| leases.iter().map(|lease| lease[name].clone()).collect::<Vec<_>>();
     assert_eq!(of("note"), ["</script>first", "second", "third"]);
@@ -186,6 +186,46 @@ ask("DELETE", f"/v1/leases/{second}?outcome=passed")
     }
     assert_eq!((&data["exit_code"], &data["engines"][0]["engine"]), (&json!(0), &json!(engine.name())));
     assert!(text(&data["command"]).starts_with("python3 -c "));
+}
+
+/// What the page of a run shows.
+fn data_of(report: &Path) -> Value {
+    let page = std::fs::read_to_string(report).expect("a report");
+    let (_, rest) = page.split_once(r#"<script type="application/json" id="data">"#).expect("the data");
+    let (data, _) = rest.split_once("</script>").expect("their end");
+    serde_json::from_str(data).expect("JSON")
+}
+
+/// As where a fixture ends well after its test has failed.
+#[test]
+fn a_test_that_has_failed_stays_failed() {
+    let (schema, directory) = (schema(), tempfile::tempdir().expect("a directory"));
+    let report = directory.path().join("report.html");
+    let script = r#"
+first, second, third = (ask("POST", "/v1/leases", {"note": note})["id"] for note in ["first", "second", "third"])
+ask("PUT", f"/v1/leases/{first}/outcome", {"outcome": "failed", "failure": "it is not so", "leaks": ["a task"] * 60})
+ask("PUT", f"/v1/leases/{first}/outcome", {"outcome": "passed", "close_ms": 0.0})
+ask("DELETE", f"/v1/leases/{first}?wait=true&outcome=passed")
+ask("PUT", f"/v1/leases/{second}/outcome", {"outcome": "passed"})
+ask("DELETE", f"/v1/leases/{second}?wait=true&outcome=failed")
+ask("PUT", f"/v1/leases/{third}/outcome", {"outcome": "skipped"})
+ask("DELETE", f"/v1/leases/{third}?wait=true&outcome=passed")
+"#;
+    let output = command(directory.path(), &["run", "--quiet", "--sqlite", "--schema"])
+        .arg(schema.path())
+        .arg("--report")
+        .arg(&report)
+        .args(["--", "python3", "-c", &format!("{ASK}{script}")])
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let data = data_of(&report);
+    let leases = data["leases"].as_array().expect("leases");
+    let outcomes: Vec<_> = leases.iter().map(|lease| lease["outcome"].clone()).collect();
+    assert_eq!(outcomes, [json!("failed"), json!("failed"), json!("skipped")]);
+    assert_eq!(leases[0]["failure"], "it is not so");
+    let leaks = leases[0]["leaks"].as_array().expect("leaks");
+    assert_eq!((leaks.len(), &leaks[50]), (51, &json!("and 10 more")));
 }
 
 #[test]
