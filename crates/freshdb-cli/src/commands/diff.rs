@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use freshdb_databases::{Changes, Config, Kind, ObjectChange, Server, TableChanges};
+use freshdb_databases::{Changes, Config, Kind, ObjectChange, RowChange, Server, TableChanges};
 use similar::{ChangeTag, TextDiff};
 
 use super::{plain, print};
@@ -19,6 +19,10 @@ use crate::say::say;
 const NOTHING: u8 = 1;
 /// How much of a value is shown.
 const LONGEST_VALUE: usize = 60;
+/// How much of the end of one that has nothing to be compared with.
+const LONGEST_END: usize = 20;
+
+const NULL: &str = "NULL";
 
 const ADDED: Style = AnsiColor::Green.on_default();
 const REMOVED: Style = AnsiColor::Red.on_default();
@@ -117,7 +121,8 @@ fn shown(changes: &Changes, most_rows: usize) -> String {
         age(changes.at())
     )];
     parts.extend(changes.schema().iter().map(object));
-    parts.extend(changes.tables().iter().map(|changes| table(changes, most_rows)));
+    let values = if changes.engine() == Kind::Sqlite.name() { Values::Quoted } else { Values::Plain };
+    parts.extend(changes.tables().iter().map(|changes| table(changes, values, most_rows)));
     if changes.is_empty() {
         parts.push("It is as its template: nothing was committed that is still there.\n".to_owned());
     }
@@ -139,7 +144,7 @@ fn object(change: &ObjectChange) -> String {
     text
 }
 
-fn table(changes: &TableChanges, most_rows: usize) -> String {
+fn table(changes: &TableChanges, values: Values, most_rows: usize) -> String {
     let mut text = format!("{TITLE}{}{TITLE:#}: {}\n", plain(&changes.table), changes.counts());
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -149,14 +154,12 @@ fn table(changes: &TableChanges, most_rows: usize) -> String {
     for row in changes.rows.iter().take(most_rows) {
         let (sign, style, cells) = match (&row.before, &row.after) {
             (Some(before), Some(after)) => {
-                let cells = before.iter().zip(after).map(|(before, after)| {
-                    let (before, after) = (before.as_deref(), after.as_deref());
-                    if before == after { cell(before) } else { format!("{} → {}", cell(before), cell(after)) }
-                });
+                let cells =
+                    before.iter().zip(after).map(|(before, after)| values.change(before.as_deref(), after.as_deref()));
                 ("~", ALTERED, cells.collect::<Vec<_>>())
             }
-            (Some(row), None) => ("-", REMOVED, row.iter().map(|value| cell(value.as_deref())).collect()),
-            (_, row) => ("+", ADDED, row.iter().flatten().map(|value| cell(value.as_deref())).collect()),
+            (Some(row), None) => ("-", REMOVED, row.iter().map(|value| values.cell(value.as_deref())).collect()),
+            (_, row) => ("+", ADDED, row.iter().flatten().map(|value| values.cell(value.as_deref())).collect()),
         };
         let is_number = |cell: &String| cell.parse::<f64>().is_ok();
         let cells = cells.into_iter().map(|cell| {
@@ -178,13 +181,76 @@ fn table(changes: &TableChanges, most_rows: usize) -> String {
     text
 }
 
-fn cell(value: Option<&str>) -> String {
-    let Some(value) = value else { return "NULL".to_owned() };
-    let text = plain(value);
-    match text.char_indices().nth(LONGEST_VALUE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+/// How the engine writes values. Whatever differs looks so.
+#[derive(Clone, Copy)]
+enum Values {
+    /// As SQL does: texts stand in quotes, and nothing else does.
+    Quoted,
+    /// Texts stand as they are.
+    Plain,
+}
+
+impl Values {
+    fn cell(self, value: Option<&str>) -> String {
+        let Some(value) = value else { return NULL.to_owned() };
+        let text = written(value, self.has_to_be_quoted(value));
+        let length = text.chars().count();
+        if length <= LONGEST_VALUE {
+            return text;
+        }
+        // Of rows without a key, one may differ from another at its end alone.
+        let beginning = text.chars().take(LONGEST_VALUE - LONGEST_END);
+        beginning.chain(['…']).chain(text.chars().skip(length - LONGEST_END)).collect()
     }
+
+    fn change(self, before: Option<&str>, after: Option<&str>) -> String {
+        if before == after {
+            return self.cell(before);
+        }
+        let sides = [before, after];
+        let quoted = sides.into_iter().flatten().any(|value| self.has_to_be_quoted(value));
+        let mut texts = sides.map(|value| value.map(|value| written(value, quoted)));
+        if texts[0] == texts[1] {
+            // The one has a control character, and the other how that is written here.
+            texts = sides.map(|value| value.map(|value| format!("{value:?}")));
+        }
+        let from = match &texts {
+            [Some(before), Some(after)] => RowChange::shown_from(before, after, LONGEST_VALUE),
+            _ => 0,
+        };
+        texts.map(|text| text.map_or_else(|| NULL.to_owned(), |text| around(&text, from))).join(" → ")
+    }
+
+    /// What could be taken for NULL, for nothing, for less than it is, or for what is said here.
+    fn has_to_be_quoted(self, value: &str) -> bool {
+        match self {
+            Self::Quoted => false,
+            Self::Plain => {
+                value.eq_ignore_ascii_case(NULL)
+                    || value.trim() != value
+                    || value.is_empty()
+                    || value.starts_with(['\'', '"', '…'])
+                    || value.ends_with('…')
+                    || value.contains('→')
+            }
+        }
+    }
+}
+
+fn written(value: &str, quoted: bool) -> String {
+    let text = plain(value);
+    if quoted { format!("'{}'", text.replace('\'', "''")) } else { text }
+}
+
+/// So much of it as is shown, from there on.
+fn around(text: &str, from: usize) -> String {
+    let length = text.chars().count();
+    if length <= LONGEST_VALUE {
+        return text.to_owned();
+    }
+    let (left, right) = (if from > 0 { "…" } else { "" }, if from + LONGEST_VALUE < length { "…" } else { "" });
+    let shown: String = text.chars().skip(from).take(LONGEST_VALUE).collect();
+    format!("{left}{shown}{right}")
 }
 
 fn age(at: SystemTime) -> String {

@@ -8,7 +8,11 @@ use test_support::Engine;
 
 use crate::harness::{Broker, sql, text};
 
-on_every_engine!(what_a_failed_test_did_is_told_and_written_down, a_report_has_every_lease);
+on_every_engine!(
+    what_a_failed_test_did_is_told_and_written_down,
+    what_has_changed_looks_changed,
+    a_report_has_every_lease,
+);
 
 const SCHEMA: &str = "CREATE TABLE tags (name VARCHAR(20) PRIMARY KEY, uses INTEGER); \
     INSERT INTO tags VALUES ('seed', 1), ('other', 2);";
@@ -131,6 +135,77 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     let missing = freshdb(cache.path(), &["diff", "no such test"]);
     assert_eq!((missing.status.code(), missing.stdout.len()), (Some(1), 0));
     assert!(!String::from_utf8_lossy(&missing.stderr).contains('\u{7}'));
+}
+
+fn what_has_changed_looks_changed(engine: Engine) {
+    let long = |end: &str| format!("'{}{end}'", "a".repeat(5000));
+    let middle = |end: &str| format!("'{}{end}{}'", "b".repeat(60), "c".repeat(200));
+    let (before, after) = ([long("x"), long("y")], [middle("x"), middle("y")]);
+    let values = [
+        ["NULL", "'NULL'"],
+        ["'a'", "''"],
+        ["'a'", "'a '"],
+        ["'a b'", "'a  b'"],
+        [&before[0], &before[1]],
+        [&after[0], &after[1]],
+        ["'a'", &before[0]],
+    ];
+    let schema = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    let inserts =
+        values.iter().enumerate().map(|(id, [before, _])| format!("INSERT INTO words VALUES ({id}, {before});"));
+    let tables = format!(
+        "CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT); {}\nCREATE TABLE keyless (word TEXT);\n\
+         INSERT INTO keyless VALUES ({});",
+        inserts.collect::<String>(),
+        before[0]
+    );
+    std::fs::write(schema.path(), tables).expect("written");
+    let cache = tempfile::tempdir().expect("a directory");
+    let environment = [("FRESHDB_CACHE_DIR", cache.path().to_str().expect("text"))];
+    let broker = Broker::in_environment(engine, &["--schema", schema.path().to_str().expect("text")], &environment);
+    let mut client = broker.client();
+    let lease = client.post("/v1/leases", &json!({"note": "changed"})).expect(201);
+    let url = text(&lease["url"]);
+    for (id, [_, after]) in values.iter().enumerate() {
+        sql::execute(&url, &format!("UPDATE words SET word = {after} WHERE id = {id}"));
+    }
+    sql::execute(&url, &format!("UPDATE keyless SET word = {}", before[1]));
+    client.ask("PUT", &format!("/v1/leases/{}/outcome", text(&lease["id"])), r#"{"outcome": "failed"}"#).expect(200);
+
+    let document: Value = serde_json::from_slice(&freshdb(cache.path(), &["diff", "--json"]).stdout).expect("JSON");
+    let tables = document["tables"].as_array().expect("tables");
+    let rows = |name: &str| {
+        let table = tables.iter().find(|table| text(&table["table"]).contains(name)).expect("it has changed");
+        table["rows"].as_array().expect("rows").clone()
+    };
+    let (words, keyless) = (rows("words"), rows("keyless"));
+    assert_eq!(words.len(), values.len(), "{document}");
+    for (id, row) in words.iter().enumerate() {
+        assert_ne!(row["before"][1], row["after"][1], "{row}");
+        let is_cut = [4, 6].contains(&id);
+        assert_eq!(row["cut"], if is_cut { json!(["word"]) } else { Value::Null }, "{row}");
+    }
+    let after = text(&words[4]["after"][1]);
+    assert!(after.starts_with('…') && after.contains("ay") && after.contains(" characters, SHA-256 "), "{after}");
+    assert_eq!(keyless.len(), 2, "{keyless:?}");
+    let side = |row: &Value| if row["before"].is_null() { text(&row["after"][0]) } else { text(&row["before"][0]) };
+    assert_ne!(side(&keyless[0]), side(&keyless[1]));
+
+    let shown = String::from_utf8(freshdb(cache.path(), &["diff"]).stdout).expect("text");
+    for expected in ["NULL → 'NULL'", "'a' → ''", "'a' → 'a '", "a b", "a  b"] {
+        assert!(shown.contains(expected), "{expected} is not in {shown}");
+    }
+    for line in shown.lines().filter(|line| line.contains('→')) {
+        let (before, after) = line.split_once(" → ").expect("a change");
+        // The first column is the key.
+        let before = before.trim().split_once(char::is_whitespace).expect("a sign").1.trim();
+        let before = before.split_once(char::is_whitespace).expect("a key").1.trim();
+        assert_ne!(before, after, "{shown}");
+        assert!(line.chars().count() < 200, "{line}");
+    }
+    let unpaired: Vec<&str> =
+        shown.lines().filter(|line| line.starts_with("  + ") || line.starts_with("  - ")).collect();
+    assert!(unpaired.len() == 2 && unpaired[0][4..] != unpaired[1][4..], "{shown}");
 }
 
 /// Asks the broker as any client would.

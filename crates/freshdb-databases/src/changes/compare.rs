@@ -12,8 +12,6 @@ use crate::registry::{Entry, Registry, Role, State};
 use crate::{DatabaseUrl, Error, ErrorKind, Kind, names};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// How much is told of a value.
-const LONGEST_VALUE: usize = 4096;
 
 type Row = Vec<Option<String>>;
 type Hash = [u8; 16];
@@ -225,7 +223,7 @@ impl Plan {
                 } else {
                     found.inserted += 1;
                     if found.rows.len() < Changes::MOST_ROWS {
-                        found.rows.push(RowChange { before: None, after: Some(row) });
+                        found.rows.push(RowChange { before: None, after: Some(row), cut: Vec::new() });
                     }
                 }
             })
@@ -239,23 +237,21 @@ impl Plan {
             D::for_each(before, sql, |row| {
                 let key = self.key_of(&row);
                 if let Some(after) = changed.remove(&key) {
-                    found.rows.push(RowChange { before: Some(row), after: Some(after) });
+                    found.rows.push(RowChange { before: Some(row), after: Some(after), cut: Vec::new() });
                 } else if let Some((_, count)) = left.get_mut(&key)
                     && *count > 0
                     && deleted < Changes::MOST_ROWS
                 {
                     *count -= 1;
                     deleted += 1;
-                    found.rows.push(RowChange { before: Some(row), after: None });
+                    found.rows.push(RowChange { before: Some(row), after: None, cut: Vec::new() });
                 }
             })
             .await?;
         }
         found.rows.sort_by(|one, other| self.order(one, other));
-        for value in
-            found.rows.iter_mut().flat_map(|row| [&mut row.before, &mut row.after]).flatten().flatten().flatten()
-        {
-            shorten(value);
+        for row in &mut found.rows {
+            row.cut(&self.columns);
         }
         Ok(found)
     }
@@ -303,11 +299,4 @@ fn hash<'a>(values: impl IntoIterator<Item = &'a Option<String>>) -> Hash {
         }
     }
     *hash.finalize().first_chunk().expect("a SHA-256 is of 32 bytes")
-}
-
-fn shorten(value: &mut String) {
-    if let Some((end, _)) = value.char_indices().nth(LONGEST_VALUE) {
-        let whole = value.chars().count();
-        *value = format!("{}… ({whole} characters)", &value[..end]);
-    }
 }

@@ -2,6 +2,7 @@
 //! altered and dropped.
 
 mod compare;
+mod cut;
 mod store;
 
 use std::fmt;
@@ -58,12 +59,18 @@ pub struct TableChanges {
 }
 
 /// A row before and after; a value for each of the table's columns, as the server writes it, and nothing for NULL.
+///
+/// Of a value of more than 4096 characters so many are told, with those by which it differs from the other side's, `…` where something is left
+/// out, and then how many there are and the beginning of their SHA-256: `…aab… (5000 characters, SHA-256 9f86d081884c…)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChange {
     /// Nothing if it was inserted.
     pub before: Option<Vec<Option<String>>>,
     /// Nothing if it was deleted.
     pub after: Option<Vec<Option<String>>>,
+    /// The columns of which a value is not told whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<String>,
 }
 
 impl Changes {
