@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -43,12 +44,13 @@ async fn serve_with(
     };
     // For a shell to read.
     let secret = match arguments.token_file {
-        Some(_) => String::new(),
-        None => format!("FRESHDB_BROKER_TOKEN={}\n", token.reveal()),
+        Some(_) => Vec::new(),
+        None => line("FRESHDB_BROKER_TOKEN", token.reveal().as_bytes()),
     };
-    let lines = format!("FRESHDB_BROKER={}\nFRESHDB_BROKER_URL={}\n{secret}", hosted.socket.display(), hosted.url);
+    let socket = line("FRESHDB_BROKER", hosted.socket.as_os_str().as_bytes());
+    let lines = [socket, line("FRESHDB_BROKER_URL", hosted.url.as_bytes()), secret].concat();
     let mut output = std::io::stdout();
-    let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
+    let written = output.write_all(&lines).and_then(|()| output.flush());
     if let Err(error) = written {
         hosted.end(ends).await;
         return Err(Failure::new("cannot write to standard output").because(error));
@@ -56,6 +58,18 @@ async fn serve_with(
     ends.next().await;
     hosted.end(ends).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An assignment, of which a shell executes nothing, whatever the directory is called.
+fn line(name: &str, value: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:@%+,=".contains(byte);
+    let value = if value.iter().all(is_plain) {
+        value.to_vec()
+    } else {
+        let parts: Vec<&[u8]> = value.split(|byte| *byte == b'\'').collect();
+        [b"'", parts.join(br"'\''".as_slice()).as_slice(), b"'"].concat()
+    };
+    [name.as_bytes(), b"=", &value, b"\n"].concat()
 }
 
 fn address(text: &str) -> Result<SocketAddr, Failure> {

@@ -82,6 +82,29 @@ fn the_command_finds_the_broker_and_its_arguments_are_its_own() {
     assert!(said(&output).contains("freshdb: SQLite files in sqlite:///"), "{}", said(&output));
 }
 
+/// What `freshdb serve` prints is read by a shell, in whichever directory the socket is.
+#[test]
+fn a_shell_executes_nothing_of_what_serve_prints() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("it's a b;touch executed $(touch executed)");
+    std::fs::create_dir(&data).expect("a directory");
+    let script = r#"
+        "$0" serve --quiet --sqlite >broker.env & trap "kill $!" EXIT
+        while kill -0 $! && ! grep -q TOKEN= broker.env; do sleep 0.05; done
+        . ./broker.env
+        test -S "$FRESHDB_BROKER" && echo "$FRESHDB_BROKER"
+    "#;
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_freshdb")])
+        .current_dir(directory.path())
+        .env("FRESHDB_RUN_DIR", &data)
+        .output()
+        .expect("it runs");
+    let socket = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(socket.starts_with(data.to_str().expect("text")), "{socket}{}", said(&output));
+    assert!(!directory.path().join("executed").exists(), "{socket}");
+}
+
 #[test]
 fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     let file = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
