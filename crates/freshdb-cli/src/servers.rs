@@ -35,10 +35,15 @@ impl Servers {
         &self.engines
     }
 
-    /// The server of an engine, which is started if it is not there yet.
+    /// The server of an engine, which is started if it is not there yet. One of the user's has answered, and is of that engine.
     pub(crate) async fn get(&self, kind: Kind) -> Result<Server, freshdb_databases::Error> {
         let cell = self.started().entry(kind).or_default().clone();
-        cell.get_or_try_init(|| Server::of(kind, &self.config)).await.cloned()
+        let find = async || {
+            let server = Server::of(kind, &self.config).await?;
+            server.check().await?;
+            Ok(server)
+        };
+        cell.get_or_try_init(find).await.cloned()
     }
 
     /// A directory that nobody else can enter, and that is gone when this process is: SQLite's server is one, unless it

@@ -55,6 +55,7 @@ async fn examine(kind: Kind, config: &Config) -> Result<Found, freshdb_databases
     let mut started = Instant::now();
     let mut lap = || std::mem::replace(&mut started, Instant::now()).elapsed();
     let server = Server::of(kind, config).await?;
+    server.check().await?;
     let start = lap();
     let examined = async {
         let pool = Pool::builder(server.clone(), schema::sql("CREATE TABLE examined (id INTEGER)")).open().await?;

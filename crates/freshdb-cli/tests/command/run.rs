@@ -118,6 +118,51 @@ fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));
 }
 
+/// With a schema or without: nothing is called ready that did not answer.
+#[test]
+fn a_server_that_is_not_there_ends_it_before_the_command() {
+    for (engine, url) in [
+        ("mysql", "mysql://root:secret@127.0.0.1:1"),
+        ("mariadb", "mariadb://root:secret@127.0.0.1:1"),
+        ("postgres", "postgres://postgres:secret@127.0.0.1:1"),
+    ] {
+        let variable = format!("FRESHDB_{}_URL", engine.to_uppercase());
+        let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["run", &format!("--{engine}"), "--", "echo", "it runs"])
+            .env(&variable, url)
+            .output()
+            .expect("it runs");
+        let said = said(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{said}");
+        let hint = format!("hint: start it, or unset {variable}, and a private one is started");
+        for expected in ["error: cannot use the server `", ":***@127.0.0.1:1", "caused by: ", &hint] {
+            assert!(said.contains(expected), "{expected} is not in {said}");
+        }
+        assert!(!said.contains("secret") && !said.contains("ready in"), "{said}");
+    }
+}
+
+/// Their protocol is one, and drivers connect to either.
+#[test]
+fn mysql_and_mariadb_are_told_apart() {
+    for (engine, other, title) in [("mysql", "mariadb", "MySQL"), ("mariadb", "mysql", "MariaDB")] {
+        let (own, others) = (engine.to_uppercase(), other.to_uppercase());
+        let script = format!(
+            r#"export FRESHDB_{others}_URL="{other}:${{FRESHDB_{own}_URL#*:}}"; exec "$0" run --{other} -- echo it runs"#
+        );
+        let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["run", "--quiet", &format!("--{engine}"), "--", "sh", "-c", &script])
+            .arg(env!("CARGO_BIN_EXE_freshdb"))
+            .env_remove(format!("FRESHDB_{own}_URL"))
+            .output()
+            .expect("it runs");
+        let said = said(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{said}");
+        assert!(said.contains(&format!("` is {title}, and not ")), "{said}");
+        assert!(said.contains(&format!("hint: name it in FRESHDB_{own}_URL, as `{engine}://…`")), "{said}");
+    }
+}
+
 on_every_server!(a_server_that_was_asked_for_is_there_and_gone_afterwards);
 
 fn a_server_that_was_asked_for_is_there_and_gone_afterwards(engine: &str) {

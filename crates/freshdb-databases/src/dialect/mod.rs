@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DatabaseUrl, Error, ErrorKind};
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
 /// The database in which freshdb keeps its books on a server: see `registry.rs`.
 pub(crate) const REGISTRY: &str = "freshdb_registry";
@@ -41,6 +41,9 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
         server: &DatabaseUrl,
         database: &str,
     ) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
+
+    /// Connects to the server, in no database in particular, and asks it which engine it is: one driver may know several.
+    fn engine(server: &DatabaseUrl) -> impl Future<Output = Result<Kind, sqlx::Error>> + Send;
 
     /// Makes the database [`REGISTRY`], unless it is there; safe when several processes do it at once.
     fn create_registry(server: &DatabaseUrl) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

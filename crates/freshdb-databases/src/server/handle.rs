@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use super::check::check;
 use super::launch::{self, Running};
 use super::run::Run;
 use super::sharing::{self, OfRun};
@@ -88,6 +89,32 @@ impl Server {
     /// A server that exists, and stays when this is dropped.
     pub fn existing(url: DatabaseUrl) -> Self {
         Self(Arc::new(Inner::Existing(url)))
+    }
+
+    /// Connects once to a server that exists, and asks it what it is. One that freshdb started has answered already.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer within ten seconds ([`ErrorKind::Unreachable`]), lets nobody in, or is of another engine than its URL says
+    /// ([`ErrorKind::Config`]).
+    ///
+    /// # Cancellation
+    ///
+    /// The work goes on.
+    pub async fn check(&self) -> Result<(), Error> {
+        let Inner::Existing(url) = &*self.0 else { return Ok(()) };
+        let url = url.clone();
+        runtime::run(async move {
+            match url.kind() {
+                #[cfg(feature = "mysql")]
+                Kind::Mysql | Kind::Mariadb => check::<crate::dialect::mysql::Mysql>(&url).await,
+                #[cfg(feature = "postgres")]
+                Kind::Postgres => check::<crate::dialect::postgres::Postgres>(&url).await,
+                // SQLite's is a directory, and of others this was built without the driver.
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     /// The engine.

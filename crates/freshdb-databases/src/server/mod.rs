@@ -1,5 +1,6 @@
 //! Database servers: one that is there, or a private one that ends with this process or with the run that it is part of.
 
+mod check;
 mod copy;
 mod data;
 mod directory;

@@ -32,7 +32,7 @@ mod whereabouts;
 use sqlx::MySqlConnection;
 
 use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, Kind};
 
 /// MySQL 8.4 and later, and MariaDB 10.6 and later.
 pub(crate) struct Mysql;
@@ -46,6 +46,10 @@ impl Dialect for Mysql {
 
     async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySqlConnection, sqlx::Error> {
         connection::connect(server, database).await
+    }
+
+    async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
+        server::engine(server).await
     }
 
     async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {

@@ -7,7 +7,7 @@ use sqlx::MySqlConnection;
 use super::super::{REGISTRY, say_goodbye};
 use super::connection::{OWN, SETTINGS, connect, execute, identifier, literal, number, rows};
 use super::sessions::{end_sessions, on_database};
-use crate::DatabaseUrl;
+use crate::{DatabaseUrl, Kind};
 
 const CANNOT_CREATE_DATABASE_EXISTS: u16 = 1007;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
@@ -23,6 +23,15 @@ const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version',
      'innodb_default_row_format', 'innodb_file_per_table', 'innodb_strict_mode', 'time_zone', 'sql_generate_invisible_primary_key', \
      'character_set_collations', 'default_collation_for_utf8mb4', 'auto_increment_increment', 'auto_increment_offset', \
      'innodb_page_size', 'div_precision_increment', 'default_week_format', 'restrict_fk_on_non_standard_key')";
+
+/// MariaDB says so in its version: <https://mariadb.com/kb/en/version/>.
+pub(super) async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
+    let mut connection = connect(server, "").await?;
+    let answer = rows(&mut connection, "SELECT VERSION()").await?;
+    say_goodbye(connection).await?;
+    let version = answer.into_iter().flatten().flatten().next().unwrap_or_default();
+    Ok(if version.to_ascii_lowercase().contains("mariadb") { Kind::Mariadb } else { Kind::Mysql })
+}
 
 pub(super) async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
     let mut connection = connect(server, "").await?;

@@ -6,7 +6,7 @@ use super::super::REGISTRY;
 use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
 use super::server::IS_SESSION;
 use super::template::DatabaseSettings;
-use crate::DatabaseUrl;
+use crate::{DatabaseUrl, Kind};
 
 /// For how long a template or a database that somebody is in is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,6 +22,12 @@ const SYNTAX_ERROR: &str = "42601";
 const WRONG_OBJECT_TYPE: &str = "42809";
 /// `tuple concurrently updated`, for one.
 const INTERNAL_ERROR: &str = "XX000";
+
+/// Nobody else speaks its protocol.
+pub(super) async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
+    administration(server).await?.close().await?;
+    Ok(Kind::Postgres)
+}
 
 pub(super) async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
     let deadline = Instant::now() + PATIENCE;

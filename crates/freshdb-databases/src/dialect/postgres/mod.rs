@@ -24,7 +24,7 @@ mod unlogged;
 use connection::Connection;
 
 use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, Kind};
 
 /// PostgreSQL 13 and later.
 pub(crate) struct Postgres;
@@ -41,6 +41,10 @@ impl Dialect for Postgres {
 
     async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
         connection::connect(server, database).await
+    }
+
+    async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
+        databases::engine(server).await
     }
 
     async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {

@@ -27,7 +27,7 @@ pub(crate) use connection::Connection;
 pub(crate) use template::{Slot, Template};
 
 use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, Kind};
 
 /// SQLite, in files.
 pub(crate) struct Sqlite;
@@ -41,6 +41,10 @@ impl Dialect for Sqlite {
         let directory = directory_of(server)?;
         let file = connection::open(&file_of(server, database)?).await?;
         Ok(Connection::new(directory.to_owned(), file))
+    }
+
+    async fn engine(_: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
+        Ok(Kind::Sqlite)
     }
 
     async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {

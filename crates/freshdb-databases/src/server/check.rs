@@ -1,0 +1,37 @@
+//! Whether a server of the user's is there, and what its variable says that it is.
+
+use std::time::Duration;
+
+use crate::config::url_variable;
+use crate::dialect::{Dialect, explain};
+use crate::{DatabaseUrl, Error, ErrorKind};
+
+/// How long it may take to answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) async fn check<D: Dialect>(url: &DatabaseUrl) -> Result<(), Error> {
+    let asked = url.kind();
+    let private = |error: Error| match url_variable(asked) {
+        Some(variable) => error.hint(format!("start it, or unset {variable}, and a private one is started")),
+        None => error,
+    };
+    let engine = match tokio::time::timeout(LIMIT, D::engine(url)).await {
+        Ok(Ok(engine)) => engine,
+        Ok(Err(error)) => {
+            let error = explain::<D>(format!("cannot use the server `{url}`"), error);
+            return Err(if error.kind() == ErrorKind::Unreachable { private(error) } else { error });
+        }
+        Err(_) => {
+            let fact = format!("cannot use the server `{url}`: it has not answered in {LIMIT:?}");
+            return Err(private(Error::new(ErrorKind::Unreachable, fact)));
+        }
+    };
+    if engine == asked {
+        return Ok(());
+    }
+    let error = Error::new(ErrorKind::Config, format!("the server `{url}` is {engine}, and not {asked}"));
+    Err(match url_variable(engine) {
+        Some(variable) => error.hint(format!("name it in {variable}, as `{}://…`", engine.name())),
+        None => error,
+    })
+}
