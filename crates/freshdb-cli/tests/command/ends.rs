@@ -112,6 +112,36 @@ fn by_the_death_of_freshdb() {
     }
 }
 
+/// With all that it has started, while it makes the schema.
+#[test]
+fn by_the_end_of_freshdb_a_schema_command_ends_too() {
+    for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let processes = directory.path().join("processes");
+        let script = "sleep 600 & echo $$ $! >started; mv started processes; wait";
+        let mut freshdb = Command::new("env")
+            .args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_freshdb")])
+            .args(["run", "--quiet", "--sqlite", "--schema-command", script, "--watch", "/dev/null", "--", "true"])
+            .current_dir(directory.path())
+            .spawn()
+            .expect("it runs");
+        eventually("the command is there", || processes.exists());
+        let started = std::fs::read_to_string(&processes).expect("text");
+        let started: Vec<Pid> =
+            started.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().expect("a number"))).collect();
+        assert_eq!(started.len(), 2, "{started:?}");
+        kill_process(Pid::from_raw(freshdb.id().cast_signed()).expect("a process"), signal).expect("it is there");
+        let status = freshdb.wait().expect("it ends");
+        assert!(!status.success(), "{status}");
+        // A zombie has ended: whoever has taken it over may take its time.
+        let is_gone = |process: &Pid| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()));
+            status.map_or(true, |status| status.contains("State:\tZ"))
+        };
+        eventually(&format!("{signal:?}: all that it has started is gone"), || started.iter().all(is_gone));
+    }
+}
+
 /// Killed, or told to end, while it starts, before or after its directories, its server and its command are there, 200 times.
 #[test]
 fn by_death_at_any_moment() {
