@@ -18,6 +18,7 @@ mod gc;
 mod kind;
 mod names;
 mod pool;
+mod redaction;
 mod registry;
 mod runtime;
 pub mod schema;

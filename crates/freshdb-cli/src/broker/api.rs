@@ -219,7 +219,7 @@ pub(super) async fn tell_outcome(
     let outcome = told.outcome;
     let found = broker.with_lease(&id, |held| {
         if let (Some(recorder), Some(number)) = (&broker.recorder, held.number) {
-            recorder.tell(number, told);
+            recorder.tell(number, &told);
         }
         (held.lease.kind(), held.lease.name().to_owned(), held.note.clone(), held.number)
     });
@@ -236,7 +236,7 @@ pub(super) async fn tell_outcome(
     changes.store(broker.config())?;
     let changes = (!changes.is_empty()).then(|| changes.to_string());
     if let (Some(recorder), Some(number), Some(changes)) = (&broker.recorder, number, &changes) {
-        recorder.wrote(number, changes.clone());
+        recorder.wrote(number, changes);
     }
     Ok(Json(Heard { changes }))
 }

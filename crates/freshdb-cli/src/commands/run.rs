@@ -14,7 +14,7 @@ use super::terminal::Terminal;
 use crate::broker::{ANY_PORT, Token};
 use crate::cli::{INTEGRESQL, Run, has_integresql};
 use crate::failure::{Failure, WRONG_ARGUMENT};
-use crate::report::{Recorder, Summary};
+use crate::report::{Recorder, Secrets, Summary};
 use crate::say::say;
 use crate::servers::Servers;
 
@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     let recorder = match &arguments.report {
         Some(path) => {
             can_be_written(path)?;
-            Some(Arc::new(Recorder::begin_now()))
+            Some(Arc::new(Recorder::begin_now(Secrets::of(servers.config()))))
         }
         None => None,
     };

@@ -1,6 +1,7 @@
 //! What was leased in a run, written down, and the page that shows it.
 
 mod page;
+mod secrets;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use utoipa::ToSchema;
 
 pub(crate) use page::Summary;
+pub(crate) use secrets::Secrets;
 
 /// Which line of the report.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct Number(usize);
 pub(crate) struct Recorder {
     began: Instant,
     began_at: SystemTime,
+    secrets: Secrets,
     lines: Mutex<Vec<Line>>,
     /// Those who wait for a database to be put back.
     following: Mutex<Vec<JoinHandle<()>>>,
@@ -85,16 +88,18 @@ const LONGEST: usize = 4000;
 const MOST_LEAKS: usize = 50;
 
 impl Recorder {
-    pub(crate) fn begin_now() -> Self {
+    pub(crate) fn begin_now(secrets: Secrets) -> Self {
         Self {
             began: Instant::now(),
             began_at: SystemTime::now(),
+            secrets,
             lines: Mutex::default(),
             following: Mutex::default(),
         }
     }
 
-    pub(crate) fn begin(&self, begun: Begun) -> Number {
+    pub(crate) fn begin(&self, mut begun: Begun) -> Number {
+        begun.note = self.secrets.hidden_in(&begun.note);
         let mut lines = self.lines();
         lines.push(Line {
             begun,
@@ -113,23 +118,23 @@ impl Recorder {
         Number(lines.len() - 1)
     }
 
-    pub(crate) fn tell(&self, Number(number): Number, told: Told) {
+    pub(crate) fn tell(&self, Number(number): Number, told: &Told) {
         let line = &mut self.lines()[number];
         line.end_as(told.outcome);
         // What is told later adds to what was told, and takes nothing of it away.
         if !told.failure.is_empty() {
-            line.failure = shortened(told.failure);
+            line.failure = self.noted(&told.failure);
         }
         if !told.leaks.is_empty() {
-            line.leaks = fitting(told.leaks);
+            line.leaks = self.fitting(&told.leaks);
         }
         line.connect_ms = told.connect_ms.or(line.connect_ms);
         line.close_ms = told.close_ms.or(line.close_ms);
     }
 
     /// What a failed test did to its database.
-    pub(crate) fn wrote(&self, Number(number): Number, what: String) {
-        self.lines()[number].wrote = Some(shortened(what));
+    pub(crate) fn wrote(&self, Number(number): Number, what: &str) {
+        self.lines()[number].wrote = Some(self.noted(what));
     }
 
     /// How it ended, unless that was told before. One that failed has failed all the same.
@@ -167,11 +172,11 @@ impl Recorder {
             Ok(report) => {
                 line.reset = Some(report.elapsed());
                 line.touched = report.touched();
-                line.changed = report.changed().map(|what| shortened(what.to_owned()));
+                line.changed = report.changed().map(|what| self.noted(what));
                 line.leaks
-                    .extend(report.sessions().iter().take(MOST_LEAKS).map(|session| shortened(session.to_string())));
+                    .extend(report.sessions().iter().take(MOST_LEAKS).map(|session| self.noted(&session.to_string())));
             }
-            Err(error) => line.changed = Some(shortened(error.to_string())),
+            Err(error) => line.changed = Some(self.noted(&error.to_string())),
         }
     }
 
@@ -182,6 +187,21 @@ impl Recorder {
             // One that panicked has said so.
             drop(task.await);
         }
+    }
+
+    /// A text as it is written down.
+    fn noted(&self, text: &str) -> String {
+        // First without secrets, of which a part might be left at the end otherwise.
+        shortened(self.secrets.hidden_in(text))
+    }
+
+    /// As many as are written down, and how many more there are.
+    fn fitting(&self, leaks: &[String]) -> Vec<String> {
+        let mut noted: Vec<String> = leaks.iter().take(MOST_LEAKS).map(|leak| self.noted(leak)).collect();
+        if noted.len() < leaks.len() {
+            noted.push(format!("and {} more", leaks.len() - noted.len()));
+        }
+        noted
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
@@ -196,17 +216,6 @@ impl Line {
             self.outcome = Some(outcome);
         }
     }
-}
-
-/// As many as are written down, and how many more there are.
-fn fitting(mut leaks: Vec<String>) -> Vec<String> {
-    let more = leaks.len().saturating_sub(MOST_LEAKS);
-    leaks.truncate(MOST_LEAKS);
-    leaks = leaks.into_iter().map(shortened).collect();
-    if more > 0 {
-        leaks.push(format!("and {more} more"));
-    }
-    leaks
 }
 
 fn shortened(mut text: String) -> String {

@@ -23,7 +23,7 @@ pub(crate) struct Summary<'a> {
 #[derive(Serialize)]
 struct Data<'a> {
     version: &'a str,
-    command: &'a str,
+    command: String,
     began: String,
     elapsed_ms: f64,
     exit_code: u8,
@@ -95,7 +95,7 @@ impl Recorder {
         });
         let data = Data {
             version: env!("CARGO_PKG_VERSION"),
-            command: &summary.command,
+            command: self.secrets.hidden_in(&summary.command),
             began: humantime::format_rfc3339_seconds(self.began_at).to_string(),
             elapsed_ms: milliseconds(elapsed),
             exit_code: summary.exit_code,
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn no_text_ends_the_script() {
-        let recorder = Recorder::begin_now();
+        let recorder = Recorder::begin_now(super::super::Secrets::default());
         let begun = super::super::Begun {
             engine: "sqlite",
             database: "x".into(),

@@ -303,6 +303,38 @@ ask("DELETE", f"/v1/leases/{third}?wait=true&outcome=passed")
     assert_eq!((leaks.len(), &leaks[50]), (51, &json!("and 10 more")));
 }
 
+/// It is made to be passed on.
+#[test]
+fn no_password_is_in_a_report() {
+    let (schema, directory) = (schema(), tempfile::tempdir().expect("a directory"));
+    let report = directory.path().join("report.html");
+    let script = r#"
+import sys
+url, password = os.environ["FRESHDB_MYSQL_URL"], sys.argv[2]
+said = f"cannot connect to {url}: the password {password} is wrong, as is http://me:other-word@host/x"
+lease = ask("POST", "/v1/leases", {"engine": "sqlite", "note": said})["id"]
+ask("PUT", f"/v1/leases/{lease}/outcome", {"outcome": "failed", "failure": "x" * 3900 + said * 2, "leaks": [said]})
+ask("DELETE", f"/v1/leases/{lease}?wait=true")
+"#;
+    let output = command(directory.path(), &["run", "--quiet", "--sqlite", "--schema"])
+        .arg(schema.path())
+        .arg("--report")
+        .arg(&report)
+        .args(["--", "python3", "-c", &format!("{ASK}{script}"), "--url=postgres://me:third-word@db/x", "se@cret-word"])
+        .env("FRESHDB_MYSQL_URL", "mysql://root:se%40cret-word@127.0.0.1:1")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let data = data_of(&report);
+    for secret in ["cret-word", "other-word", "third-word", "se%40", "se@c"] {
+        assert!(!data.to_string().contains(secret), "{secret} is in {data}");
+    }
+    let expected =
+        "cannot connect to mysql://root:***@127.0.0.1:1: the password *** is wrong, as is http://me:***@host/x";
+    assert_eq!((&data["leases"][0]["note"], &data["leases"][0]["leaks"]), (&json!(expected), &json!([expected])));
+    assert!(text(&data["command"]).ends_with(" --url=postgres://me:***@db/x ***"), "{data}");
+}
+
 #[test]
 fn a_report_that_cannot_be_written_is_told_before_the_run() {
     let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))

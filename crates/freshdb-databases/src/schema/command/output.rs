@@ -50,7 +50,7 @@ impl Output {
         let text = String::from_utf8_lossy(&tail.bytes);
         // Of a line whose beginning is gone, a password might be cut in two, and not be found.
         let text = if tail.cut { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
-        let text = redacted(text, url);
+        let text = url.hidden_in(text);
         let lines: Vec<_> = text.trim_end().lines().collect();
         lines[lines.len().saturating_sub(SHOWN)..].join("\n")
     }
@@ -66,25 +66,6 @@ impl Tail {
             self.cut = true;
         }
     }
-}
-
-/// Without the password, as it stands in the URL, and as it is.
-fn redacted(text: &str, url: &DatabaseUrl) -> String {
-    let revealed = url.reveal();
-    let mut secrets = Vec::new();
-    if let Ok(parsed) = url::Url::parse(&revealed) {
-        let in_query = parsed.query_pairs().filter(|(key, _)| key.to_ascii_lowercase().contains("password"));
-        secrets.extend(in_query.map(|(_, value)| value.into_owned()));
-        if let Some(password) = parsed.password() {
-            secrets.push(password.to_owned());
-            secrets.push(percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned());
-        }
-    }
-    secrets.retain(|secret| !secret.is_empty());
-    // The longest first, of which another may be a part.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let text = text.replace(&revealed, &url.to_string());
-    secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
 }
 
 #[cfg(test)]
