@@ -312,7 +312,7 @@ pub(super) async fn ask_for_template(
 /// Say that a template is filled
 #[utoipa::path(put, path = "/v1/templates/{engine}/{hash}", params(("engine" = String, Path), ("hash" = String, Path)), responses(
     (status = 204, description = "It is ready"), (status = 400, body = Refusal), (status = 404, body = Refusal),
-    (status = 422, body = Refusal), (status = 503, body = Refusal)))]
+    (status = 409, body = Refusal, description = "Nobody was told yet where it is"), (status = 422, body = Refusal), (status = 503, body = Refusal)))]
 pub(super) async fn finish_template(
     State(broker): State<Arc<Broker>>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -473,6 +473,8 @@ impl From<Missing> for Refusal {
         match missing {
             Missing::Unknown => Self::new(StatusCode::NOT_FOUND, "there is no such template")
                 .hint("ask for it with POST /v1/templates first"),
+            Missing::Opening => Self::new(StatusCode::CONFLICT, "the template is not there to be filled yet")
+                .hint("wait for the answer that says where it is"),
             Missing::Unfinished => Self::new(StatusCode::CONFLICT, "the template is not ready yet")
                 .hint("say that it is filled with PUT /v1/templates/{engine}/{hash}"),
             Missing::Failed(error) => Self::from(&*error),

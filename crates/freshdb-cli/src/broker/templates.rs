@@ -59,6 +59,8 @@ pub(super) enum Asked {
 /// Why there is no pool.
 pub(super) enum Missing {
     Unknown,
+    /// It is looked for, or made.
+    Opening,
     Unfinished,
     Failed(Arc<Error>),
 }
@@ -106,6 +108,10 @@ impl Templates {
     /// What was asked for is filled.
     pub(super) async fn finish(&self, kind: Kind, hash: &str) -> Result<(), Missing> {
         let template = self.find(kind, hash).ok_or(Missing::Unknown)?;
+        // Nobody was told where it is, and so nobody has filled it.
+        if matches!(*template.state.borrow(), State::Opening) {
+            return Err(Missing::Opening);
+        }
         match template.ended(Ok(())).await {
             State::Failed(error) => Err(Missing::Failed(error)),
             State::Discarded => Err(Missing::Unknown),
@@ -305,6 +311,21 @@ mod tests {
     use freshdb_databases::{Config, schema};
 
     use super::*;
+
+    /// An empty one would be taken for the template.
+    #[tokio::test]
+    async fn what_nobody_was_told_of_is_not_filled() {
+        let servers =
+            Arc::new(Servers::new(Config::from_env().expect("a configuration").without_run(), &[Kind::Sqlite]));
+        let start = Start { schema: Arc::new(schema::sql("")), rebuild: false, connections: 1 };
+        let templates = Templates::new(servers.clone(), start);
+        let (_, is_new) = templates.find_or_open(Kind::Sqlite, "a hash", None);
+        assert!(is_new);
+        // Nothing else runs on this thread meanwhile.
+        assert!(matches!(templates.finish(Kind::Sqlite, "a hash").await, Err(Missing::Opening)));
+        templates.discard_all().await;
+        servers.stop().await.expect("it stops");
+    }
 
     #[tokio::test]
     async fn whoever_goes_away_before_it_is_there_has_given_it_up() {
