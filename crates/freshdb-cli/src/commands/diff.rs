@@ -47,7 +47,10 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
             None => say("no test has failed in the last week, of those that said so"),
             Some(name) => {
                 say(format!("there is nothing of the name `{name}`"));
-                say("hint: `freshdb diff --list` says what there is");
+                say(
+                    "hint: `freshdb diff --list` lists the tests that failed; a database that was kept is found by its whole name, on the servers that \
+                     FRESHDB_MYSQL_URL, FRESHDB_MARIADB_URL and FRESHDB_POSTGRES_URL name",
+                );
             }
         }
         return Ok(ExitCode::from(NOTHING));

@@ -134,7 +134,10 @@ fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     }
     let missing = freshdb(cache.path(), &["diff", "no such test"]);
     assert_eq!((missing.status.code(), missing.stdout.len()), (Some(1), 0));
-    assert!(!String::from_utf8_lossy(&missing.stderr).contains('\u{7}'));
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(!said.contains('\u{7}'));
+    // `--list` does not have what was kept.
+    assert!(said.contains("a database that was kept is found by its whole name"), "{said}");
 }
 
 fn what_has_changed_looks_changed(engine: Engine) {
