@@ -122,7 +122,7 @@ pub(crate) struct Databases {
     #[arg(long, value_name = "COMMAND", requires = "watch")]
     pub(crate) schema_command: Option<String>,
     /// A file or directory that decides what --schema-command makes; may be repeated
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", requires = "schema_command")]
     pub(crate) watch: Vec<PathBuf>,
     /// How many connections a lease may open; with fewer, a server has room for more databases
     #[arg(long, default_value_t = 8, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]

@@ -40,6 +40,7 @@ fn wrong_arguments() {
         &["gc"],
         &["diff", "--list", "a_test"],
         &["diff", "--rows", "many"],
+        &["run", "--watch", "migrations", "--", "pytest"],
     ] {
         insta::assert_snapshot!(told(arguments));
     }
