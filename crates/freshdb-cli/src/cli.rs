@@ -213,9 +213,17 @@ pub(crate) struct Gc {
 /// Where clients of `IntegreSQL` look for it.
 pub(crate) const INTEGRESQL: &str = "INTEGRESQL_CLIENT_BASE_URL";
 
-/// Whether such clients know already where to look.
+/// Whether such clients know already where to look: by somebody else's word than that of a run around this one, whose databases these
+/// are not.
 pub(crate) fn has_integresql() -> bool {
-    std::env::var_os(INTEGRESQL).is_some()
+    let of = |name| std::env::var(name).unwrap_or_default();
+    let outer = integresql(&of("FRESHDB_BROKER_URL"), &of("FRESHDB_BROKER_TOKEN"));
+    std::env::var_os(INTEGRESQL).is_some_and(|url| url != outer.as_str())
+}
+
+/// Where a broker has `IntegreSQL`'s interface, with the token that its clients know nothing of.
+pub(crate) fn integresql(url: &str, token: &str) -> String {
+    format!("{url}/{token}/api")
 }
 
 /// Warnings go to standard error; `FRESHDB_LOG` says otherwise.

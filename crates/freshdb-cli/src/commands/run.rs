@@ -12,7 +12,7 @@ use super::child::{self, Ends};
 use super::hosting::Hosted;
 use super::terminal::Terminal;
 use crate::broker::{ANY_PORT, Token};
-use crate::cli::{INTEGRESQL, Run, has_integresql};
+use crate::cli::{INTEGRESQL, Run, has_integresql, integresql};
 use crate::failure::{Failure, WRONG_ARGUMENT};
 use crate::report::{Recorder, Secrets, Summary};
 use crate::say::say;
@@ -91,7 +91,7 @@ async fn run_with(
         (variables::RUN, std::process::id().to_string().into()),
     ];
     if !has_integresql() {
-        environment.push((INTEGRESQL, format!("{}/{}/api", hosted.url, token.reveal()).into()));
+        environment.push((INTEGRESQL, integresql(&hosted.url, token.reveal()).into()));
     }
     for kind in arguments.databases.engines() {
         if let Some(variable) = url_variable(kind) {

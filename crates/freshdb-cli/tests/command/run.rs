@@ -105,6 +105,26 @@ fn a_shell_executes_nothing_of_what_serve_prints() {
     assert!(!directory.path().join("executed").exists(), "{socket}");
 }
 
+/// One that somebody else has set stays.
+#[test]
+fn a_run_in_a_run_has_an_integresql_of_its_own() {
+    let script = r#"echo "$INTEGRESQL_CLIENT_BASE_URL"; echo "$FRESHDB_BROKER_URL/$FRESHDB_BROKER_TOKEN/api""#;
+    let inner = r#"exec "$0" run --sqlite -- sh -c "$1""#;
+    let urls = |set: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshdb"));
+        command.args(["run", "--sqlite", "--", "sh", "-c", inner, env!("CARGO_BIN_EXE_freshdb"), script]);
+        command.env_remove("INTEGRESQL_CLIENT_BASE_URL");
+        command.envs(set.map(|url| ("INTEGRESQL_CLIENT_BASE_URL", url)));
+        let output = command.output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (found, own) = text.trim_end().split_once('\n').unwrap_or_else(|| panic!("{text}{}", said(&output)));
+        (found.to_owned(), own.to_owned())
+    };
+    let (found, own) = urls(None);
+    assert_eq!(found, own);
+    assert_eq!(urls(Some("http://integresql:5000/api")).0, "http://integresql:5000/api");
+}
+
 #[test]
 fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     let file = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
