@@ -13,6 +13,10 @@ use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
 use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
+/// A session may have set that a ROLLBACK begins another transaction, or ends the session: these words are stronger than
+/// `completion_type`.
+const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
+
 impl Backend for MySql {
     const TITLE: &str = "MySQL's or MariaDB's";
 
@@ -76,11 +80,13 @@ impl Backend for MySql {
     }
 
     /// Neither server tells whether a transaction is open without being asked in its own dialect, and both take a ROLLBACK
-    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction.
+    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction. What a COMMIT or a ROLLBACK begins
+    /// would be the next user's, and so is `completion_type` as [`settle`](Backend::settle) has it again.
     fn prove(connection: &mut MySqlConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
         Box::pin(async move {
             let sql = format!(
-                "ROLLBACK; UNLOCK TABLES; SET autocommit = 1; SELECT CAST({nonce} AS SIGNED), RELEASE_ALL_LOCKS()"
+                "{ROLLBACK}; UNLOCK TABLES; SET autocommit = 1, completion_type = 'NO_CHAIN'; \
+                 SELECT CAST({nonce} AS SIGNED), RELEASE_ALL_LOCKS()"
             );
             let rows = simple(connection, sql).await?;
             rows.last().map(|row| row.try_get(0)).transpose()
@@ -196,7 +202,10 @@ impl Backend for MySql {
     ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         Box::pin(async move {
             let begin = (0..=savepoints).map(|depth| begin_ansi_transaction_sql(depth).as_str().to_owned());
-            let sql = std::iter::once("ROLLBACK".to_owned()).chain(begin).collect::<Vec<_>>().join("; ");
+            let sql = std::iter::once(format!("{ROLLBACK}; SET completion_type = 'NO_CHAIN'"))
+                .chain(begin)
+                .collect::<Vec<_>>()
+                .join("; ");
             simple(connection, sql).await.map(drop)
         })
     }

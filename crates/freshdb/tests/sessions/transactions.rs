@@ -313,3 +313,34 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// A session may set, or say, that the end of a transaction begins another one, or ends the session. That is not the next
+    /// user's.
+    async fn a_rollback_that_begins_a_transaction_is_not_the_next_users(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut observer = database.observer().await;
+        let deeds = [
+            "SET completion_type = 'CHAIN'",
+            "SET completion_type = 'CHAIN'; BEGIN",
+            "BEGIN; ROLLBACK AND CHAIN",
+            "BEGIN; COMMIT AND CHAIN",
+            "SET completion_type = 'RELEASE'",
+        ];
+        for (id, deed) in (1..).zip(deeds) {
+            let mut session = engine.session().await.expect("a session");
+            let number = session.connection_id();
+            sqlx::raw_sql(deed).execute(&mut session).await.expect("it is executed");
+            drop(session);
+            let mut session = engine.session().await.expect("a session");
+            assert_eq!(session.connection_id(), number, "{deed}: the connection is kept");
+            let insert = sqlx::AssertSqlSafe(format!("INSERT INTO items VALUES ({id}, 'a')"));
+            sqlx::raw_sql(insert).execute(&mut session).await.expect("a row");
+            let seen = observer.number(&format!("SELECT COUNT(*) FROM items WHERE id = {id}")).await;
+            assert_eq!(seen, 1, "after {deed}: a row that nobody else sees");
+        }
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
