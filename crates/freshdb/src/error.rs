@@ -36,6 +36,7 @@ enum Kind {
     Aborted {
         cause: String,
     },
+    Ended,
     Statement {
         doing: &'static str,
         source: sqlx::Error,
@@ -83,6 +84,10 @@ impl Error {
         Self(Box::new(Kind::Aborted { cause }))
     }
 
+    pub(crate) fn ended() -> Self {
+        Self(Box::new(Kind::Ended))
+    }
+
     pub(crate) fn options(fact: impl Into<String>, source: Option<sqlx::Error>) -> Self {
         Self(Box::new(Kind::Options { fact: fact.into(), source }))
     }
@@ -122,6 +127,7 @@ impl Error {
             | Kind::RuntimeGone { .. }
             | Kind::CutOff { .. }
             | Kind::Aborted { .. }
+            | Kind::Ended
             | Kind::Options { .. } => Verdict::Refused,
             #[cfg(feature = "test")]
             Kind::NotLeased(_) => Verdict::Refused,
@@ -143,9 +149,9 @@ impl Error {
         matches!(&*self.0, Kind::Connect { .. })
     }
 
-    /// A statement had failed before, and the database had undone the transaction, or will not commit it.
+    /// A statement had failed before, and the database had undone the transaction, or will not commit it; or a statement had ended it.
     pub fn is_aborted(&self) -> bool {
-        matches!(&*self.0, Kind::Aborted { .. })
+        matches!(&*self.0, Kind::Aborted { .. } | Kind::Ended)
     }
 
     /// Who held the sessions when there was none to be had, the oldest first.
@@ -182,6 +188,10 @@ impl Error {
             Kind::Aborted { .. } => {
                 Some("return the error of a statement in a transaction instead of going on, or undo it by a savepoint")
             }
+            Kind::Ended => Some(
+                "DDL, LOCK TABLES, and COMMIT or ROLLBACK by text end a transaction, and a procedure's handler may hide a deadlock: \
+                 keep them out of it",
+            ),
             #[cfg(feature = "test")]
             Kind::NotLeased(_) => Some(crate::test::guard::HINT),
             Kind::Connect { .. } | Kind::Statement { .. } | Kind::Options { .. } => None,
@@ -229,6 +239,9 @@ impl fmt::Display for Error {
             Kind::Aborted { cause } => {
                 write!(formatter, "the transaction cannot go on: it was undone before ({cause})")
             }
+            Kind::Ended => formatter.write_str(
+                "a statement in the transaction had ended it: what came before that is stored or undone, and what came after is stored",
+            ),
             Kind::Statement { doing, .. } => write!(formatter, "cannot {doing}"),
             Kind::Options { fact, .. } => formatter.write_str(fact),
             #[cfg(feature = "test")]

@@ -170,6 +170,7 @@ impl<DB: Backend> Lease<DB> {
     async fn begin_another(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         self.transaction.get_or_insert_default();
         let is_outermost = self.level() == 0;
+        let statement = if is_outermost { DB::marked(statement) } else { statement };
         let (connection, watch) = self.watched()?;
         if is_outermost {
             watch.signs.forget();
@@ -205,6 +206,9 @@ impl<DB: Backend> Lease<DB> {
         if self.level() < level {
             return Err(crate::Error::aborted("the transaction around it has ended".into()).into());
         }
+        if !self.goes_on().await? {
+            return Err(crate::Error::ended().into());
+        }
         let (connection, watch) = self.watched()?;
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::commit(connection)).await?;
         self.note_end_of_innermost();
@@ -213,10 +217,27 @@ impl<DB: Backend> Lease<DB> {
 
     /// Rolls the transaction or savepoint of this level back, with everything that was begun inside of it.
     pub(crate) async fn roll_back(&mut self, level: usize) -> Result<(), sqlx::Error> {
+        let mut goes_on = true;
         while self.level() >= level.max(1) {
+            goes_on &= self.goes_on().await?;
             self.roll_back_innermost().await?;
         }
-        Ok(())
+        if goes_on { Ok(()) } else { Err(crate::Error::ended().into()) }
+    }
+
+    /// Whether the outermost transaction, which is about to end, is the one that was begun. That costs a round trip, and only a
+    /// statement that is looked into can have ended it without an error.
+    async fn goes_on(&mut self) -> Result<bool, sqlx::Error> {
+        let is_undone = self.transaction.as_ref().is_some_and(|open| open.undone.is_some());
+        if self.level() != 1 || is_undone || self.conduct < Conduct::Doubtful {
+            return Ok(true);
+        }
+        let (connection, watch) = self.watched()?;
+        let goes_on = watch.whole::<DB, _>(Conduct::Clean, DB::is_the_marked_one(connection)).await?;
+        if let (false, Some(open)) = (goes_on, &mut self.transaction) {
+            open.undone = Some((Undone::Gone, "a statement in it had ended it".into()));
+        }
+        Ok(goes_on)
     }
 
     async fn roll_back_innermost(&mut self) -> Result<(), sqlx::Error> {

@@ -35,8 +35,8 @@ impl<DB: Dialect> Tx<DB> {
     /// # Errors
     ///
     /// If a statement had failed before in such a way that the database has rolled the transaction back: PostgreSQL does
-    /// that at any error, MySQL and MariaDB at a deadlock, and answer COMMIT as if nothing had happened. If the database
-    /// refuses. If the connection is lost, the transaction may have been committed or not.
+    /// that at any error, MySQL and MariaDB at a deadlock, and answer COMMIT as if nothing had happened. If a statement had ended it
+    /// without an error, as DDL does on MySQL and MariaDB. If the database refuses. If the connection is lost, the transaction may have been committed or not.
     ///
     /// # Cancellation
     ///
@@ -52,7 +52,8 @@ impl<DB: Dialect> Tx<DB> {
     ///
     /// # Errors
     ///
-    /// If the connection is lost. The transaction is rolled back in any case.
+    /// If the connection is lost. The transaction is rolled back in any case, unless a statement had ended it, as DDL does on MySQL and
+    /// MariaDB: that is an error too.
     ///
     /// # Cancellation
     ///

@@ -121,6 +121,16 @@ pub trait Backend: sqlx::Database {
     /// What the server's error has done to the transaction in which it came.
     fn undoes(error: &dyn sqlx::error::DatabaseError, signs: &Signs) -> Undone;
 
+    /// The statement that begins a transaction, with a mark that goes with it, where a statement may end one without a word.
+    fn marked(statement: Option<SqlStr>) -> Option<SqlStr> {
+        statement
+    }
+
+    /// Whether the transaction is the one that was [marked](Self::marked) still. Takes the mark away: what is left to do is to end it.
+    fn is_the_marked_one(_connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async { Ok(true) })
+    }
+
     /// Makes a transaction with `savepoints` in the place of one that is gone, for the driver to roll back.
     fn replace_transaction(
         connection: &mut Self::Connection,

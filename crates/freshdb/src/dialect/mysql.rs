@@ -17,6 +17,9 @@ use crate::verdict::Verdict;
 /// `completion_type`.
 const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
 
+/// The savepoint that is gone with its transaction. Nobody else calls one so.
+const MARK: &str = "freshdb_transaction_mark_5e1c";
+
 impl Backend for MySql {
     const TITLE: &str = "MySQL's or MariaDB's";
 
@@ -193,6 +196,26 @@ impl Backend for MySql {
             _ if Self::judge(error) == Verdict::Conflict => Undone::Gone,
             _ => Undone::No,
         }
+    }
+
+    /// DDL, LOCK TABLES and a COMMIT by text end a transaction, and so does a deadlock, of which nobody hears where a procedure has a
+    /// handler for it: <https://dev.mysql.com/doc/refman/9.7/en/implicit-commit.html>. A comment may be the last of a statement of the
+    /// user's.
+    fn marked(statement: Option<sqlx::SqlStr>) -> Option<sqlx::SqlStr> {
+        let begin = statement.unwrap_or_else(|| begin_ansi_transaction_sql(0));
+        let begin = begin.as_str().trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';');
+        Some(sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(format!("{begin}\n; SAVEPOINT {MARK}"))))
+    }
+
+    /// 1305: there is no such savepoint. The driver ends it by a bare COMMIT or ROLLBACK, which a session may have set to begin another.
+    fn is_the_marked_one(connection: &mut MySqlConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            let sql = format!("SET completion_type = 'NO_CHAIN'; RELEASE SAVEPOINT {MARK}");
+            match simple(connection, sql).await {
+                Err(error) if number(&error) == Some(1305) => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        })
     }
 
     /// BEGIN would commit what an error has left after all.

@@ -63,7 +63,7 @@ impl OrmTx {
     ///
     /// # Errors
     ///
-    /// If the connection is lost. The transaction is rolled back in any case.
+    /// As [`Tx::rollback`](crate::Tx::rollback).
     ///
     /// # Cancellation
     ///

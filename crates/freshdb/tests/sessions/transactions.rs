@@ -344,3 +344,83 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// <https://dev.mysql.com/doc/refman/9.7/en/implicit-commit.html>
+    async fn a_transaction_that_a_statement_has_ended_says_so(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        for ends in ["CREATE TABLE another (id INT)", "DROP TABLE another", "COMMIT", "ROLLBACK", "BEGIN"] {
+            for commits in [true, false] {
+                let begun = if commits { engine.begin().await } else { engine.begin_with("START TRANSACTION -- mine").await };
+                let mut tx = begun.expect("a transaction");
+                sqlx::query("UPDATE items SET name = 'a'").execute(&mut tx).await.expect("no row");
+                let sql = if commits { ends } else { "ALTER TABLE items COMMENT 'b'" };
+                sqlx::raw_sql(sql).execute(&mut tx).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+                let end = if commits { tx.commit().await } else { tx.rollback().await };
+                let error = end.map(drop).expect_err("it had ended");
+                assert!(error.is_aborted(), "{sql}: {error:?}");
+                insta::allow_duplicates! {
+                    insta::assert_snapshot!(format!("{error:?}"), @r"
+                    a statement in the transaction had ended it: what came before that is stored or undone, and what came after is stored
+                    hint: DDL, LOCK TABLES, and COMMIT or ROLLBACK by text end a transaction, and a procedure's handler may hide a deadlock: keep them out of it
+                    ");
+                }
+            }
+        }
+        // What is looked into and ends nothing is no reason to refuse, whatever it does with savepoints.
+        let mut tx = engine.begin().await.expect("a transaction");
+        for sql in ["SET @a = 1", "SAVEPOINT freshdb", "INSERT INTO items VALUES (1, 'a')", "ROLLBACK TO SAVEPOINT freshdb"] {
+            sqlx::raw_sql(sql).execute(&mut tx).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        let mut savepoint = tx.savepoint().await.expect("a savepoint");
+        for sql in ["DO 1", "INSERT INTO items VALUES (2, 'b')", "SAVEPOINT freshdb", "RELEASE SAVEPOINT freshdb"] {
+            sqlx::raw_sql(sql).execute(&mut savepoint).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        let inner = savepoint.savepoint().await.expect("another");
+        inner.rollback().await.expect("it rolls back");
+        savepoint.commit().await.expect("it commits");
+        let session = tx.commit().await.expect("it commits");
+        let mut tx = session.begin().await.expect("a transaction");
+        sqlx::raw_sql("INSERT INTO items VALUES (3, 'c')").execute(&mut tx).await.expect("a row");
+        let mut session = tx.rollback().await.expect("it rolls back");
+        let ids = sqlx::query("SELECT id FROM items").fetch_all(&mut session).await.expect("rows");
+        assert_eq!(ids.iter().map(|row| row.get::<i64, _>(0)).collect::<Vec<_>>(), [2]);
+        drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// Of a deadlock that a procedure handles, nobody hears: what it undid is not stored, and what follows is.
+    async fn a_deadlock_that_a_procedure_hides_is_found_when_the_transaction_ends(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        sqlx::query("INSERT INTO items VALUES (1, 'a'), (2, 'a')").execute(&engine).await.expect("rows");
+        let procedure = "CREATE PROCEDURE hides() BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; \
+                         UPDATE items SET name = 'mine' WHERE id = 2; END";
+        sqlx::raw_sql(procedure).execute(&engine).await.expect("a procedure");
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("UPDATE items SET name = 'mine' WHERE id = 1").execute(&mut tx).await.expect("it is executed");
+        // The one that has written less is chosen to lose.
+        let mut other = engine.begin().await.expect("a transaction");
+        sqlx::query("UPDATE items SET name = 'other' WHERE id = 2").execute(&mut other).await.expect("it is executed");
+        for id in 10..200 {
+            let insert = sqlx::AssertSqlSafe(format!("INSERT INTO items VALUES ({id}, 'b')"));
+            sqlx::raw_sql(insert).execute(&mut other).await.expect("a row");
+        }
+        let waits = tokio::spawn(async move {
+            sqlx::query("UPDATE items SET name = 'other' WHERE id = 1").execute(&mut other).await.expect("it wins");
+            other
+        });
+        let mut observer = database.observer().await;
+        eventually("it waits", async || observer.statements_running().await > 0).await;
+        sqlx::raw_sql("CALL hides()").execute(&mut tx).await.expect("it hides the deadlock");
+        let error = tx.commit().await.map(drop).expect_err("it was undone");
+        assert!(error.is_aborted(), "{error:?}");
+        drop(waits.await.expect("it ends"));
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
