@@ -84,6 +84,10 @@ impl Error {
         Self(Box::new(Kind::Aborted { cause }))
     }
 
+    pub(crate) fn miscounted() -> Self {
+        Self::aborted("a transaction of the driver's own was begun or ended on its connection, and not by turns".into())
+    }
+
     pub(crate) fn ended() -> Self {
         Self(Box::new(Kind::Ended))
     }

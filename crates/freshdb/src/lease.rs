@@ -173,6 +173,10 @@ impl<DB: Backend> Lease<DB> {
         let statement = if is_outermost { DB::marked(statement) } else { statement };
         let (connection, watch) = self.watched()?;
         if is_outermost {
+            // The driver would take it for a savepoint in one of its own. With a statement, it refuses that itself.
+            if statement.is_none() && DB::TransactionManager::get_transaction_depth(connection) > 0 {
+                return Err(crate::Error::miscounted().into());
+            }
             watch.signs.forget();
         }
         watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
@@ -210,7 +214,7 @@ impl<DB: Backend> Lease<DB> {
             return Err(crate::Error::ended().into());
         }
         let (connection, watch) = self.watched()?;
-        watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::commit(connection)).await?;
+        watch.whole::<DB, _>(Conduct::Clean, commit::<DB>(connection, level)).await?;
         self.note_end_of_innermost();
         Ok(())
     }
@@ -233,6 +237,10 @@ impl<DB: Backend> Lease<DB> {
             return Ok(true);
         }
         let (connection, watch) = self.watched()?;
+        // To take the mark away would take with it what the driver has begun on a connection that was lent out.
+        if DB::TransactionManager::get_transaction_depth(connection) > 1 {
+            return Ok(true);
+        }
         let goes_on = watch.whole::<DB, _>(Conduct::Clean, DB::is_the_marked_one(connection)).await?;
         if let (false, Some(open)) = (goes_on, &mut self.transaction) {
             open.undone = Some((Undone::Gone, "a statement in it had ended it".into()));
@@ -242,13 +250,19 @@ impl<DB: Backend> Lease<DB> {
 
     async fn roll_back_innermost(&mut self) -> Result<(), sqlx::Error> {
         let undone = self.transaction.as_ref().and_then(|open| open.undone.as_ref()).map(|(how, _)| *how);
-        let savepoints = self.level().saturating_sub(1);
+        let level = self.level();
+        let savepoints = level.saturating_sub(1);
         let (connection, watch) = self.watched_anyway()?;
         let work = async {
             if undone == Some(Undone::Gone) {
                 DB::replace_transaction(connection, savepoints).await?;
             }
-            DB::TransactionManager::rollback(connection).await
+            DB::TransactionManager::rollback(connection).await?;
+            // What the driver has begun on a connection that was lent out is inside of it.
+            while DB::TransactionManager::get_transaction_depth(connection) >= level {
+                DB::TransactionManager::rollback(connection).await?;
+            }
+            Ok(())
         };
         watch.whole::<DB, _>(Conduct::Clean, work).await?;
         if let Some(open) = &mut self.transaction
@@ -300,6 +314,20 @@ impl<DB: Backend> Lease<DB> {
             self.pool().sessions.used_for(self.key, Use::Session);
         }
     }
+}
+
+/// Has the driver end the transaction or savepoint of this level. Whoever was lent its connection may have begun one that was not
+/// ended, or ended one that was not theirs, and the driver's COMMIT is then another one's, or none.
+async fn commit<DB: Backend>(connection: &mut DB::Connection, level: usize) -> Result<(), sqlx::Error> {
+    if DB::TransactionManager::get_transaction_depth(connection) < level {
+        return Err(crate::Error::miscounted().into());
+    }
+    DB::TransactionManager::commit(connection).await?;
+    // What was to be rolled back later counts until then.
+    if DB::TransactionManager::get_transaction_depth(connection) >= level {
+        return Err(crate::Error::miscounted().into());
+    }
+    Ok(())
 }
 
 impl<DB: Backend> Drop for Lease<DB> {

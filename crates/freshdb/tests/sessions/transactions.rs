@@ -424,3 +424,52 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    /// What is lent out can begin a transaction of the driver's and forget it, or end the engine's by the driver's own means: the
+    /// driver's COMMIT is then a savepoint's, or nothing at all.
+    async fn a_commit_that_commits_nothing_is_refused(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        std::mem::forget((*tx).begin().await.expect("a transaction of the driver's"));
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        let error = tx.commit().await.map(drop).expect_err("the driver's is open");
+        assert!(error.is_aborted(), "{error:?}");
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut tx).await.expect("a row");
+        rolled_back(&mut *tx).await.expect("it rolls back");
+        let error = tx.commit().await.map(drop).expect_err("it was rolled back");
+        assert!(error.is_aborted(), "{error:?}");
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        std::mem::forget((*tx).begin().await.expect("a transaction of the driver's"));
+        let mut session = tx.rollback().await.expect("it rolls back, the driver's and all");
+        sqlx::query("INSERT INTO items VALUES (4, 'd')").execute(&mut session).await.expect("a row");
+        drop(session);
+
+        let mut session = engine.session().await.expect("a session");
+        std::mem::forget((*session).begin().await.expect("a transaction of the driver's"));
+        session.begin().await.map(drop).expect_err("the driver's is open");
+
+        // By turns, it is nothing to complain of.
+        let mut tx = engine.begin().await.expect("a transaction");
+        let mut driver = (*tx).begin().await.expect("a transaction of the driver's");
+        sqlx::query("INSERT INTO items VALUES (3, 'c')").execute(&mut *driver).await.expect("a row");
+        driver.commit().await.expect("it commits");
+        drop((*tx).begin().await.expect("another"));
+        tx.commit().await.expect("it commits");
+        let mut observer = database.observer().await;
+        assert_eq!(observer.numbers("SELECT id FROM items ORDER BY id").await, [3, 4]);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+/// As whoever uses the driver by its inner parts may do.
+async fn rolled_back<C: sqlx::Connection>(connection: &mut C) -> Result<(), sqlx::Error> {
+    use sqlx_core::transaction::TransactionManager as _;
+
+    <C::Database as sqlx::Database>::TransactionManager::rollback(connection).await
+}
