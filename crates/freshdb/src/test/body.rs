@@ -57,6 +57,7 @@ macro_rules! body {
             #[allow(non_snake_case, unused_variables, reason = "a variable for each type, and there may be none")]
             async fn run(self, context: &mut Context) -> Result<Result<(), String>, BuildError> {
                 $(let $Argument = context.get::<$Argument>().await?;)*
+                context.body_has_begun = true;
                 Ok(self($($Argument,)*).await.verdict())
             }
         }

@@ -94,6 +94,8 @@ pub struct Context {
     pub(super) ledgers: Vec<Ledger>,
     /// Where a test's connections may come from an earlier one.
     pub(super) reuse: Option<Reuse>,
+    /// Whether all arguments were made.
+    pub(super) body_has_begun: bool,
 }
 
 /// What is to be done when the test has ended.
@@ -111,7 +113,15 @@ pub(crate) struct EndingFailed {
 
 impl Context {
     pub(crate) fn new(test: String, lease: Lease, reuse: Option<Reuse>) -> Self {
-        Self { test, lease, made: HashMap::new(), endings: Vec::new(), ledgers: Vec::new(), reuse }
+        Self {
+            test,
+            lease,
+            made: HashMap::new(),
+            endings: Vec::new(),
+            ledgers: Vec::new(),
+            reuse,
+            body_has_begun: false,
+        }
     }
 
     /// Makes an argument, such as one that another is made of.

@@ -34,6 +34,8 @@ pub(super) enum Ending {
     Failed(String),
     Panicked(Box<dyn Any + Send>),
     NotBuilt(BuildError),
+    /// An argument panicked when it was made, which is not what `should_panic` is about.
+    ArgumentPanicked(Box<dyn Any + Send>),
     TimedOut,
     /// The system gave no runtime.
     NotStarted(std::io::Error),
@@ -146,7 +148,8 @@ fn live(
         let work = AssertUnwindSafe(body(&mut context)).catch_unwind();
         let ending = match within(case.timeout, work).await {
             None => Ending::TimedOut,
-            Some(Err(panic)) => Ending::Panicked(panic),
+            Some(Err(panic)) if context.body_has_begun => Ending::Panicked(panic),
+            Some(Err(panic)) => Ending::ArgumentPanicked(panic),
             Some(Ok(Err(error))) => Ending::NotBuilt(error),
             Some(Ok(Ok(Err(error)))) => Ending::Failed(error),
             Some(Ok(Ok(Ok(())))) => Ending::Passed,
@@ -236,7 +239,7 @@ fn unmeant(case: &Case, ending: Ending) -> Option<Finding> {
     Some(match (ending, &case.expected_panic) {
         (Ending::Passed, None) => return None,
         (Ending::Passed, Some(_)) => Finding::DidNotPanic,
-        (Ending::Panicked(panic), None) => Finding::Panicked(panic),
+        (Ending::Panicked(panic), None) | (Ending::ArgumentPanicked(panic), _) => Finding::Panicked(panic),
         (Ending::Panicked(panic), Some(expected)) => {
             let said = report::message_of(&*panic);
             if expected.is_empty() || said.is_some_and(|said| said.contains(expected)) {
