@@ -24,9 +24,10 @@ impl Backend for Postgres {
     /// <https://www.postgresql.org/docs/15/sql-set-constraints.html>.
     const SELECT_MAY_FAIL_LATE: bool = true;
 
-    /// A transaction of which its process has lost track does not hold its locks for ever either.
+    /// A transaction of which its process has lost track does not hold its locks for ever either. The settings are numbers of 32
+    /// bits, 24 days at the most: <https://www.postgresql.org/docs/15/runtime-config-client.html#GUC-STATEMENT-TIMEOUT>.
     fn bound_statements(limit: Duration) -> String {
-        let milliseconds = limit.as_millis().max(1);
+        let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128);
         format!("SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}")
     }
 

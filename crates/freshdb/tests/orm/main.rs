@@ -240,6 +240,17 @@ async fn errors_keep_their_meaning(lease: Lease) {
     assert!(freshdb::Error::within_orm(&error).is_some_and(freshdb::Error::is_closed), "{error}");
 }
 
+/// Whatever the server's own limit to it is.
+#[freshdb::test]
+async fn a_statement_may_take_as_long_as_anybody_says(lease: Lease) {
+    for limit in [Duration::from_hours(24 * 30), Duration::MAX] {
+        let options = EngineOptions::new().statement_timeout(limit);
+        let engine = options.lazy_orm(&lease.url().reveal()).expect("an engine");
+        engine.execute_unprepared("SELECT 1").await.expect("a session");
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
 /// A transaction in which nothing happens for as long as a statement may take is ended by the server, connection and all.
 #[freshdb::test(on = [postgres])]
 async fn a_transaction_that_idles_for_too_long_is_lost(lease: Lease) {
