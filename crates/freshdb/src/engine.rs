@@ -230,6 +230,16 @@ pub(crate) enum Beginning {
 }
 
 impl Beginning {
+    /// Whether a savepoint cannot begin so. What SQLite's mode is about, when a transaction gets its locks, is settled there.
+    fn has_properties(&self) -> bool {
+        match self {
+            Self::Default => false,
+            Self::Statement(_) => true,
+            #[cfg(feature = "sea-orm")]
+            Self::With(begin) => begin.isolation.is_some() || begin.read_only.is_some(),
+        }
+    }
+
     /// The statement, where it is not the driver's own, and whether to wait for the right to write.
     fn resolve<DB: Dialect>(self) -> (Option<SqlStr>, bool) {
         match self {
@@ -245,6 +255,10 @@ impl<DB: Dialect> Lease<DB> {
     /// Begins a transaction on a connection that is checked out already, or a savepoint in the one that is open.
     pub(crate) async fn begin_transaction(&mut self, beginning: Beginning) -> Result<usize, Error> {
         let mut statement = None;
+        if self.level() > 0 && beginning.has_properties() {
+            let fact = "a transaction inside of another is a savepoint, and has no isolation level and no access mode of its own";
+            return Err(Error::options(fact, None));
+        }
         if self.level() == 0 {
             let is_to_write;
             (statement, is_to_write) = beginning.resolve::<DB>();

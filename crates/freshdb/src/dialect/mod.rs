@@ -191,7 +191,6 @@ pub(crate) fn target_of(url: &str) -> Option<String> {
 #[derive(Clone, Debug, Default)]
 pub struct Begin {
     /// Such as `READ COMMITTED`. SQLite has one level alone.
-    #[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "SQLite has one level"))]
     pub(crate) isolation: Option<String>,
     pub(crate) read_only: Option<bool>,
     /// SQLite's: `DEFERRED`, `IMMEDIATE` or `EXCLUSIVE`.

@@ -186,6 +186,24 @@ async fn a_transaction_can_have_properties(engine: OrmEngine) {
     }
 }
 
+/// It would have those of the transaction around it, without a word.
+#[freshdb::test(schema = items())]
+async fn a_savepoint_has_no_properties(engine: OrmEngine) {
+    let tx = engine.begin().await.expect("a transaction");
+    for (isolation, access) in [(Some(IsolationLevel::Serializable), None), (None, Some(AccessMode::ReadOnly))] {
+        let error = tx.begin_with_config(isolation, access).await.map(drop).expect_err("it cannot have that");
+        assert_eq!(error.verdict(), Verdict::Refused);
+        let fact =
+            "a transaction inside of another is a savepoint, and has no isolation level and no access mode of its own";
+        assert_eq!(freshdb::Error::within_orm(&error).expect("freshdb's own error").to_string(), fact);
+    }
+    let inner = tx.begin_with_config(None, None).await.expect("a savepoint");
+    item("a").insert(&inner).await.expect("a row");
+    inner.commit().await.expect("it commits");
+    tx.commit().await.expect("it commits");
+    assert_eq!(names(&engine).await, ["a"]);
+}
+
 /// Work that loses against another transaction is run again from the start, in a new one.
 #[freshdb::test(schema = items(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
 async fn work_that_loses_is_run_again(engine: OrmEngine) {
