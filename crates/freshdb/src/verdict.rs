@@ -22,6 +22,8 @@ impl Verdict {
     pub fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => of_database(&**error),
+            // The driver has no other word for it, and sends nothing (sqlx 0.9).
+            sqlx::Error::Protocol(message) if message.contains("too many arguments for query") => Self::Refused,
             // Half an answer is as good as none.
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 Self::Lost

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
@@ -112,14 +112,15 @@ impl Backend for Postgres {
     /// Serialization failure and deadlock:
     /// <https://www.postgresql.org/docs/15/mvcc-serialization-failure-handling.html>. Cancelled by `statement_timeout`, and
     /// a lock that was not to be had in time. Class 57P: the server is going down or coming up. Class 08: the connection
-    /// broke. 53300: too many connections. 25P03: nothing happened in the transaction for longer than
-    /// `idle_in_transaction_session_timeout`, and the server has closed the connection.
+    /// broke. 53300: too many connections. A function may raise each of these, such as one that asks another server; the connection is
+    /// gone if it is said to be: <https://www.postgresql.org/docs/15/protocol-error-fields.html>. 25P03: nothing happened in the
+    /// transaction for longer than `idle_in_transaction_session_timeout`, and the server has closed the connection.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.code().as_deref() {
             Some("40001" | "40P01") => Verdict::Conflict,
             Some("57014" | "55P03") => Verdict::Overtime,
-            Some("53300" | "25P03") => Verdict::Lost,
-            Some(state) if state.starts_with("57P") || state.starts_with("08") => Verdict::Lost,
+            Some("53300" | "25P03") if is_the_end(error) => Verdict::Lost,
+            Some(state) if (state.starts_with("57P") || state.starts_with("08")) && is_the_end(error) => Verdict::Lost,
             _ => Verdict::Refused,
         }
     }
@@ -191,6 +192,12 @@ impl Backend for Postgres {
 /// By the simple protocol, which takes several statements at once and prepares none.
 async fn simple(connection: &mut PgConnection, sql: String) -> Result<Vec<PgRow>, sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await
+}
+
+/// Whether the server ends the session with this error.
+fn is_the_end(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {

@@ -191,3 +191,35 @@ with_every_driver! {
         eventually("no transaction is open", async || database.open_transactions().await == 0).await;
     }
 }
+
+with_every_driver! {
+    [postgres]
+    /// A function may raise what the server says of a connection that is gone, and what cannot be sent is an error of the driver's. The
+    /// same work on another connection would meet it again.
+    async fn an_error_on_a_connection_that_lives_is_not_its_loss(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        let mut session = engine.session().await.expect("a session");
+        let id = session.connection_id();
+        for state in ["08001", "57P01", "53300"] {
+            let raise = format!("DO $$ BEGIN RAISE EXCEPTION 'another server is away' USING ERRCODE = '{state}'; END $$");
+            let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&mut session).await.expect_err("it is raised");
+            assert_eq!(Verdict::of(&error), Verdict::Refused, "{error}");
+        }
+        drop(session);
+
+        let mut session = engine.session().await.expect("a session");
+        assert_eq!(session.connection_id(), id, "the connection is kept");
+        let many: Vec<String> = (1..=70_000).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT 1 WHERE 1 IN ({})", many.join(", "));
+        let query = (0..70_000).fold(sqlx::query(sqlx::AssertSqlSafe(sql)), sqlx::query::Query::bind);
+        let error = query.execute(&mut session).await.expect_err("there are too many");
+        assert_eq!(Verdict::of(&error), Verdict::Refused, "{error}");
+        drop(session);
+
+        let mut session = engine.session().await.expect("a session");
+        assert_eq!(session.connection_id(), id, "the connection is kept");
+        sqlx::raw_sql("SELECT 1").execute(&mut session).await.expect("it works");
+        drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
