@@ -241,20 +241,17 @@ impl Backend for MySql {
         })
     }
 
-    /// MariaDB has a variable. MySQL has none (1193), but counts transactions:
-    /// <https://dev.mysql.com/doc/refman/9.7/en/performance-schema-events-transactions-current-table.html>.
+    /// Outside of a transaction a savepoint ends with its own statement, and that needs no right (1305: there is none). 1399: a
+    /// transaction of XA's is open, and in a state that takes none. With `autocommit = 0` one is always open, though nothing was
+    /// executed in it yet: whatever the next user writes would be rolled back.
     #[cfg(feature = "test")]
     fn is_in_transaction(connection: &mut MySqlConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-        const MYSQL: &str = "SELECT COUNT(*) FROM performance_schema.events_transactions_current \
-             WHERE thread_id = PS_CURRENT_THREAD_ID() AND state = 'ACTIVE' AND autocommit = 'NO'";
-
         Box::pin(async move {
-            let rows = match simple(connection, "SELECT @@in_transaction".into()).await {
-                Err(error) if number(&error) == Some(1193) => simple(connection, MYSQL.into()).await?,
-                answer => answer?,
-            };
-            let answer: i64 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get_unchecked(0)?;
-            Ok(answer != 0)
+            match simple(connection, format!("SAVEPOINT {MARK}; RELEASE SAVEPOINT {MARK}")).await {
+                Err(error) if number(&error) == Some(1305) => Ok(false),
+                Err(error) if number(&error) == Some(1399) => Ok(true),
+                answer => answer.map(|_| true),
+            }
         })
     }
 

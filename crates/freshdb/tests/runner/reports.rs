@@ -84,6 +84,42 @@ reports!(of pools:
 // Only a server tells who is connected to it.
 reports!(of servers: connected_by_itself, pool_connection_detached);
 
+/// What a pool's connection comes back in is known without any right but those that the page asks for.
+mod a_pool_of_a_user_with_few_rights {
+    use freshdb::test::Kind;
+    use freshdb_databases::{Config, Server};
+    use test_support::Client;
+
+    use super::child;
+
+    fn case(kind: Kind) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let url = runtime.block_on(async {
+            let server = Server::of(kind, &Config::from_env().expect("a configuration")).await.expect("a server");
+            let url = server.url().reveal();
+            let mut client = Client::connect(&url).await;
+            let rights = match kind {
+                Kind::Mysql => "CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN",
+                _ => "CONNECTION ADMIN, PROCESS",
+            };
+            client.execute("DROP USER IF EXISTS limited").await;
+            client.execute("CREATE USER limited IDENTIFIED BY ''").await;
+            client.execute("GRANT ALL ON `freshdb\\_%`.* TO limited").await;
+            client.execute(&format!("GRANT {rights} ON *.* TO limited")).await;
+            client.close().await;
+            let (_, address) = url.rsplit_once('@').expect("a user");
+            format!("{}://limited@{address}", kind.name())
+        });
+        let variable = format!("FRESHDB_{}_URL", kind.name().to_uppercase());
+        let test = format!("culprits::pool_raw_begin_left_open::on_mysql::{}", kind.name());
+        let printed = child::run(&test, &[(&variable, &url)]);
+        assert!(!printed.passed, "{}", printed.text);
+        assert!(printed.text.contains("back inside a transaction"), "{}", printed.text);
+    }
+
+    on!(case: mysql Mysql, mariadb Mariadb);
+}
+
 /// One that is forgiven passes, and is warned of past the harness.
 #[test]
 fn forgiven() {
