@@ -14,6 +14,8 @@ pub(crate) enum Conduct {
     Doubtful,
     /// A statement may still be running: its rows were not read to the end, or the driver's connection was lent out.
     Unknown,
+    /// Something is left that nothing but the end of the connection takes away.
+    Spoiled,
     /// A statement was dropped before its answer came. The driver may have lost count of the answers it is owed.
     Cut,
     /// The connection is gone.

@@ -213,7 +213,7 @@ impl Watch<'_> {
                     Undone::No => {}
                     how => self.transaction_undone(how, &**error),
                 }
-                Conduct::Doubtful
+                if DB::spoils(&**error) { Conduct::Spoiled } else { Conduct::Doubtful }
             }
             // Nothing was sent: the values could not be written.
             sqlx::Error::Encode(_) => Conduct::Doubtful,

@@ -349,6 +349,7 @@ impl<DB: Backend> Drop for Lease<DB> {
             Conduct::Clean if !pool.vigilance.is_alert() => returning.put_back(),
             Conduct::Clean | Conduct::Doubtful => pool.spawn(returning.prove(PROOF)),
             Conduct::Unknown => pool.spawn(returning.prove(PROOF_WHILE_UNKNOWN)),
+            Conduct::Spoiled => pool.spawn(returning.cancel("it keeps what no other session can use")),
             Conduct::Cut => pool.spawn(returning.cancel("a statement was dropped half-way")),
             Conduct::Broken => {
                 pool.vigilance.lost_one();

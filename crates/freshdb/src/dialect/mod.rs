@@ -118,6 +118,11 @@ pub trait Backend: sqlx::Database {
         false
     }
 
+    /// Whether the connection would give this error again, which another would not.
+    fn spoils(_error: &dyn sqlx::error::DatabaseError) -> bool {
+        false
+    }
+
     /// What the server's error has done to the transaction in which it came.
     fn undoes(error: &dyn sqlx::error::DatabaseError, signs: &Signs) -> Undone;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity};
-use sqlx::{AssertSqlSafe, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
 
 use super::{Activity, Backend, Birth, pass_on};
 use crate::conduct::{Signs, Undone};
@@ -52,24 +52,30 @@ impl Backend for Postgres {
     /// `now()` is the time at which the transaction began, and differs from the statement's in one that is open already;
     /// by the simple protocol alone. Outside of one a ROLLBACK would leave a warning in the server's log each time. In a
     /// transaction that an error has aborted, every statement but ROLLBACK fails, with 25P02.
+    ///
+    /// DISCARD ALL and DEALLOCATE take from the server what the driver believes to be prepared there.
     fn prove(connection: &mut PgConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
         Box::pin(async move {
-            let probe = format!("SELECT {nonce}::bigint, now() <> statement_timestamp(), pg_advisory_unlock_all()");
-            let in_transaction = match simple(connection, probe).await {
-                Ok(rows) => {
-                    let Some(row) = rows.last() else { return Ok(None) };
-                    if row.try_get::<i64, _>(0)? != nonce {
-                        return Ok(None);
-                    }
-                    row.try_get(1)?
-                }
-                Err(error) if sqlstate(&error).as_deref() == Some("25P02") => true,
+            let answer = format!(
+                "SELECT {nonce}::bigint, now() <> statement_timestamp(), pg_advisory_unlock_all(), \
+                 (SELECT count(*) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'sqlx\\_s\\_%')"
+            );
+            let proof = |rows: Vec<PgRow>| -> Result<Option<(bool, i64)>, sqlx::Error> {
+                let Some(row) = rows.last() else { return Ok(None) };
+                let is_it = row.try_get::<i64, _>(0)? == nonce;
+                Ok(if is_it { Some((row.try_get(1)?, row.try_get(3)?)) } else { None })
+            };
+            let mut proven = match simple(connection, answer.clone()).await {
+                Ok(rows) => proof(rows)?,
+                Err(error) if sqlstate(&error).as_deref() == Some("25P02") => Some((true, 0)),
                 Err(error) => return Err(error),
             };
-            if in_transaction {
-                let answer = format!("ROLLBACK; SELECT {nonce}::bigint, pg_advisory_unlock_all()");
-                let rows = simple(connection, answer).await?;
-                return rows.last().map(|row| row.try_get(0)).transpose();
+            if let Some((true, _)) = proven {
+                proven = proof(simple(connection, format!("ROLLBACK; {answer}")).await?)?;
+            }
+            let Some((_, prepared)) = proven else { return Ok(None) };
+            if usize::try_from(prepared) != Ok(connection.cached_statements_size()) {
+                connection.clear_cached_statements().await?;
             }
             Ok(Some(nonce))
         })
@@ -125,6 +131,13 @@ impl Backend for Postgres {
         }
     }
 
+    /// What the driver has prepared is not what the table's columns are any more: `cached plan must not change result type`. The driver
+    /// prepares it once. The code alone says of many things that the server cannot do them.
+    fn spoils(error: &dyn sqlx::error::DatabaseError) -> bool {
+        let error = error.try_downcast_ref::<PgDatabaseError>();
+        error.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
+    }
+
     /// Any error aborts the transaction, and COMMIT is then answered with ROLLBACK, which no driver reports:
     /// <https://www.postgresql.org/docs/15/sql-commit.html>.
     fn undoes(_error: &dyn sqlx::error::DatabaseError, _signs: &Signs) -> Undone {
@@ -171,7 +184,7 @@ impl Backend for Postgres {
 
         Box::pin(async move {
             // The driver finds what it has prepared by the text alone, whatever types are bound to that the next time.
-            sqlx::Connection::clear_cached_statements(connection).await?;
+            connection.clear_cached_statements().await?;
             if again {
                 simple(connection, FORGET.into()).await?;
                 return Ok(true);

@@ -473,3 +473,31 @@ async fn rolled_back<C: sqlx::Connection>(connection: &mut C) -> Result<(), sqlx
 
     <C::Database as sqlx::Database>::TransactionManager::rollback(connection).await
 }
+
+with_every_driver! {
+    [postgres]
+    /// The driver believes that a statement which it has prepared is there, and is as it was.
+    async fn what_the_server_has_forgotten_is_not_asked_for_by_the_next_session(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let ask = "SELECT id FROM items WHERE id = 1";
+        for forget in ["DISCARD ALL", "DEALLOCATE ALL", "BEGIN; DEALLOCATE ALL", "BEGIN; DEALLOCATE ALL; SELECT 1 / 0"] {
+            let mut session = engine.session().await.expect("a session");
+            let id = session.connection_id();
+            sqlx::query(ask).fetch_all(&mut session).await.unwrap_or_else(|error| panic!("before {forget}: {error}"));
+            drop(sqlx::raw_sql(forget).execute(&mut session).await);
+            drop(session);
+            let mut session = engine.session().await.expect("a session");
+            assert_eq!(session.connection_id(), id, "{forget}: the connection is kept");
+            sqlx::query(ask).fetch_all(&mut session).await.unwrap_or_else(|error| panic!("after {forget}: {error}"));
+        }
+
+        // Nobody tells the driver of a column that another session has added. That costs one statement, and not every one.
+        let all = "SELECT * FROM items";
+        sqlx::query(all).fetch_all(&engine).await.expect("rows");
+        database.execute("ALTER TABLE items ADD added INTEGER").await;
+        sqlx::query(all).fetch_all(&engine).await.map(drop).expect_err("the plan is another one");
+        sqlx::query(all).fetch_all(&engine).await.expect("rows");
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
