@@ -30,6 +30,9 @@ pub(crate) fn conduct_of(sql: &str) -> Conduct {
 
     let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
     let word = first_word(sql);
+    if sql.split(';').any(outlasts_a_proof) {
+        return Conduct::Spoiled;
+    }
     let known = HARMLESS.iter().any(|harmless| word.eq_ignore_ascii_case(harmless));
     if known && !leaves_more_behind(sql.as_bytes()) { Conduct::Clean } else { Conduct::Doubtful }
 }
@@ -38,6 +41,16 @@ pub(crate) fn conduct_of(sql: &str) -> Conduct {
 pub(crate) fn is_select(sql: &str) -> bool {
     let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
     first_word(sql).eq_ignore_ascii_case("SELECT") && !sql.contains(';')
+}
+
+/// What MySQL and MariaDB give up with the connection alone, or by words of their own: a lock on the instance or on its backups, which all
+/// DDL waits for, and a table that is open for its rows. Nowhere else does a statement begin like that.
+fn outlasts_a_proof(statement: &str) -> bool {
+    let statement = statement.trim_start();
+    let word = first_word(statement);
+    let is = |other: &str| word.eq_ignore_ascii_case(other);
+    let second = || first_word(statement[word.len()..].trim_start());
+    is("HANDLER") || is("BACKUP") || is("LOCK") && second().eq_ignore_ascii_case("INSTANCE")
 }
 
 fn first_word(sql: &str) -> &str {
@@ -305,6 +318,16 @@ mod tests {
         }
         for sql in ["SELECT 1", "INSERT INTO sets (config) VALUES (?)", "SELECT set_conf"] {
             assert!(!names_a_variable(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_no_proof_gives_up_is_discarded() {
+        for sql in ["HANDLER t OPEN", "lock  instance for backup", "BACKUP LOCK t", "SELECT 1; BACKUP STAGE START"] {
+            assert_eq!(conduct_of(sql), Conduct::Spoiled, "{sql}");
+        }
+        for sql in ["LOCK TABLES t READ", "UNLOCK INSTANCE", "LOCK", "HANDLERS"] {
+            assert_eq!(conduct_of(sql), Conduct::Doubtful, "{sql}");
         }
     }
 

@@ -501,3 +501,26 @@ with_every_driver! {
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
+
+with_every_driver! {
+    [mysql, mariadb]
+    /// All who alter a table would wait for a connection that is idle.
+    async fn what_no_rollback_gives_up_ends_with_the_session(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query("CREATE TABLE locked (id INTEGER)").execute(&engine).await.expect("a table");
+        let deeds = match database.engine {
+            Kind::Mysql => ["LOCK INSTANCE FOR BACKUP", "HANDLER locked OPEN", "BEGIN; HANDLER locked OPEN"],
+            _ => ["BACKUP LOCK locked", "HANDLER locked OPEN", "BACKUP STAGE START; BACKUP STAGE BLOCK_DDL"],
+        };
+        let mut observer = database.observer().await;
+        observer.try_execute("SET SESSION lock_wait_timeout = 20").await.expect("it is set");
+        for deed in deeds {
+            let mut session = engine.session().await.expect("a session");
+            sqlx::raw_sql(deed).execute(&mut session).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
+            drop(session);
+            let ddl = "DROP TABLE IF EXISTS locked; CREATE TABLE locked (id INTEGER)";
+            observer.try_execute(ddl).await.unwrap_or_else(|error| panic!("after {deed}: {error}"));
+        }
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
