@@ -255,12 +255,14 @@ impl Backend for MySql {
         })
     }
 
-    /// Beyond its rows, a statement leaves the number that it counted up to. Only what the database has of code could leave more.
+    /// Beyond its rows, a statement leaves the number that it counted up to. Only what the database has of code could leave more, and
+    /// MariaDB's sequences, whose last number a session has for as long as it lives.
     #[cfg(feature = "test")]
     fn renew(connection: &mut MySqlConnection, again: bool) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
         const FORGET: &str = "DO LAST_INSERT_ID(0)";
         const CODE: &str = "; SELECT EXISTS (SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE()) \
-             OR EXISTS (SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE())";
+             OR EXISTS (SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE()) \
+             OR EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE')";
 
         Box::pin(async move {
             if again {

@@ -173,14 +173,22 @@ impl Backend for Postgres {
         })
     }
 
-    /// Beyond its rows, a statement leaves the number that it counted up to. Only what the database has of code could leave more. The
+    /// Beyond its rows, a statement leaves the number that it counted up to. Only what the database has of code could leave more:
+    /// functions, and expressions of views, defaults, checks, policies and triggers, in whose trees a function has its number. The
     /// last call has the server count what was written before it says that it is idle.
     #[cfg(feature = "test")]
     fn renew(connection: &mut PgConnection, again: bool) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
         const FORGET: &str = "DISCARD SEQUENCES; SELECT pg_stat_force_next_flush()";
         // From this number on, functions are not the server's own. Those in C are extensions'.
         const CODE: &str = "SELECT EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
-             WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')); ";
+             WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')) \
+             OR EXISTS (SELECT FROM (SELECT ev_action::text FROM pg_rewrite WHERE ev_class >= 16384 \
+                 UNION ALL SELECT adbin::text FROM pg_attrdef UNION ALL SELECT conbin::text FROM pg_constraint WHERE oid >= 16384 \
+                 UNION ALL SELECT polqual::text FROM pg_policy UNION ALL SELECT polwithcheck::text FROM pg_policy \
+                 UNION ALL SELECT tgqual::text FROM pg_trigger) AS code (tree) \
+               WHERE tree ~ (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc \
+                 WHERE pronamespace = 'pg_catalog'::regnamespace \
+                   AND (proname IN ('set_config', 'setseed') OR proname ~ 'advisory.*lock'))); ";
 
         Box::pin(async move {
             // The driver finds what it has prepared by the text alone, whatever types are bound to that the next time.

@@ -236,6 +236,48 @@ mod what_a_trigger_does {
     on!(case on every server);
 }
 
+/// What a statement on rows does by an expression of the schema's.
+mod what_an_expression_does {
+    use super::*;
+
+    const SETTING: &str = "SELECT coalesce(current_setting('app.mine', true), 'unset')";
+    const LOCKS: &str = "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+
+    fn case(sql: &'static str, deed: &'static str, question: &'static str) {
+        is_not_seen(Kind::Postgres, || Box::new(schema::sql(sql)), deed, question);
+    }
+
+    #[test]
+    fn of_a_view() {
+        case("CREATE VIEW soils AS SELECT set_config('app.mine', '1', false)", "SELECT * FROM soils", SETTING);
+    }
+
+    #[test]
+    fn of_a_default() {
+        let sql = "CREATE TABLE soiled (id INT, who TEXT DEFAULT set_config('app.mine', '1', false))";
+        case(sql, "INSERT INTO soiled (id) VALUES (1)", SETTING);
+    }
+
+    #[test]
+    fn of_a_check() {
+        let sql = "CREATE TABLE soiled (id INT CHECK (set_config('app.mine', '1', false) = '1'))";
+        case(sql, "INSERT INTO soiled VALUES (1)", SETTING);
+    }
+
+    #[test]
+    fn of_a_view_that_locks() {
+        case("CREATE VIEW soils AS SELECT pg_try_advisory_lock(7)", "SELECT * FROM soils", LOCKS);
+    }
+
+    /// A session has the last number of a sequence for as long as it lives.
+    #[test]
+    fn of_a_sequence() {
+        let question = "SELECT COALESCE(CAST(LASTVAL(counter) AS CHAR), 'none')";
+        let schema = || Box::new(schema::sql("CREATE SEQUENCE counter")) as Box<dyn Schema>;
+        is_not_seen(Kind::Mariadb, schema, "SELECT NEXT VALUE FOR counter", question);
+    }
+}
+
 mod after_rows_were_written {
     use super::*;
 
