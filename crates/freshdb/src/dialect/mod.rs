@@ -9,6 +9,8 @@ mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
+#[cfg(feature = "test")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -145,6 +147,12 @@ pub trait Backend: sqlx::Database {
     /// What tells a connection from every other one while it lives: the server's number for it.
     #[cfg(feature = "test")]
     fn identity(connection: &mut Self::Connection) -> BoxFuture<'_, Result<u64, sqlx::Error>>;
+
+    /// Lives as long as a new connection does, where no server tells who is connected.
+    #[cfg(feature = "test")]
+    fn life(_connection: &mut Self::Connection) -> BoxFuture<'_, Result<Option<Weak<()>>, sqlx::Error>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Whether a transaction is open that another statement has to end.
     #[cfg(feature = "test")]

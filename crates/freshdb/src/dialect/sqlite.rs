@@ -1,6 +1,8 @@
 //! SQLite, embedded: a file or memory, many readers and one writer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+#[cfg(feature = "test")]
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -148,6 +150,21 @@ impl Backend for Sqlite {
         Box::pin(async move {
             let handle = connection.lock_handle().await?.as_raw_handle();
             Ok(handle.addr().get() as u64)
+        })
+    }
+
+    /// A collation that nobody uses: what it compares by is dropped when the connection is closed, and not when a hook is replaced.
+    #[cfg(feature = "test")]
+    fn life(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<Weak<()>>, sqlx::Error>> {
+        Box::pin(async move {
+            let alive = Arc::new(());
+            let life = Arc::downgrade(&alive);
+            let compare = move |one: &str, other: &str| {
+                let _ = &alive;
+                one.cmp(other)
+            };
+            connection.lock_handle().await?.create_collation("freshdb_life", compare)?;
+            Ok(Some(life))
         })
     }
 

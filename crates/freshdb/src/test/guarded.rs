@@ -126,7 +126,10 @@ impl Guarded {
         let mut left = left;
         match super::supervisor::strangers(&lease, &left, grace).await {
             Ok(strangers) => left.take_up(strangers),
-            Err(error) => findings.push(Finding::ServerDidNotTell(error)),
+            Err(error) => {
+                left.take_up_unseen();
+                findings.push(Finding::ServerDidNotTell(error));
+            }
         }
         findings.extend(Finding::of_left(left));
         super::census::strike_off(&database);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use freshdb_databases::ServerSession;
 
-use super::arguments::{Held, Ledger, LeftOpen};
+use super::arguments::{Held, Ledger, LeftOpen, Unreturned};
 use super::census;
 use super::context::Context;
 use super::guard::Database;
@@ -21,8 +21,10 @@ pub(super) struct Left {
     pub(super) sessions: Vec<OpenSession>,
     /// Connections of sqlx's pools.
     pub(super) connections: Vec<Held>,
-    /// Those that were taken from their pool for good: detached, or closed. The server knows which of them are connected.
-    pub(super) detached: Vec<Held>,
+    /// Those that did not come back to their pool. Which of them were closed or killed meanwhile, only the server knows.
+    pub(super) unreturned: Vec<Held>,
+    /// How many of these the pools know to be out.
+    pub(super) out: usize,
     /// Sessions that came back inside a transaction of their own: it was rolled back.
     pub(super) transactions: Vec<OpenTransaction>,
     /// Engines and pools that somebody still has.
@@ -72,7 +74,6 @@ pub(super) async fn collect(
     until(rest(), || sessions() == 0 && connections() == 0 && tasks() == 0).await;
 
     let mut left = Left::default();
-    let named = context.kind() != freshdb_databases::Kind::Sqlite;
     for engine in census::on(database) {
         let limit = if engine.open_sessions().is_empty() { rest().max(CLOSING) } else { CLOSING };
         if let Err(leaks) = engine.clone().close(limit).await {
@@ -86,9 +87,13 @@ pub(super) async fn collect(
     }
     let mut lives: Vec<Weak<()>> = Vec::new();
     for ledger in ledgers {
-        let mut held = ledger.held(named);
-        left.detached.extend(held.split_off(ledger.count().min(held.len())));
-        left.connections.extend(held);
+        match ledger.held() {
+            Unreturned::Living(held) => left.connections.extend(held),
+            Unreturned::Unknown(held) => {
+                left.out += ledger.count();
+                left.unreturned.extend(held);
+            }
+        }
         left.own.extend(ledger.connections());
         let limit = if ledger.count() == 0 { rest().max(CLOSING) } else { CLOSING };
         let closed = within(limit, ledger.close()).await.is_some();
@@ -118,17 +123,24 @@ pub(super) async fn collect(
 impl Left {
     /// Whether a session that the server has is none of those that are closed already or known to have leaked.
     pub(super) fn is_news(&self, id: u64) -> bool {
-        !self.own.contains(&id) || self.detached.iter().any(|held| held.id == Some(id))
+        !self.own.contains(&id) || self.unreturned.iter().any(|held| held.id == Some(id))
     }
 
-    /// Takes up what only the server knew. Of what was detached from a pool, it is known who had it.
+    /// Takes up what only the server knew. Of what did not come back to its pool, it is known who had it.
     pub(super) fn take_up(&mut self, sessions: Vec<ServerSession>) {
         for session in sessions {
-            match self.detached.iter().position(|held| held.id == Some(session.id)) {
-                Some(at) => self.connections.push(self.detached.swap_remove(at)),
+            match self.unreturned.iter().position(|held| held.id == Some(session.id)) {
+                Some(at) => self.connections.push(self.unreturned.remove(at)),
                 None => self.strangers.push(session),
             }
         }
+        self.take_up_unseen();
+    }
+
+    /// Of those that are out and of which the server does not know, those that have been out for longest are as likely as any.
+    pub(super) fn take_up_unseen(&mut self) {
+        let unseen = self.out.saturating_sub(self.connections.len()).min(self.unreturned.len());
+        self.connections.extend(self.unreturned.drain(..unseen));
     }
 }
 

@@ -72,7 +72,8 @@ pub(super) enum Finding {
 
 impl Finding {
     pub(super) fn of_left(left: Left) -> Vec<Self> {
-        let Left { sessions, connections, transactions, pools, strangers, detached: _, own: _, waited } = left;
+        let Left { sessions, connections, transactions, pools, strangers, unreturned: _, out: _, own: _, waited } =
+            left;
         let mut findings = Vec::new();
         if !sessions.is_empty() {
             findings.push(Self::Sessions { sessions, waited });

@@ -225,7 +225,10 @@ fn findings(
     };
     match strangers {
         Ok(strangers) => left.take_up(strangers),
-        Err(error) => findings.push(Finding::ServerDidNotTell(error)),
+        Err(error) => {
+            left.take_up_unseen();
+            findings.push(Finding::ServerDidNotTell(error));
+        }
     }
     let refused = std::mem::take(&mut *permit.refused());
     findings.extend(refused.into_iter().map(Finding::Refused));

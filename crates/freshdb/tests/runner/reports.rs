@@ -79,10 +79,12 @@ reports!(of pools:
     pool_transaction_held,
     pool_raw_begin_left_open,
     pool_in_a_static,
+    pool_connection_detached,
+    pool_connection_forgotten_beside_one_that_was_closed,
 );
 
 // Only a server tells who is connected to it.
-reports!(of servers: connected_by_itself, pool_connection_detached);
+reports!(of servers: connected_by_itself);
 
 /// What a pool's connection comes back in is known without any right but those that the page asks for.
 mod a_pool_of_a_user_with_few_rights {

@@ -27,6 +27,8 @@ struct Entries {
     held: HashMap<u64, (Trace, Instant)>,
     /// Every connection that the pool has made.
     own: HashSet<u64>,
+    /// How long each lives, where no server tells.
+    lives: HashMap<u64, Weak<()>>,
     left_open: Vec<Trace>,
 }
 
@@ -51,6 +53,14 @@ pub(crate) struct Held {
     pub(crate) since: Duration,
 }
 
+/// The connections that did not come back to their pool, those that have been out for longest first.
+pub(crate) enum Unreturned {
+    /// None of them was closed.
+    Living(Vec<Held>),
+    /// One that was closed while it was out is among them still, and so is one that was killed.
+    Unknown(Vec<Held>),
+}
+
 /// A connection came back inside a transaction that nobody ended.
 #[derive(Debug)]
 pub(crate) struct LeftOpen {
@@ -58,6 +68,13 @@ pub(crate) struct LeftOpen {
 }
 
 impl Page {
+    /// A number of SQLite's may be that of one that was closed.
+    pub(super) fn connected(&self, id: u64, life: Option<Weak<()>>) {
+        if let Some(life) = life {
+            self.entries().lives.insert(id, life);
+        }
+    }
+
     pub(super) fn acquired(&self, id: u64, trace: Trace) {
         let mut entries = self.entries();
         entries.own.insert(id);
@@ -82,27 +99,29 @@ impl Ledger {
         Self { page, pool }
     }
 
-    /// How many connections are out.
+    /// How many connections are out. One that was detached is not the pool's any more, and counts where its life is known.
     pub(crate) fn count(&self) -> usize {
-        self.pool.held()
+        let entries = self.page.entries();
+        let living = entries.held.keys().filter(|id| entries.lives.get(id).is_some_and(|life| life.strong_count() > 0));
+        self.pool.held().max(living.count())
     }
 
-    /// The connections that did not come back, those that have been out for longest first. One that was closed while it was out is
-    /// among them still, and so is one that was detached: the pool [counts](Self::count) neither. Of SQLite, `named` is false: its numbers
-    /// mean nothing to anybody.
-    pub(crate) fn held(&self, named: bool) -> Vec<Held> {
+    /// The connections that did not come back.
+    pub(crate) fn held(&self) -> Unreturned {
         let entries = self.page.entries();
+        let has_server = entries.lives.is_empty();
         let mut held: Vec<Held> = entries
             .held
             .iter()
+            .filter(|(id, _)| entries.lives.get(id).is_none_or(|life| life.strong_count() > 0))
             .map(|(id, (trace, since))| Held {
-                id: named.then_some(*id),
+                id: has_server.then_some(*id),
                 source: trace.source(),
                 since: since.elapsed(),
             })
             .collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.since));
-        held
+        if has_server { Unreturned::Unknown(held) } else { Unreturned::Living(held) }
     }
 
     /// How the server calls every connection that was ever the pool's.

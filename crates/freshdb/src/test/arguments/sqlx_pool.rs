@@ -62,7 +62,9 @@ fn pool<DB: Backend>(context: &mut Context, options: ConnectOptions<DB>) -> sqlx
         .after_connect(move |connection, _| {
             let (page, trace, _life) = (at_first.clone(), Trace::capture(), life.clone());
             Box::pin(async move {
-                page.acquired(DB::identity(connection).await?, trace);
+                let id = DB::identity(connection).await?;
+                page.connected(id, DB::life(connection).await?);
+                page.acquired(id, trace);
                 Ok(())
             })
         })
