@@ -38,7 +38,7 @@ pub struct Command {
 /// # Cancellation
 ///
 /// A program that is not awaited any longer is killed; on Unix with all that it started, unless that has left its process
-/// group. What a program leaves running when it ends is killed, too.
+/// group. What a program leaves running when it ends is killed, too, and all of it when this process ends, however it does.
 ///
 /// # Examples
 ///
