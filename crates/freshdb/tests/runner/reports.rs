@@ -96,7 +96,8 @@ mod a_pool_of_a_user_with_few_rights {
 
     fn case(kind: Kind) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let url = runtime.block_on(async {
+        let [user, password] = ["user", "secret"].map(|what| format!("{what}_{:016x}", fastrand::u64(..)));
+        let server = runtime.block_on(async {
             let server = Server::of(kind, &Config::from_env().expect("a configuration")).await.expect("a server");
             let url = server.url().reveal();
             let mut client = Client::connect(&url).await;
@@ -104,17 +105,23 @@ mod a_pool_of_a_user_with_few_rights {
                 Kind::Mysql => "CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN",
                 _ => "CONNECTION ADMIN, PROCESS",
             };
-            client.execute("DROP USER IF EXISTS limited").await;
-            client.execute("CREATE USER limited IDENTIFIED BY ''").await;
-            client.execute("GRANT ALL ON `freshdb\\_%`.* TO limited").await;
-            client.execute(&format!("GRANT {rights} ON *.* TO limited")).await;
+            client.execute(&format!("CREATE USER {user} IDENTIFIED BY '{password}'")).await;
+            client.execute(&format!("GRANT ALL ON `freshdb\\_%`.* TO {user}")).await;
+            client.execute(&format!("GRANT {rights} ON *.* TO {user}")).await;
             client.close().await;
-            let (_, address) = url.rsplit_once('@').expect("a user");
-            format!("{}://limited@{address}", kind.name())
+            url
         });
+        let (_, address) = server.rsplit_once('@').expect("a user");
+        let url = format!("{}://{user}:{password}@{address}", kind.name());
         let variable = format!("FRESHDB_{}_URL", kind.name().to_uppercase());
         let test = format!("culprits::pool_raw_begin_left_open::on_mysql::{}", kind.name());
         let printed = child::run(&test, &[(&variable, &url)]);
+        // Before it is judged: nothing of it is left on the server.
+        runtime.block_on(async {
+            let mut client = Client::connect(&server).await;
+            client.execute(&format!("DROP USER {user}")).await;
+            client.close().await;
+        });
         assert!(!printed.passed, "{}", printed.text);
         assert!(printed.text.contains("back inside a transaction"), "{}", printed.text);
     }
