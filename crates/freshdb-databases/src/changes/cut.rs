@@ -21,38 +21,34 @@ impl RowChange {
     /// Cuts what is too long, and notes of which columns.
     pub(super) fn cut(&mut self, columns: &[String]) {
         for (at, column) in columns.iter().enumerate() {
-            let mut value = |side: usize| {
-                let row = if side == 0 { self.before.as_mut() } else { self.after.as_mut() };
-                row.and_then(|row| row.get_mut(at)).and_then(Option::take)
-            };
-            let (before, after) = (value(0), value(1));
-            let from = match (&before, &after) {
-                (Some(before), Some(after)) => Self::shown_from(before, after, LONGEST),
+            let sides = [&self.before, &self.after].map(|row| row.as_ref().and_then(|row| row.get(at)?.as_deref()));
+            let from = match sides {
+                [Some(before), Some(after)] => Self::shown_from(before, after, LONGEST),
                 _ => 0,
             };
-            let is_long =
-                |value: &Option<String>| value.as_ref().is_some_and(|value| value.chars().nth(LONGEST).is_some());
-            if is_long(&before) || is_long(&after) {
+            let shortened = sides.map(|value| value.and_then(|value| shortened(value, from)));
+            if shortened.iter().any(Option::is_some) {
                 self.cut.push(column.clone());
             }
-            for (row, value) in [(&mut self.before, before), (&mut self.after, after)] {
-                if let Some(place) = row.as_mut().and_then(|row| row.get_mut(at)) {
-                    *place = value.map(|value| shortened(value, from));
+            for (row, value) in [&mut self.before, &mut self.after].into_iter().zip(shortened) {
+                if let (Some(row), Some(value)) = (row, value) {
+                    row[at] = Some(value);
                 }
             }
         }
     }
 }
 
-/// With how long it is, and the beginning of its hash: two that differ are never told alike, wherever they do.
-fn shortened(value: String, from: usize) -> String {
+/// What is shown of a text that is too long, with how long it is, and the beginning of its hash: two that differ are never told alike,
+/// wherever they do.
+fn shortened(value: &str, from: usize) -> Option<String> {
     let length = value.chars().count();
     if length <= LONGEST {
-        return value;
+        return None;
     }
     let shown: String = value.chars().skip(from).take(LONGEST).collect();
     let (left, right) = (if from > 0 { "…" } else { "" }, if from + LONGEST < length { "…" } else { "" });
-    let hash = Sha256::digest(&value);
+    let hash = Sha256::digest(value);
     let hash = u64::from_be_bytes(*hash.first_chunk().expect("a SHA-256 is of 32 bytes")) >> 16;
-    format!("{left}{shown}{right} ({length} characters, SHA-256 {hash:012x}…)")
+    Some(format!("{left}{shown}{right} ({length} characters, SHA-256 {hash:012x}…)"))
 }
