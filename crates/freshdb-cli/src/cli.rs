@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use freshdb_databases::Kind;
+use freshdb_databases::{Kind, variables};
 use tracing_subscriber::EnvFilter;
 
 /// A pristine database for every test, for any test runner, in any language.
@@ -210,6 +210,9 @@ pub(crate) struct Gc {
     pub(crate) everything: bool,
 }
 
+/// Where a broker is on loopback.
+pub(crate) const BROKER_URL: &str = "FRESHDB_BROKER_URL";
+
 /// Where clients of `IntegreSQL` look for it.
 pub(crate) const INTEGRESQL: &str = "INTEGRESQL_CLIENT_BASE_URL";
 
@@ -217,7 +220,7 @@ pub(crate) const INTEGRESQL: &str = "INTEGRESQL_CLIENT_BASE_URL";
 /// are not.
 pub(crate) fn has_integresql() -> bool {
     let of = |name| std::env::var(name).unwrap_or_default();
-    let outer = integresql(&of("FRESHDB_BROKER_URL"), &of("FRESHDB_BROKER_TOKEN"));
+    let outer = integresql(&of(BROKER_URL), &of(variables::BROKER_TOKEN));
     std::env::var_os(INTEGRESQL).is_some_and(|url| url != outer.as_str())
 }
 

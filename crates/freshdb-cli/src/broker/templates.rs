@@ -312,13 +312,17 @@ mod tests {
 
     use super::*;
 
+    fn no_templates() -> (Arc<Servers>, Templates) {
+        let config = Config::from_env().expect("a configuration").without_run();
+        let servers = Arc::new(Servers::new(config, &[Kind::Sqlite]));
+        let start = Start { schema: Arc::new(schema::sql("")), rebuild: false, connections: 1 };
+        (servers.clone(), Templates::new(servers, start))
+    }
+
     /// An empty one would be taken for the template.
     #[tokio::test]
     async fn what_nobody_was_told_of_is_not_filled() {
-        let servers =
-            Arc::new(Servers::new(Config::from_env().expect("a configuration").without_run(), &[Kind::Sqlite]));
-        let start = Start { schema: Arc::new(schema::sql("")), rebuild: false, connections: 1 };
-        let templates = Templates::new(servers.clone(), start);
+        let (servers, templates) = no_templates();
         let (_, is_new) = templates.find_or_open(Kind::Sqlite, "a hash", None);
         assert!(is_new);
         // Nothing else runs on this thread meanwhile.
@@ -329,10 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_away_before_it_is_there_has_given_it_up() {
-        let servers =
-            Arc::new(Servers::new(Config::from_env().expect("a configuration").without_run(), &[Kind::Sqlite]));
-        let start = Start { schema: Arc::new(schema::sql("")), rebuild: false, connections: 1 };
-        let templates = Templates::new(servers.clone(), start);
+        let (servers, templates) = no_templates();
         let gone = tokio::time::timeout(Duration::ZERO, templates.ask(Kind::Sqlite, "a hash", None)).await;
         assert!(gone.is_err(), "it is not there at once");
         assert!(!templates.is_known(Kind::Sqlite, "a hash"));

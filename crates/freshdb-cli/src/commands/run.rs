@@ -12,7 +12,7 @@ use super::child::{self, Ends};
 use super::hosting::Hosted;
 use super::terminal::Terminal;
 use crate::broker::{ANY_PORT, Token};
-use crate::cli::{INTEGRESQL, Run, has_integresql, integresql};
+use crate::cli::{BROKER_URL, INTEGRESQL, Run, has_integresql, integresql};
 use crate::failure::{Failure, WRONG_ARGUMENT};
 use crate::report::{Recorder, Secrets, Summary};
 use crate::say::say;
@@ -85,7 +85,7 @@ async fn run_with(
     };
     let mut environment: Vec<(&str, OsString)> = vec![
         ("FRESHDB_BROKER", hosted.socket.clone().into()),
-        ("FRESHDB_BROKER_URL", hosted.url.clone().into()),
+        (BROKER_URL, hosted.url.clone().into()),
         ("FRESHDB_BROKER_TOKEN", token.reveal().into()),
         // Tests that start servers by themselves share them, and they end with this process.
         (variables::RUN, std::process::id().to_string().into()),

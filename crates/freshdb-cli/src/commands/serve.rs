@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use freshdb_databases::Config;
+use freshdb_databases::{Config, variables};
 
 use super::child::Ends;
 use super::hosting::Hosted;
 use crate::broker::Token;
-use crate::cli::Serve;
+use crate::cli::{BROKER_URL, Serve};
 use crate::failure::Failure;
 use crate::servers::Servers;
 
@@ -45,10 +45,10 @@ async fn serve_with(
     // For a shell to read.
     let secret = match arguments.token_file {
         Some(_) => Vec::new(),
-        None => line("FRESHDB_BROKER_TOKEN", token.reveal().as_bytes()),
+        None => line(variables::BROKER_TOKEN, token.reveal().as_bytes()),
     };
-    let socket = line("FRESHDB_BROKER", hosted.socket.as_os_str().as_bytes());
-    let lines = [socket, line("FRESHDB_BROKER_URL", hosted.url.as_bytes()), secret].concat();
+    let socket = line(variables::BROKER, hosted.socket.as_os_str().as_bytes());
+    let lines = [socket, line(BROKER_URL, hosted.url.as_bytes()), secret].concat();
     let mut output = std::io::stdout();
     let written = output.write_all(&lines).and_then(|()| output.flush());
     if let Err(error) = written {
