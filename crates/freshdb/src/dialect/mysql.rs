@@ -83,8 +83,8 @@ impl Backend for MySql {
     }
 
     /// Neither server tells whether a transaction is open without being asked in its own dialect, and both take a ROLLBACK
-    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction. What a COMMIT or a ROLLBACK begins
-    /// would be the next user's, and so is `completion_type` as [`settle`](Backend::settle) has it again.
+    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction. A session may have
+    /// set `completion_type`; for the next user it is again what [`settle`](Backend::settle) has made it.
     fn prove(connection: &mut MySqlConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
         Box::pin(async move {
             let sql = format!(
