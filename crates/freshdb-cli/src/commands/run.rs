@@ -84,9 +84,9 @@ async fn run_with(
         signal = ends.next() => return Ok(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)),
     };
     let mut environment: Vec<(&str, OsString)> = vec![
-        ("FRESHDB_BROKER", hosted.socket.clone().into()),
+        (variables::BROKER, hosted.socket.clone().into()),
         (BROKER_URL, hosted.url.clone().into()),
-        ("FRESHDB_BROKER_TOKEN", token.reveal().into()),
+        (variables::BROKER_TOKEN, token.reveal().into()),
         // Tests that start servers by themselves share them, and they end with this process.
         (variables::RUN, std::process::id().to_string().into()),
     ];
