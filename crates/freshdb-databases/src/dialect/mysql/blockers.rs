@@ -34,13 +34,7 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
 
 /// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the
 /// database is locked: which of them it is that locks it, no server says. Where nothing of the database is locked, nothing is done.
-/// Says whether any was rolled back.
-pub(super) async fn end(
-    connection: &mut MySqlConnection,
-    name: &str,
-    known: &mut Vec<Xid>,
-) -> Result<bool, sqlx::Error> {
-    let mut any = false;
+pub(super) async fn end(connection: &mut MySqlConnection, name: &str, known: &mut Vec<Xid>) -> Result<(), sqlx::Error> {
     let mut suspects = prepared(connection).await?;
     // One that has ended may come again, as another one.
     known.retain(|xid| suspects.contains(xid));
@@ -52,14 +46,11 @@ pub(super) async fn end(
         match execute(connection, &format!("XA ROLLBACK {xid}")).await {
             // A session still has it, or has just ended it.
             Err(error) if matches!(number(&error), Some(XAER_NOTA | XAER_RMFAIL)) => {}
-            Err(error) if number(&error).is_some_and(|number| XA_RB.contains(&number)) => any = true,
-            answer => {
-                answer?;
-                any = true;
-            }
+            Err(error) if number(&error).is_some_and(|number| XA_RB.contains(&number)) => {}
+            answer => answer?,
         }
     }
-    Ok(any)
+    Ok(())
 }
 
 /// Whether anything holds a lock on a table: of the server's definitions, or of InnoDB's. One prepared transaction outlives its session

@@ -10,7 +10,7 @@ use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
 use super::connection::{TextRow, connect, execute, identifier, literal, number, rows};
 use super::files::Files;
-use super::look::{Look, Patience};
+use super::look::Look;
 use super::marks::Marks;
 use super::template::{Table, Template, check_volatile, qualified};
 use crate::{DatabaseUrl, Error, ErrorKind};
@@ -42,7 +42,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     // Now, and not when it has been looked at: what happens later is seen to have happened since.
     let mut files = Files::default();
     files.learn(&mut connection, template, name, 0..template.tables.len()).await.map_err(failed)?;
-    let look = Look::take(&mut connection, template, name, Patience::Usual, None).await.map_err(failed)?;
+    let look = Look::take(&mut connection, template, name, None).await.map_err(failed)?;
     let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
     let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
         let moved = template.tables.iter().find(|table| copied.counter(&table.name) != table.counter)?;
@@ -101,10 +101,8 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let mut slot = open(server, template, name).await?;
     check_volatile(&mut slot.connection, template, name).await?;
-    let look = Look::take(&mut slot.connection, template, name, Patience::Usual, None).await.map_err(failed)?;
-    if look.prepared {
-        slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
-    }
+    let look = Look::take(&mut slot.connection, template, name, None).await.map_err(failed)?;
+    slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
     // What was not answered in full says nothing: then the first reset compares all of it.
     slot.marks = (!look.is_partial).then_some(look.marks);
     Ok(slot)

@@ -1,8 +1,7 @@
-//! What a reset has to know, asked of a server as far as it costs little: in one round trip, and a second one beside it where somebody
-//! helps.
+//! What a reset has to know of tables, asked of a server as far as it costs little: in one round trip, and a second one beside it where
+//! somebody helps.
 //!
-//! The order matters. Whoever was on the database has ended before the list of sessions is made, or is in it; what is counted and looked at
-//! afterwards shows all that they have done.
+//! Whoever was on the database has ended by then (see `reset.rs`): what is counted and looked at shows all that they have done.
 
 use std::time::Duration;
 
@@ -10,11 +9,9 @@ use sqlx::MySqlConnection;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::super::ServerSession;
 use super::connection::{TextRow, results_as_they_come, results_until, rows};
 use super::marks::Marks;
 use super::opened::{self, Opened};
-use super::sessions::session;
 use super::template::{Template, qualified};
 
 /// For how long those who alter tables are waited for. Without them what is counted is exact; with them too much is compared.
@@ -23,21 +20,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// How many tables a query looks into: it opens them all at once.
 pub(super) const PROBES: usize = 200;
 
-/// How long a look waits for tables that somebody has locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// Not at all: whoever is still on the database is in the list of sessions, and is ended first.
-    None,
-    /// As long as everything that is asked here.
-    Usual,
-}
-
 /// What the server said.
 pub(super) struct Look {
-    /// Everybody who was connected, before anything else was asked.
-    pub(super) sessions: Vec<ServerSession>,
-    /// Whether there is a prepared transaction on the server.
-    pub(super) prepared: bool,
     pub(super) marks: Marks,
     /// The tables that should be empty and have rows, where that is asked in the same breath and was answered.
     pub(super) filled: Option<Vec<usize>>,
@@ -51,22 +35,18 @@ impl Look {
         connection: &mut MySqlConnection,
         template: &Template,
         name: &str,
-        patience: Patience,
         then: Option<&Marks>,
     ) -> Result<Self, sqlx::Error> {
         let own = &template.own;
         let many = template.has_many_tables();
-        let mut first = vec!["SHOW FULL PROCESSLIST".to_owned(), "XA RECOVER".to_owned()];
-        if many {
-            first.extend(Opened::questions(name));
-        }
+        let first = if many { Opened::questions(name).to_vec() } else { Vec::new() };
         // Before the tables are looked at: what is written after that is not older.
         let mut rest = vec!["SELECT UNIX_TIMESTAMP()".to_owned()];
         // Where not all tables may have to be looked at, it is asked before which ones may.
         let then = then.filter(|_| many);
         let mut looks_into = Vec::new();
         if then.is_none() {
-            let (at_tables, empty) = at_tables(template, name, patience, None);
+            let (at_tables, empty) = at_tables(template, name, None);
             rest.extend(at_tables);
             looks_into = empty;
         }
@@ -77,8 +57,6 @@ impl Look {
         drop(quiet);
         let mut lists = lists.into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let sessions = next().into_iter().filter_map(session).collect();
-        let prepared = !next().is_empty();
         let opened = if many { Opened::of([next(), next()], &counters) } else { None };
         let mut marks = Marks::of(own, done, &counters, next());
         marks.note_opened(opened);
@@ -89,7 +67,7 @@ impl Look {
             if let Some(some) = marks.opened_since(then, template) {
                 marks.look_only_at(some, then, template);
             }
-            let (sql, empty) = at_tables(template, name, patience, marks.looked_at());
+            let (sql, empty) = at_tables(template, name, marks.looked_at());
             let asked = sql.len();
             looks_into = empty;
             let (at_tables, refused) = results_until(connection, &sql.join(";")).await?;
@@ -99,9 +77,9 @@ impl Look {
         marks.note_tables(template.features, lists.next().unwrap_or_default());
 
         let is_partial = !is_whole || !marks.are_whole;
-        let asks = template.features.patience && !is_partial;
+        let asks = !template.features.truncate_is_cheaper && !is_partial;
         let filled = looks_into.chunks(PROBES).zip(lists).flat_map(|(some, answer)| with_a_row(some, answer)).collect();
-        Ok(Self { sessions, prepared, marks, filled: asks.then_some(filled), is_partial })
+        Ok(Self { marks, filled: asks.then_some(filled), is_partial })
     }
 }
 
@@ -126,14 +104,13 @@ async fn ask(
     let (begin, signal) = oneshot::channel();
     let mut begin = Some(begin);
     let answered_first = first.len();
-    let asked = async {
-        let tell = move |answered| {
-            if answered == answered_first {
-                begin.take().map(|begin| begin.send(()));
-            }
-        };
-        results_as_they_come(connection, &sql.join(";"), tell).await
+    let mut tell = move |answered| {
+        if answered == answered_first {
+            begin.take().map(|begin| begin.send(()));
+        }
     };
+    tell(0);
+    let asked = async { results_as_they_come(connection, &sql.join(";"), tell).await };
     let counted = async { if signal.await.is_ok() { help.rows(&template.statements).await } else { None } };
     let (asked, counted) = tokio::join!(asked, counted);
     let (lists, refused) = asked?;
@@ -147,28 +124,20 @@ async fn ask(
 
 /// The questions for what is known of the tables, and for which of those that are empty in the template have a row now: of all, or of
 /// some. The latter are named too, where that is asked.
-fn at_tables(template: &Template, name: &str, patience: Patience, some: Option<&[usize]>) -> (Vec<String>, Vec<usize>) {
+fn at_tables(template: &Template, name: &str, some: Option<&[usize]>) -> (Vec<String>, Vec<usize>) {
     let features = template.features;
     let known = match some {
         Some(some) if some.len() <= PROBES => opened::tables_of(template, name, some),
         _ => features.tables(name),
     };
-    if !features.patience {
+    if features.truncate_is_cheaper {
         return (vec![known], Vec::new());
     }
     let all: Vec<usize> = (0..template.tables.len()).collect();
     let empty: Vec<usize> =
         some.unwrap_or(&all).iter().filter(|index| !template.tables[**index].seeded).copied().collect();
     let probes = empty.chunks(PROBES).map(|some| template.probe(name, some));
-    let questions = std::iter::once(known).chain(probes).map(|sql| format!("{}{sql}", at_once(patience))).collect();
-    (questions, empty)
-}
-
-fn at_once(patience: Patience) -> &'static str {
-    match patience {
-        Patience::None => "SET STATEMENT lock_wait_timeout = 0, innodb_lock_wait_timeout = 0 FOR ",
-        Patience::Usual => "",
-    }
+    (std::iter::once(known).chain(probes).collect(), empty)
 }
 
 impl Template {

@@ -5,13 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::MySqlConnection;
 
-use super::connection::{OWN, TextRow, execute, fixed, literal, number, rows};
+use super::connection::{OWN, TextRow, fixed, literal, number, rows};
 use super::look::PROBES;
 use super::opened::{self, Opened};
 use super::own::{Issued, Others, Own};
 use super::template::{Table, Template, qualified};
-
-const PARSE_ERROR: u16 = 1064;
 
 /// Statements that leave every definition as it is. All others count as if they had altered one, those of versions to come too.
 ///
@@ -63,8 +61,6 @@ pub(super) struct Features {
     /// Whether it counts every write to each table: every attempt, the failed and the rolled back too, in a `performance_schema`. A
     /// table that was ever open has a row. MariaDB's counts some writes and others not: there, all tables are looked at.
     pub(super) writes: bool,
-    /// Whether a single statement can be told not to wait for locks.
-    pub(super) patience: bool,
     /// Whether a TRUNCATE costs less than an ALTER that sets the counter: where the definitions of tables are in InnoDB.
     pub(super) truncate_is_cheaper: bool,
 }
@@ -107,11 +103,7 @@ impl Features {
                 answer => on(answer?),
             };
         }
-        let patience = match execute(connection, "SET STATEMENT lock_wait_timeout = 0 FOR DO 0").await {
-            Err(error) if number(&error) == Some(PARSE_ERROR) => false,
-            answer => answer.map(|()| true)?,
-        };
-        Ok(Self { writes, patience: patience && !writes, truncate_is_cheaper: found.contains("innodb_tables") })
+        Ok(Self { writes, truncate_is_cheaper: found.contains("innodb_tables") })
     }
 
     /// The question for what the server counts and knows of each table: of those only that it knows more of than what is so at first.

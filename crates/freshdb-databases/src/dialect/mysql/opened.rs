@@ -38,7 +38,7 @@ pub(super) struct Opened {
 impl Template {
     /// Whether what was opened is asked for: of MariaDB, and of many tables.
     pub(super) fn has_many_tables(&self) -> bool {
-        self.features.patience && self.tables.len() >= MANY
+        !self.features.truncate_is_cheaper && self.tables.len() >= MANY
     }
 }
 

@@ -3,12 +3,13 @@
 use sqlx::MySqlConnection;
 
 use super::super::{Outcome, Reset, ServerSession, Steps, explain};
+use super::blockers::Xid;
 use super::copy::Slot;
 use super::files::Files;
 use super::find::Touched;
-use super::look::{Look, Patience};
+use super::look::Look;
 use super::marks::Marks;
-use super::sessions::{end_sessions, on_database};
+use super::sessions::{end_sessions, on_database, sessions_and_prepared};
 use super::template::{Table, Template};
 use super::whereabouts::may_be_elsewhere;
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
@@ -44,18 +45,11 @@ async fn put_back(
 ) -> Result<Outcome, sqlx::Error> {
     let Slot { name, connection, prepared, .. } = slot;
     let then = then.as_ref();
-    let mut look = look(connection, template, name, staying, then, ended, steps).await?;
-    if look.sessions.iter().any(|session| is_left(session, name, staying)) {
+    if end_others(connection, name, prepared, staying, ended, steps).await? {
         return Ok(Outcome::Changed("whoever was ended connects to it again".to_owned()));
     }
-    if look.prepared {
-        if blockers::end(connection, name, prepared).await? {
-            look = Look::take(connection, template, name, Patience::Usual, then).await?;
-        }
-        steps.done("prepared transactions");
-    } else {
-        prepared.clear();
-    }
+    let look = Look::take(connection, template, name, then).await?;
+    steps.done("look");
     let suspects = look.marks.since(then, template);
     if suspects.definitions && !server::exists(connection, name).await? {
         return Ok(Outcome::Changed("the database was dropped".to_owned()));
@@ -110,44 +104,40 @@ async fn put_back(
     Ok(Outcome::Pristine { touched: count })
 }
 
-/// Whether a session is on the database, and not one of those that stay.
-fn is_left(session: &ServerSession, name: &str, staying: &[u64]) -> bool {
-    on_database(name)(session) && !session.stays(staying)
-}
-
-/// How often those are ended who are there again when all were ended. Who is there then still is named.
+/// How often those are ended who are there again when all were ended.
 const MOST_ENDINGS: usize = 3;
 
-/// Ends whoever is on the database and does not stay, and has the server say what it knows.
-async fn look(
+/// Ends whoever is on the database and does not stay, and the prepared transactions that lock it: then what is asked of the server shows all that
+/// they have done, and waits for nobody. Says whether somebody is there still.
+async fn end_others(
     connection: &mut MySqlConnection,
-    template: &Template,
     name: &str,
+    known: &mut Vec<Xid>,
     staying: &[u64],
-    then: Option<&Marks>,
     ended: &mut Vec<ServerSession>,
     steps: &mut Steps,
-) -> Result<Look, sqlx::Error> {
-    let is_left = |session: &ServerSession| is_left(session, name, staying);
-    let mut look = Look::take(connection, template, name, Patience::None, then).await?;
-    steps.done("look");
+) -> Result<bool, sqlx::Error> {
+    let is_left = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
+    let (sessions, mut any_prepared) = sessions_and_prepared(connection).await?;
+    steps.done("sessions");
     // Whoever may be elsewhere is followed until that is known, which it is then.
-    let mut may_be_left = look.sessions.iter().any(|session| is_left(session) || may_be_elsewhere(session));
+    let mut may_be_left = sessions.iter().any(|session| is_left(session) || may_be_elsewhere(session));
     for _ in 0..MOST_ENDINGS {
-        if may_be_left {
-            ended.extend(end_sessions(connection, &is_left, staying).await?);
-            steps.done("sessions");
-        } else if !look.is_partial {
-            break;
-        }
-        look = Look::take(connection, template, name, Patience::Usual, then).await?;
-        steps.done("look again");
-        may_be_left = look.sessions.iter().any(is_left);
         if !may_be_left {
             break;
         }
+        ended.extend(end_sessions(connection, &is_left, staying).await?);
+        let (sessions, prepared) = sessions_and_prepared(connection).await?;
+        (may_be_left, any_prepared) = (sessions.iter().any(is_left), prepared);
+        steps.done("end sessions");
     }
-    Ok(look)
+    if any_prepared {
+        blockers::end(connection, name, known).await?;
+        steps.done("prepared transactions");
+    } else {
+        known.clear();
+    }
+    Ok(may_be_left)
 }
 
 /// The history that a table keeps of its rows cannot be deleted.

@@ -39,6 +39,15 @@ pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<Ser
     Ok(sessions)
 }
 
+/// Everybody who is connected, and after that whether there is a prepared transaction on the server.
+pub(super) async fn sessions_and_prepared(
+    connection: &mut MySqlConnection,
+) -> Result<(Vec<ServerSession>, bool), sqlx::Error> {
+    let mut lists = results(connection, "SHOW FULL PROCESSLIST; XA RECOVER").await?.into_iter();
+    let sessions = lists.next().unwrap_or_default().into_iter().filter_map(session).collect();
+    Ok((sessions, lists.next().is_some_and(|prepared| !prepared.is_empty())))
+}
+
 async fn listed(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut lists = results(connection, "SELECT CONNECTION_ID(); SHOW FULL PROCESSLIST").await?.into_iter();
     let own = lists.next().into_iter().flatten().flatten().flatten().next();
