@@ -8,12 +8,16 @@ use serde::{Serialize, Serializer};
 
 use crate::engine::Engine;
 
-/// Who gives a test its database. Each is a target of the suite.
+/// Who gives a test its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 pub(super) enum Contender {
     #[value(name = "freshdb")]
     #[serde(rename = "freshdb")]
     Freshdb,
+    /// The same tests under the command, which has the databases ready before a test's process begins.
+    #[value(name = "freshdb run")]
+    #[serde(rename = "freshdb run")]
+    FreshdbRun,
     #[value(name = "sqlx::test")]
     #[serde(rename = "sqlx::test")]
     SqlxTest,
@@ -29,14 +33,15 @@ pub(super) enum Contender {
 }
 
 impl Contender {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Freshdb, Self::SqlxTest, Self::DbPool, Self::CreateAndDrop, Self::Rollback];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Freshdb, Self::FreshdbRun, Self::SqlxTest, Self::DbPool, Self::CreateAndDrop, Self::Rollback];
     /// What people use today, and what freshdb is to be ten times faster than.
     pub(super) const PEERS: [Self; 2] = [Self::SqlxTest, Self::DbPool];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Freshdb => "freshdb",
+            Self::FreshdbRun => "freshdb run",
             Self::SqlxTest => "sqlx::test",
             Self::DbPool => "db-pool",
             Self::CreateAndDrop => "create-and-drop",
@@ -47,7 +52,7 @@ impl Contender {
     /// Its target in the suite.
     pub(super) fn target(self) -> &'static str {
         match self {
-            Self::Freshdb => "freshdb",
+            Self::Freshdb | Self::FreshdbRun => "freshdb",
             Self::SqlxTest => "sqlx_test",
             Self::DbPool => "db_pool",
             Self::CreateAndDrop => "create_and_drop",

@@ -13,6 +13,7 @@ use crate::directory;
 use crate::engine::{Engine, EngineArgs, Place};
 use crate::failure::{Failure, OrFail, both};
 use crate::interrupt::Interrupt;
+use crate::program;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Draw the figures into this file, as an SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// The program `freshdb` [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
     /// Program that builds the suite; Cargo sets the variable for what it runs
     #[arg(long, env = "CARGO", default_value = "cargo", hide = true, value_name = "PROGRAM")]
     cargo: PathBuf,
@@ -71,9 +75,11 @@ async fn measure_all(
         std::fs::write(directory.join(file), "").or_fail(|| "cannot write into the run's directory".into())?;
     }
     let nextest = args.threads.contains(&Threads::Nextest);
-    let suite = interrupt.or(Suite::build(&args.cargo, directory, nextest)).await?;
+    let contenders = args.contenders();
+    let freshdb = contenders.contains(&Contender::FreshdbRun).then(|| program::freshdb(args.program.as_deref()));
+    let suite = interrupt.or(Suite::build(&args.cargo, freshdb.transpose()?, directory, nextest)).await?;
     let print_failed = || "cannot write to standard output".into();
-    let mut printer = Printer::start(std::io::stdout(), args.json, args.contenders()).or_fail(print_failed)?;
+    let mut printer = Printer::start(std::io::stdout(), args.json, contenders).or_fail(print_failed)?;
     for (engine, place) in places {
         for &tables in &args.tables {
             let mut house = House::new(*engine, place, directory, tables)?;

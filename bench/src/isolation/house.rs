@@ -71,7 +71,7 @@ impl<'a> House<'a> {
         match contender {
             Contender::SqlxTest => self.books.as_ref(),
             Contender::Rollback => self.floor.as_ref(),
-            Contender::Freshdb => None,
+            Contender::Freshdb | Contender::FreshdbRun => None,
             Contender::DbPool | Contender::CreateAndDrop => self.place.server(),
         }
     }

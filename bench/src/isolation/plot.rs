@@ -17,6 +17,7 @@ const LEGEND: f64 = 56.0;
 fn colour(contender: Contender) -> &'static str {
     match contender {
         Contender::Freshdb => "#1a9e6b",
+        Contender::FreshdbRun => "#7cc9a5",
         Contender::SqlxTest => "#d98032",
         Contender::DbPool => "#7a6fd0",
         Contender::CreateAndDrop => "#c4526a",
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn the_chart_has_a_bar_for_each_figure() {
         let svg = svg(&records());
-        assert_eq!(svg.matches("<rect").count(), 5 + 14, "the legend, and fifteen figures of which one is missing");
+        assert_eq!(svg.matches("<rect").count(), 6 + 17, "the legend, and eighteen figures of which one is missing");
         assert_eq!(svg.matches("×</text>").count(), 1);
         insta::assert_snapshot!(svg);
     }

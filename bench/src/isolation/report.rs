@@ -219,7 +219,7 @@ pub(super) mod tests {
             (Engine::Postgres, 30, Threads::Libtest(2)),
             (Engine::Postgres, 30, Threads::Nextest),
         ] {
-            for (contender, millis) in Contender::ALL.into_iter().zip([300, 9_000, 4_000, 12_000, 200]) {
+            for (contender, millis) in Contender::ALL.into_iter().zip([300, 250, 9_000, 4_000, 12_000, 200]) {
                 let rounds = [millis * 3, millis, millis + 1].map(Duration::from_millis).to_vec();
                 let times = match contender.lacks(engine) {
                     Some(reason) => Times::Failed(reason.into()),

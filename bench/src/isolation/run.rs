@@ -10,7 +10,6 @@ use super::house::House;
 use super::suite::{Nextest, Suite};
 use crate::engine::Engine;
 use crate::failure::{Failure, OrFail};
-use crate::process;
 
 /// How many tests the suite has for a driver.
 pub(super) const TESTS: usize = 200;
@@ -31,12 +30,12 @@ impl House<'_> {
         let driver = driver(self.engine);
         let (mut command, expected) = match tests {
             Tests::All(Threads::Libtest(threads)) => {
-                let mut command = process::tied(suite.program(contender)?);
+                let mut command = suite.command(contender, self.engine, suite.program(contender)?);
                 command.arg(format!("{driver}::")).args(["--quiet", "--test-threads", &threads.to_string()]);
                 (command, TESTS)
             }
             Tests::First(number) => {
-                let mut command = process::tied(suite.program(contender)?);
+                let mut command = suite.command(contender, self.engine, suite.program(contender)?);
                 command.args((0..number).map(|test| format!("{driver}::g0::t{test:02}")));
                 command.args(["--exact", "--quiet", "--test-threads", "1"]);
                 (command, number)
@@ -44,7 +43,7 @@ impl House<'_> {
             Tests::All(Threads::Nextest) => match &suite.nextest {
                 Nextest::Missing(why) => return Ok(Err(why.clone())),
                 Nextest::Ready { cargo, workspace, binaries } => {
-                    let mut command = process::tied(cargo);
+                    let mut command = suite.command(contender, self.engine, cargo);
                     command.args(["nextest", "run", "--no-fail-fast", "--show-progress", "none"]);
                     command.args([
                         "--status-level",
@@ -55,7 +54,7 @@ impl House<'_> {
                         "none",
                     ]);
                     command.arg("--cargo-metadata").arg(workspace);
-                    command.arg("--binaries-metadata").arg(&binaries[&contender]);
+                    command.arg("--binaries-metadata").arg(&binaries[contender.target()]);
                     // The tests' directory. It has no configuration of nextest's.
                     command.arg("--workspace-remap").arg(&self.directory);
                     command.args(["-E", &format!("test(/^{driver}::/)")]);

@@ -6,8 +6,10 @@ use std::process::Stdio;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::process::Command;
 
 use super::case::Contender;
+use crate::engine::Engine;
 use crate::failure::{Failure, OrFail};
 use crate::process;
 
@@ -18,24 +20,44 @@ const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
 
 /// What was built.
 pub(super) struct Suite {
-    programs: BTreeMap<Contender, PathBuf>,
+    /// By the name of their target.
+    programs: BTreeMap<String, PathBuf>,
+    /// The command `freshdb`, where a contender needs it.
+    freshdb: Option<PathBuf>,
     pub(super) nextest: Nextest,
 }
 
 /// What cargo-nextest needs to run what was built without asking cargo again, or why there is none.
 pub(super) enum Nextest {
-    Ready { cargo: PathBuf, workspace: PathBuf, binaries: BTreeMap<Contender, PathBuf> },
+    Ready { cargo: PathBuf, workspace: PathBuf, binaries: BTreeMap<&'static str, PathBuf> },
     Missing(String),
 }
 
 impl Suite {
     pub(super) fn program(&self, contender: Contender) -> Result<&Path, Failure> {
-        let program = self.programs.get(&contender).map(PathBuf::as_path);
+        let program = self.programs.get(contender.target()).map(PathBuf::as_path);
         program.ok_or_else(|| Failure::new(format!("cargo does not tell where it put `{}`", contender.target())))
     }
 
+    /// The command that runs a program with a contender's tests.
+    pub(super) fn command(&self, contender: Contender, engine: Engine, program: &Path) -> Command {
+        match &self.freshdb {
+            Some(freshdb) if contender == Contender::FreshdbRun => {
+                let mut command = process::tied(freshdb);
+                command.args(["run", "--quiet", &format!("--{engine}"), "--"]).arg(program);
+                command
+            }
+            _ => process::tied(program),
+        }
+    }
+
     /// Builds it. What nextest needs is left in `directory`.
-    pub(super) async fn build(cargo: &Path, directory: &Path, nextest: bool) -> Result<Self, Failure> {
+    pub(super) async fn build(
+        cargo: &Path,
+        freshdb: Option<PathBuf>,
+        directory: &Path,
+        nextest: bool,
+    ) -> Result<Self, Failure> {
         eprintln!("building the suite");
         let build = ["test", "--release", "--no-run", "--locked", "--message-format", "json-render-diagnostics"];
         let messages = output_of(cargo, &build).await?;
@@ -44,7 +66,7 @@ impl Suite {
         } else {
             Nextest::Missing("it was not asked for".into())
         };
-        Ok(Self { programs: programs_in(&messages), nextest })
+        Ok(Self { programs: programs_in(&messages), freshdb, nextest })
     }
 }
 
@@ -71,7 +93,7 @@ impl Nextest {
             // Only this one, so that nextest need not ask the others for their tests.
             let path = directory.join(format!("{}-binaries.json", contender.target()));
             write(&path, only(&list, contender).to_string().as_bytes())?;
-            binaries.insert(contender, path);
+            binaries.insert(contender.target(), path);
         }
         Ok(Self::Ready { cargo: cargo.to_owned(), workspace, binaries })
     }
@@ -119,12 +141,11 @@ struct Target {
     kind: Vec<String>,
 }
 
-fn programs_in(messages: &str) -> BTreeMap<Contender, PathBuf> {
+fn programs_in(messages: &str) -> BTreeMap<String, PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     let program = |message: Message| {
         let target = message.target.filter(|target| target.kind.iter().any(|kind| kind == "test"))?;
-        let contender = Contender::ALL.into_iter().find(|contender| contender.target() == target.name)?;
-        Some((contender, message.executable?))
+        Some((target.name, message.executable?))
     };
     messages.filter_map(program).collect()
 }
@@ -152,8 +173,8 @@ mod tests {
 "#;
         let programs = programs_in(messages);
         assert_eq!(programs.len(), 2);
-        assert_eq!(programs[&Contender::Freshdb], PathBuf::from("/target/release/deps/freshdb-1"));
-        assert_eq!(programs[&Contender::DbPool], PathBuf::from("/target/release/deps/db_pool-1"));
+        assert_eq!(programs["freshdb"], PathBuf::from("/target/release/deps/freshdb-1"));
+        assert_eq!(programs["db_pool"], PathBuf::from("/target/release/deps/db_pool-1"));
     }
 
     #[test]
