@@ -2,7 +2,7 @@
 
 use sqlx::MySqlConnection;
 
-use super::connection::{OWN, SETTINGS, bytes, execute, literal, number, rows};
+use super::connection::{OWN, SETTINGS, binary, bytes, execute, literal, number, rows};
 use super::template::qualified;
 
 const XAER_NOTA: u16 = 1397;
@@ -25,11 +25,7 @@ fn xid(row: &[Option<Vec<u8>>]) -> Option<Xid> {
     let number = |index: usize| std::str::from_utf8(row.get(index)?.as_ref()?).ok()?.parse::<usize>().ok();
     let (format, global, data) = (number(0)?, number(1)?, row.get(3)?.as_ref()?);
     let (global, branch) = data.split_at_checked(global)?;
-    let hex = |bytes: &[u8]| {
-        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        digits.concat()
-    };
-    Some(format!("X'{}',X'{}',{format}", hex(global), hex(branch)))
+    Some(format!("{},{},{format}", binary(global), binary(branch)))
 }
 
 /// Rolls back the prepared transactions that are not among those `known` when the database was last pristine, for as long as the

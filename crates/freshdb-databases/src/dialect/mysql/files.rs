@@ -33,7 +33,7 @@ pub(super) struct Files {
 }
 
 impl Table {
-    /// Whether its file is worth reading: it has more than a few rows, and they are in the order of a number.
+    /// Whether its file is worth reading: it has more than a few rows, and what they are in the order of can be read there.
     fn is_told_by_its_file(&self) -> bool {
         self.seeded && !self.small && self.transactional && !self.partitioned && !self.versioned && self.order.is_some()
     }
@@ -97,7 +97,7 @@ impl Files {
             let Some(table) = unknown.get(&name).copied() else { continue };
             let path = Path::new(&directory).join(format!("{name}.ibd"));
             let (Some(key), Ok(space), Ok(index), Ok(root)) =
-                (template.tables[table].order, space.parse(), index.parse(), root.parse())
+                (template.tables[table].order.clone(), space.parse(), index.parse(), root.parse())
             else {
                 continue;
             };

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::connection::binary;
+
 /// What is read of each page: its headers, and the first of its records, which is no row.
 const HEAD: usize = 128;
 /// The number of no page.
@@ -38,12 +40,133 @@ const INFIMUM_TEXT: &[u8] = b"infimum\0";
 const FIRST_RECORD: usize = 120;
 /// What ends a page.
 const TRAILER: usize = 8;
-/// The bit of a record's that says that it is the lowest of its tree, and its key no key.
+/// How many bytes each record has before its first column. Before them is which columns are NULL, a bit for each that can be, and before that
+/// the lengths of those whose length varies, the first one's last.
+const RECORD_HEAD: usize = 5;
+/// Bits of a record's: it is the lowest of its tree, and its key no key; and its columns are not those that the table was made with.
 const IS_LOWEST: u8 = 0x10;
+const IS_OF_ANOTHER_SHAPE: u8 = 0xc0;
 /// With more ranges than this all rows are compared.
 const MOST_RANGES: usize = 256;
 
-/// A key's first column that is a whole number, as it is stored.
+/// A key's first column, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) enum KeyColumn {
+    Number(WholeNumber),
+    Bytes {
+        length: Length,
+        /// Of which they are a text, if they are.
+        text: Option<Text>,
+    },
+}
+
+/// How many bytes a column has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) enum Length {
+    Fixed(usize),
+    Varying {
+        longest: usize,
+        /// How many columns of the table can be NULL: a bit of each is between the length and the bytes.
+        nullable: usize,
+    },
+}
+
+/// What a text is in the order of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Text {
+    charset: String,
+    collation: String,
+    /// Whether spaces are stored behind it that are none of its own.
+    padded: bool,
+}
+
+/// What a server says of a column.
+#[derive(Debug)]
+pub(super) struct Described<'a> {
+    /// `varchar`, and `varchar(50)`.
+    pub(super) data_type: &'a str,
+    pub(super) column_type: &'a str,
+    pub(super) charset: Option<&'a str>,
+    pub(super) collation: Option<&'a str>,
+    /// The most bytes of a text or of bytes.
+    pub(super) longest: Option<usize>,
+}
+
+impl KeyColumn {
+    /// Of the first column of a key that holds all of it, in a table of which so many columns can be NULL.
+    pub(super) fn of(column: &Described, nullable: usize) -> Option<Self> {
+        if let Some(number) = WholeNumber::of(column.column_type) {
+            return Some(Self::Number(number));
+        }
+        let longest = column.longest.filter(|longest| *longest > 0)?;
+        let varying = Length::Varying { longest, nullable };
+        let padded = column.data_type == "char";
+        let length = match (column.data_type, column.charset) {
+            ("binary", _) => return Some(Self::Bytes { length: Length::Fixed(longest), text: None }),
+            ("varbinary", _) => return Some(Self::Bytes { length: varying, text: None }),
+            ("char", Some("ascii" | "latin1")) => Length::Fixed(longest),
+            // As many characters are not as many bytes.
+            ("char" | "varchar", Some("utf8mb3" | "utf8mb4")) | ("varchar", Some("ascii" | "latin1")) => varying,
+            _ => return None,
+        };
+        let (charset, collation) = (column.charset?.to_owned(), column.collation?.to_owned());
+        Some(Self::Bytes { length, text: Some(Text { charset, collation, padded }) })
+    }
+
+    fn size(&self) -> Length {
+        match self {
+            Self::Number(number) => Length::Fixed(number.bytes),
+            Self::Bytes { length, .. } => *length,
+        }
+    }
+
+    /// Whether values are sorted as their bytes are.
+    fn is_sorted_by_bytes(&self) -> bool {
+        !matches!(self, Self::Bytes { text: Some(_), .. })
+    }
+
+    /// A value, as SQL has it.
+    fn literal(&self, bytes: &[u8]) -> String {
+        match self {
+            Self::Number(number) => number.read(bytes).to_string(),
+            Self::Bytes { text: None, .. } => binary(bytes),
+            Self::Bytes { text: Some(Text { charset, collation, padded }), .. } => {
+                let end = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+                let bytes = if *padded { &bytes[..end] } else { bytes };
+                format!("_{charset} {} COLLATE {collation}", binary(bytes))
+            }
+        }
+    }
+}
+
+impl Length {
+    /// How many bytes before a record's first column may say where that ends.
+    fn head(self) -> usize {
+        match self {
+            Self::Fixed(_) => RECORD_HEAD,
+            Self::Varying { nullable, .. } => RECORD_HEAD + nullable.div_ceil(8) + 2,
+        }
+    }
+
+    /// Out of those bytes.
+    fn of(self, head: &[u8]) -> Option<usize> {
+        let longest = match self {
+            Self::Fixed(length) => return Some(length),
+            Self::Varying { longest, .. } => longest,
+        };
+        // In the order of the lengths, which is not that of bytes.
+        let [first, second] = [head[1], head[0]].map(usize::from);
+        let length = match first {
+            0x80..0xc0 if longest > 255 => (first & 0x3f) << 8 | second,
+            // It is elsewhere, where no key is.
+            0xc0.. if longest > 255 => return None,
+            _ => first,
+        };
+        (length <= longest).then_some(length)
+    }
+}
+
+/// A whole number, as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct WholeNumber {
     bytes: usize,
@@ -73,11 +196,11 @@ impl WholeNumber {
     }
 }
 
-/// Rows by the first column of their key, both ends included. Without an end it is open there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Rows by the first column of their key, both ends included, as SQL has them. Without an end it is open there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
-    pub(super) from: Option<i128>,
-    pub(super) to: Option<i128>,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
 }
 
 impl Range {
@@ -105,7 +228,7 @@ pub(super) struct TableFile {
     pub(super) root: u32,
     pub(super) page_size: usize,
     /// What its primary key begins with, in ascending order.
-    pub(super) key: WholeNumber,
+    pub(super) key: KeyColumn,
 }
 
 /// A page with rows.
@@ -187,51 +310,79 @@ impl TableFile {
     /// What lies between leaves that have not been changed: from the first row of the one before, which is one row too many, or rather a
     /// page, to the first row of the one behind.
     fn between(&self, file: &File, chain: &[(u32, Leaf)], since: u64) -> io::Result<Option<Vec<Range>>> {
-        let mut ranges: Vec<Range> = Vec::new();
-        // Where what has been changed begins, behind the last leaf that has not.
-        let mut begun = None;
-        let mut last = None;
-        for (page, leaf) in chain {
-            if leaf.is_changed(since) {
-                if begun.is_none() {
-                    begun = Some(match last {
-                        // Below the first leaf there is nothing either.
-                        None => None,
-                        Some(before) => {
-                            let Some(key) = self.first_key(file, before)? else { return Ok(None) };
-                            Some(key)
-                        }
-                    });
-                }
-                continue;
-            }
-            if let Some(from) = begun.take() {
-                let Some(to) = self.first_key(file, (*page, *leaf))? else { return Ok(None) };
-                if from.is_some_and(|from| from > to) {
+        let ends = ends_of_changed(chain, since);
+        if ends.len() > MOST_RANGES {
+            return Ok(Some(vec![Range::ALL]));
+        }
+        let mut ranges = Vec::with_capacity(ends.len());
+        for [from, to] in ends {
+            let mut keys = [None, None];
+            for (key, end) in keys.iter_mut().zip([from, to]) {
+                let Some(leaf) = end else { continue };
+                *key = self.first_key(file, chain[leaf])?;
+                if key.is_none() {
                     return Ok(None);
                 }
-                ranges.push(Range { from, to: Some(to) });
             }
-            last = (leaf.previous != NONE).then_some((*page, *leaf));
+            if self.key.is_sorted_by_bytes() && keys[1].is_some() && keys[0] > keys[1] {
+                return Ok(None);
+            }
+            let [from, to] = keys.map(|key| key.map(|bytes| self.key.literal(&bytes)));
+            ranges.push(Range { from, to });
         }
-        if let Some(from) = begun {
-            ranges.push(Range { from, to: None });
-        }
-        let ranges = joined(ranges);
-        Ok(Some(if ranges.len() > MOST_RANGES { vec![Range::ALL] } else { ranges }))
+        Ok(Some(ranges))
     }
 
     /// The first column of the first row's key.
-    fn first_key(&self, file: &File, (page, leaf): (u32, Leaf)) -> io::Result<Option<i128>> {
-        let (at, bytes) = (leaf.first_record, self.key.bytes);
-        if at < FIRST_RECORD || at + bytes + TRAILER > self.page_size {
+    fn first_key(&self, file: &File, (page, leaf): (u32, Leaf)) -> io::Result<Option<Vec<u8>>> {
+        let (at, length) = (leaf.first_record, self.key.size());
+        let head = length.head();
+        let Some(begin) = at.checked_sub(head).filter(|_| at >= FIRST_RECORD && at + TRAILER <= self.page_size) else {
             return Ok(None);
-        }
-        // The record's own head is before its columns; five bytes of it are always there.
-        let mut record = vec![0; 5 + bytes];
-        file.read_exact_at(&mut record, self.offset(page) + at as u64 - 5)?;
-        Ok((record[0] & IS_LOWEST == 0).then(|| self.key.read(&record[5..])))
+        };
+        let mut before = vec![0; head];
+        file.read_exact_at(&mut before, self.offset(page) + begin as u64)?;
+        let bits = before[head - RECORD_HEAD];
+        let refused = match length {
+            Length::Fixed(_) => IS_LOWEST,
+            Length::Varying { .. } => IS_LOWEST | IS_OF_ANOTHER_SHAPE,
+        };
+        let Some(length) =
+            length.of(&before).filter(|length| bits & refused == 0 && at + length + TRAILER <= self.page_size)
+        else {
+            return Ok(None);
+        };
+        let mut key = vec![0; length];
+        file.read_exact_at(&mut key, self.offset(page) + at as u64)?;
+        Ok(Some(key))
     }
+}
+
+/// Between which leaves those lie that have been changed, by their places in the chain: whatever lies beyond the first and the last leaf has no end
+/// there. Below the first one there is nothing either.
+fn ends_of_changed(chain: &[(u32, Leaf)], since: u64) -> Vec<[Option<usize>; 2]> {
+    let mut ends: Vec<[Option<usize>; 2]> = Vec::new();
+    let mut is_within = false;
+    for (place, (_, leaf)) in chain.iter().enumerate() {
+        match (leaf.is_changed(since), is_within) {
+            (true, false) => {
+                let before = place.checked_sub(1).filter(|before| *before > 0);
+                match ends.last_mut() {
+                    // One leaf between two that are changed is in both of them.
+                    Some([_, to]) if *to == before && before.is_some() => *to = None,
+                    _ => ends.push([before, None]),
+                }
+            }
+            (false, true) => {
+                if let Some([_, to]) = ends.last_mut() {
+                    *to = Some(place);
+                }
+            }
+            _ => {}
+        }
+        is_within = leaf.is_changed(since);
+    }
+    ends
 }
 
 impl Leaf {
@@ -256,18 +407,6 @@ fn chain(leaves: &HashMap<u32, Leaf>) -> Option<Vec<(u32, Leaf)>> {
         (previous, page) = (page, leaf.next);
     }
     Some(chain)
-}
-
-/// The same, in as few ranges.
-fn joined(ranges: Vec<Range>) -> Vec<Range> {
-    let mut joined: Vec<Range> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if last.to >= range.from => last.to = range.to,
-            _ => joined.push(range),
-        }
-    }
-    joined
 }
 
 /// How the pages of a file are written.
@@ -331,7 +470,7 @@ mod tests {
     const ROOT: u32 = 1;
     const SIZE: usize = 4096;
     const SINCE: u64 = 1000;
-    const SIGNED: WholeNumber = WholeNumber { bytes: 4, signed: true };
+    const SIGNED: KeyColumn = KeyColumn::Number(WholeNumber { bytes: 4, signed: true });
 
     /// Pages of a file, the first of which says what they are.
     struct Pages(Vec<Vec<u8>>);
@@ -351,13 +490,20 @@ mod tests {
             Self(pages)
         }
 
-        fn written(&self) -> Option<Vec<(Option<i128>, Option<i128>)>> {
+        fn told(&self, key: KeyColumn) -> Told {
             let mut file = NamedTempFile::new().expect("a file");
             file.write_all(&self.0.concat()).expect("it can be written");
             let path = file.path().into();
-            let table = TableFile { path, space: SPACE, index: PRIMARY, root: ROOT, page_size: SIZE, key: SIGNED };
-            match table.written(SINCE).expect("it can be read") {
-                Told::Written(ranges) => Some(ranges.into_iter().map(|range| (range.from, range.to)).collect()),
+            let table = TableFile { path, space: SPACE, index: PRIMARY, root: ROOT, page_size: SIZE, key };
+            table.written(SINCE).expect("it can be read")
+        }
+
+        fn written(&self) -> Option<Vec<(Option<i128>, Option<i128>)>> {
+            let number = |end: Option<String>| end.map(|end| end.parse().expect("a number"));
+            match self.told(SIGNED) {
+                Told::Written(ranges) => {
+                    Some(ranges.into_iter().map(|range| (number(range.from), number(range.to))).collect())
+                }
                 Told::Another | Told::Nothing => None,
             }
         }
@@ -495,6 +641,55 @@ mod tests {
         }
     }
 
+    fn key(data_type: &str, charset: Option<&str>, longest: usize, nullable: usize) -> Option<KeyColumn> {
+        let collation = charset.map(|charset| format!("{charset}_bin"));
+        let column_type = format!("{data_type}({longest})");
+        KeyColumn::of(
+            &Described {
+                data_type,
+                column_type: &column_type,
+                charset,
+                collation: collation.as_deref(),
+                longest: Some(longest),
+            },
+            nullable,
+        )
+    }
+
+    #[test]
+    fn keys_are_written_as_sql_has_them() {
+        let literal = |key: Option<KeyColumn>, bytes: &[u8]| key.map(|key| key.literal(bytes));
+        assert_eq!(literal(key("int", None, 4, 0), &[0x80, 0, 1, 0]).as_deref(), Some("256"));
+        assert_eq!(literal(key("binary", None, 2, 0), &[0, 0x20]).as_deref(), Some("X'0020'"));
+        assert_eq!(literal(key("varbinary", None, 20, 0), b"' ").as_deref(), Some("X'2720'"));
+        let text = |data_type| literal(key(data_type, Some("utf8mb4"), 80, 0), "ä ".as_bytes());
+        assert_eq!(text("varchar").as_deref(), Some("_utf8mb4 X'C3A420' COLLATE utf8mb4_bin"));
+        assert_eq!(
+            text("char").as_deref(),
+            Some("_utf8mb4 X'C3A4' COLLATE utf8mb4_bin"),
+            "the space is none of its own"
+        );
+        for (data_type, charset) in [("varchar", Some("utf16")), ("char", Some("sjis")), ("blob", None), ("uuid", None)]
+        {
+            assert_eq!(key(data_type, charset, 80, 0), None, "{data_type}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_behind_what_is_null() {
+        let length = |longest: usize, head: &[u8]| {
+            let length = key("varchar", Some("utf8mb4"), longest, 9).expect("it is read").size();
+            assert_eq!(length.head(), head.len(), "two bytes of NULLs, and the two of the length");
+            length.of(head)
+        };
+        assert_eq!(length(200, &[7, 150, 0xff, 0xff, 0, 0, 0, 0, 0]), Some(150));
+        assert_eq!(length(200, &[7, 201, 0, 0, 0, 0, 0, 0, 0]), None, "longer than it can be");
+        assert_eq!(length(800, &[7, 127, 0, 0, 0, 0, 0, 0, 0]), Some(127));
+        assert_eq!(length(800, &[7, 0x81, 0, 0, 0, 0, 0, 0, 0]), Some(263));
+        assert_eq!(length(800, &[7, 0xc1, 0, 0, 0, 0, 0, 0, 0]), None, "it is elsewhere");
+        assert_eq!(key("char", Some("ascii"), 36, 9).map(|key| key.size()), Some(Length::Fixed(36)));
+    }
+
     proptest! {
         #[test]
         fn no_file_is_too_strange(
@@ -507,7 +702,9 @@ mod tests {
                 pages.0[page][at] = byte;
             }
             // It is told, or it is not.
-            let _: Option<_> = pages.written();
+            for key in [Some(SIGNED), key("binary", None, 255, 0), key("varchar", Some("utf8mb4"), 3072, 70)] {
+                let _: Told = pages.told(key.expect("it is read"));
+            }
         }
     }
 }

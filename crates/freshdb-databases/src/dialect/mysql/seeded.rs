@@ -38,11 +38,11 @@ impl Part {
     }
 
     /// The condition for the rows of `table`, a name that a query has given it.
-    fn of_rows(&self, table: &str) -> String {
+    pub(super) fn of_rows(&self, table: &str) -> String {
         let Self::Within { ranges, column } = self else { return "TRUE".to_owned() };
         let within = |range: &Range| {
-            let from = range.from.map(|from| format!("{table}.{column} >= {from}"));
-            let to = range.to.map(|to| format!("{table}.{column} <= {to}"));
+            let from = range.from.as_ref().map(|from| format!("{table}.{column} >= {from}"));
+            let to = range.to.as_ref().map(|to| format!("{table}.{column} <= {to}"));
             let ends: Vec<String> = from.into_iter().chain(to).collect();
             if ends.is_empty() { "TRUE".to_owned() } else { ends.join(" AND ") }
         };

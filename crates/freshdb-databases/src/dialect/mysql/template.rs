@@ -15,7 +15,7 @@ use super::helper::Helper;
 use super::look::{PROBES, with_a_row};
 use super::marks::{self, Features};
 use super::own::Own;
-use super::pages::WholeNumber;
+use super::pages::{Described, KeyColumn};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// How many rows of a table that are other ones are put back by their keys, and how many a table has that is written anew.
@@ -83,8 +83,8 @@ pub(super) struct Table {
     pub(super) computed: Vec<Column>,
     /// The names of its primary key's columns, or nothing.
     pub(super) key: Vec<String>,
-    /// What its rows are in the ascending order of, if that is a number: the first of the key's columns.
-    pub(super) order: Option<WholeNumber>,
+    /// What its rows are in the ascending order of, if that can be read in its file: the first of the key's columns.
+    pub(super) order: Option<KeyColumn>,
 }
 
 /// A column that is stored.
@@ -158,9 +158,11 @@ async fn read_with(
     let mut lists = results(
         connection,
         &format!(
-            "SELECT table_name, column_name, data_type, column_type FROM information_schema.columns WHERE table_schema = {schema}
+            "SELECT table_name, column_name, data_type, column_type, character_set_name, collation_name, character_octet_length
+              FROM information_schema.columns WHERE table_schema = {schema}
               AND COALESCE(generation_expression, '') = '' AND extra NOT LIKE '% GENERATED%' ORDER BY table_name, ordinal_position;
-             SELECT table_name, column_name, collation FROM information_schema.statistics WHERE table_schema = {schema}
+             SELECT table_name, column_name, IF(sub_part IS NULL, collation, NULL)
+              FROM information_schema.statistics WHERE table_schema = {schema}
               AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index;
              SELECT referenced_table_name, table_name FROM information_schema.referential_constraints
               WHERE constraint_schema = {schema} AND unique_constraint_schema = {schema}
@@ -171,16 +173,19 @@ async fn read_with(
               AND non_unique = 0 AND index_name <> 'PRIMARY';
              SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %';
              SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
-              AND extra LIKE 'STORED GENERATED%' ORDER BY table_name, ordinal_position"
+              AND extra LIKE 'STORED GENERATED%' ORDER BY table_name, ordinal_position;
+             SELECT table_name, COUNT(*) FROM information_schema.columns WHERE table_schema = {schema}
+              AND is_nullable = 'YES' AND extra NOT LIKE 'VIRTUAL %' GROUP BY table_name"
         ),
     )
     .await?;
     let features = Features::probe(connection).await?;
+    let nullable = lists.pop().unwrap_or_default();
     let computed = lists.pop().filter(|_| features.truncate_is_cheaper).unwrap_or_default();
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
     let (computing, unique, counting, partitioned) = (last(), last(), last(), last());
     let [keyed, keys, stored] = std::array::from_fn(|_| lists.pop().unwrap_or_default());
-    let mut columns = Columns::of([stored, computed, keys]);
+    let mut columns = Columns::of([stored, computed, keys, nullable]);
     let tables: Vec<Table> = catalog
         .objects
         .iter()
@@ -246,20 +251,32 @@ struct Columns {
     /// Those that are, and are stored.
     computed: HashMap<String, Vec<Column>>,
     keys: HashMap<String, Vec<String>>,
-    orders: HashMap<String, WholeNumber>,
+    orders: HashMap<String, KeyColumn>,
 }
 
 impl Columns {
-    /// Out of their names and types, and those of the primary keys' columns with their order.
-    fn of([stored, computed, keyed]: [Vec<TextRow>; 3]) -> Self {
+    /// Out of their names and types, and those of the primary keys' columns with their order, and how many columns of each table can be NULL.
+    fn of([stored, computed, keyed, nullable]: [Vec<TextRow>; 4]) -> Self {
         let mut columns = Self::default();
-        let mut numbers = HashMap::new();
+        let pair = |row: TextRow| match fixed(row) {
+            [Some(table), Some(count)] => Some((table, count.parse().ok()?)),
+            _ => None,
+        };
+        let nullable: HashMap<String, usize> = nullable.into_iter().filter_map(pair).collect();
+        let mut can_begin_keys = HashMap::new();
         for row in stored {
-            let [Some(table), Some(name), Some(data_type), Some(column_type)] = fixed(row) else { continue };
-            if let Some(number) = WholeNumber::of(&column_type) {
-                numbers.insert((table.clone(), name.clone()), number);
+            let [Some(table), Some(name), Some(data_type), Some(column_type), charset, collation, longest] = fixed(row)
+            else {
+                continue;
+            };
+            let data_type = data_type.to_lowercase();
+            let longest = longest.and_then(|longest| longest.parse().ok());
+            let (charset, collation) = (charset.as_deref(), collation.as_deref());
+            let column = Described { data_type: &data_type, column_type: &column_type, charset, collation, longest };
+            if let Some(key) = KeyColumn::of(&column, nullable.get(&table).copied().unwrap_or(0)) {
+                can_begin_keys.insert((table.clone(), name.clone()), key);
             }
-            columns.stored.entry(table).or_default().push(Column { name, data_type: data_type.to_lowercase() });
+            columns.stored.entry(table).or_default().push(Column { name, data_type });
         }
         for row in computed {
             let [Some(table), Some(name), Some(data_type)] = fixed(row) else { continue };
@@ -269,7 +286,8 @@ impl Columns {
             let [Some(table), Some(name), direction] = fixed(row) else { continue };
             let key = columns.keys.entry(table.clone()).or_default();
             if key.is_empty() && direction.as_deref() == Some("A") {
-                columns.orders.extend(numbers.remove(&(table.clone(), name.clone())).map(|number| (table, number)));
+                let first = can_begin_keys.remove(&(table.clone(), name.clone()));
+                columns.orders.extend(first.map(|first| (table, first)));
             }
             key.push(name);
         }
