@@ -53,6 +53,27 @@ pub(super) fn fold(plan: &Plan, rows: Vec<Vec<Value>>) -> Result<Vec<Row>, Upser
     Ok(keys.into_values().collect())
 }
 
+/// Refuses whole numbers that only MySQL and MariaDB have: sea-query panics where it would hand them to another driver.
+pub(super) fn check_signed(plan: &Plan, rows: &[Row]) -> Result<(), UpsertError> {
+    for row in rows {
+        if let Some(place) = row.values.iter().position(is_too_large) {
+            let number = if plan.updates(place) { row.inputs.last() } else { row.inputs.first() };
+            let (row, column) = (number.copied().unwrap_or_default(), plan.columns[place].to_string());
+            return Err(UpsertError::TooLarge { row, column });
+        }
+    }
+    Ok(())
+}
+
+fn is_too_large(value: &Value) -> bool {
+    match value {
+        Value::BigUnsigned(Some(number)) => i64::try_from(*number).is_err(),
+        #[cfg(feature = "postgres")]
+        Value::Array(_, Some(values)) => values.iter().any(is_too_large),
+        _ => false,
+    }
+}
+
 fn is_null(value: &Value) -> bool {
     *value == value.as_null()
 }

@@ -6,7 +6,7 @@ use sea_orm::{
     TryGetable, Value,
 };
 
-use super::batch::{Row, fold};
+use super::batch::{Row, check_signed, fold};
 use super::dialect;
 use super::error::UpsertError;
 use super::outcome::{Outcome, UpsertedRow};
@@ -195,7 +195,12 @@ impl<T> Upsert<T> {
         };
         let transaction = connection.begin_with_options(options).await.map_err(UpsertError::Database)?;
         let dialect = dialect::of(transaction.get_database_backend());
-        match (Run { connection: &transaction, dialect, plan, read }).run(&rows).await {
+        let checked = if dialect.has_unsigned() { Ok(()) } else { check_signed(&plan, &rows) };
+        let outcomes = match checked {
+            Ok(()) => Run { connection: &transaction, dialect, plan, read }.run(&rows).await,
+            Err(error) => Err(error),
+        };
+        match outcomes {
             Ok(outcomes) => {
                 transaction.commit().await.map_err(UpsertError::Database)?;
                 Ok(unfold(&rows, outcomes, inputs))

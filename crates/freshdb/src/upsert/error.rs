@@ -32,6 +32,17 @@ pub enum UpsertError {
         /// The column.
         column: String,
     },
+    /// A `u64` above 9223372036854775807, which is the largest whole number of SQLite and PostgreSQL.
+    #[error(
+        "row {row} has a number in the column `{column}` that is larger than {}, the largest of this database",
+        i64::MAX
+    )]
+    TooLarge {
+        /// The row's number in the input.
+        row: usize,
+        /// The column.
+        column: String,
+    },
     /// Two rows of the input have keys that are the same only to the database: under a collation that ignores case, say.
     #[error("the keys of the rows {row} and {other} are not the same, but the database takes them for the same")]
     EqualKeys {
@@ -129,6 +140,7 @@ mod tests {
             UpsertError::Columns("it has no key".into()),
             UpsertError::RowLength { row: 1, expected: 2, found: 3 },
             UpsertError::NullKey { row: 1, column: "tag_id".into() },
+            UpsertError::TooLarge { row: 1, column: "size".into() },
             UpsertError::EqualKeys { row: 1, other: 2 },
             UpsertError::AnotherKey(said()),
             UpsertError::NotFound { row: 1 },

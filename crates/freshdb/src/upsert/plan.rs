@@ -66,6 +66,11 @@ impl Plan {
         self.update.iter().map(|place| &values[*place])
     }
 
+    /// Whether the column at this place is updated in rows that are there.
+    pub(super) fn updates(&self, place: usize) -> bool {
+        self.update.contains(&place)
+    }
+
     /// Puts what `from` says of the columns that are updated into `values`.
     pub(super) fn take_update(&self, values: &mut [Value], mut from: Vec<Value>) {
         for place in &self.update {

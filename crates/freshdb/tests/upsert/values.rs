@@ -51,6 +51,44 @@ async fn numbers_change_to_null_and_back(connection: OrmEngine) {
         .await;
 }
 
+#[freshdb::test(on = [mysql, mariadb])]
+async fn numbers_without_a_sign_change(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").big_unsigned()).await;
+    let beyond = i64::MAX.unsigned_abs() + 1;
+    each_is_a_change(&connection, &[u64::MAX.into(), beyond.into(), 0_u64.into(), Value::BigUnsigned(None)]).await;
+}
+
+/// SeaORM's statements would panic.
+#[freshdb::test(on = [postgres, sqlite])]
+async fn a_number_that_the_database_does_not_have_is_an_error(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").big_unsigned()).await;
+    let upsert = async |rows: [(i32, u64); 3]| {
+        let upsert = Upsert::into("valued").key(["key"]).columns(["key", "value"]).rows(rows);
+        upsert.execute(&connection).await
+    };
+    let (largest, beyond) = (i64::MAX.unsigned_abs(), i64::MAX.unsigned_abs() + 1);
+    let error = upsert([(1, 1), (2, 2), (2, beyond)]).await.expect_err("there is no such number");
+    let said = "row 2 has a number in the column `value` that is larger than 9223372036854775807, the largest of this database";
+    assert_eq!(error.to_string(), said);
+    let outcome = upsert([(1, 1), (2, largest), (3, 0)]).await.expect("an outcome");
+    assert_eq!(outcomes(&outcome), [Inserted; 3], "nothing was stored before");
+    // The last row of a key has another.
+    let outcome = upsert([(1, 1), (2, beyond), (2, largest)]).await.expect("an outcome");
+    assert_eq!(outcomes(&outcome), [Unchanged; 3]);
+}
+
+/// In an array, too.
+#[freshdb::test(on = [postgres])]
+async fn a_number_in_an_array_that_the_database_does_not_have_is_an_error(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").array(sea_orm::sea_query::ColumnType::BigInteger)).await;
+    let upsert =
+        |value: Vec<u64>| Upsert::into("valued").key(["key"]).columns(["key", "value"]).rows([(1, Value::from(value))]);
+    let error = upsert(vec![1, u64::MAX]).execute(&connection).await.expect_err("there is no such number");
+    assert!(error.to_string().starts_with("row 0 has a number in the column `value`"), "{error}");
+    let outcome = upsert(vec![1, 2]).execute(&connection).await.expect("an outcome");
+    assert_eq!(outcomes(&outcome), [Inserted]);
+}
+
 #[freshdb::test]
 async fn bytes_change(connection: OrmEngine) {
     valued(&connection, ColumnDef::new("value").blob()).await;

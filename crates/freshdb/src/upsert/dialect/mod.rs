@@ -23,6 +23,11 @@ pub(super) trait Dialect: Sync {
     /// How many rows a statement has at the most, so that the server parses and plans it in a few milliseconds.
     fn most_rows(&self) -> usize;
 
+    /// Whether it has whole numbers that are larger than any with a sign.
+    fn has_unsigned(&self) -> bool {
+        false
+    }
+
     /// A query whose one row has the types of the plan's key and then of what it updates, if
     /// [`find`](Self::find) and [`update`](Self::update) need to know them.
     fn types(&self, plan: &Plan) -> Option<SelectStatement>;

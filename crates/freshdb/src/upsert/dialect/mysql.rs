@@ -19,6 +19,10 @@ impl Dialect for MySql {
         200
     }
 
+    fn has_unsigned(&self) -> bool {
+        true
+    }
+
     /// A parameter is converted to the type and collation of the column it is compared with:
     /// <https://dev.mysql.com/doc/refman/9.7/en/charset-collation-coercibility.html>.
     fn types(&self, _plan: &Plan) -> Option<SelectStatement> {
