@@ -146,6 +146,52 @@ impl DatabaseUrl {
             },
         }
     }
+
+    /// As [`reveal`](Self::reveal), for sqlx. Its driver for PostgreSQL passes over what it does not know, and logs it with its value: of
+    /// `sslpassword`, which libpq knows, a secret. MySQL's says nothing.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sea-orm"))]
+    pub(crate) fn for_sqlx(&self) -> String {
+        /// The parameters that sqlx's driver for PostgreSQL knows:
+        /// <https://docs.rs/sqlx/0.9.0/sqlx/postgres/struct.PgConnectOptions.html#parameters>.
+        const PARAMETERS: [&str; 18] = [
+            "application_name",
+            "dbname",
+            "host",
+            "hostaddr",
+            "options",
+            "password",
+            "port",
+            "ssl-ca",
+            "ssl-cert",
+            "ssl-key",
+            "ssl-mode",
+            "ssl-root-cert",
+            "sslcert",
+            "sslkey",
+            "sslmode",
+            "sslrootcert",
+            "statement-cache-capacity",
+            "user",
+        ];
+
+        let Location::Server(Kind::Postgres, url) = &self.0 else { return self.reveal() };
+        let Some(parameters) = url.query() else { return self.reveal() };
+        let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+        let mut known = Vec::new();
+        for pair in parameters.split('&') {
+            match ::url::form_urlencoded::parse(pair.as_bytes()).next() {
+                // Without a value it may be the rest of one in which `&` should have been `%26`.
+                Some((name, _)) if !is_known(&name) && pair.contains('=') => {
+                    tracing::warn!(%name, "sqlx does not know a parameter of the database URL, and it is passed over");
+                }
+                Some((name, _)) if !is_known(&name) => {}
+                _ => known.push(pair),
+            }
+        }
+        let mut url = url.clone();
+        url.set_query(Some(known.join("&")).filter(|known| !known.is_empty()).as_deref());
+        url.into()
+    }
 }
 
 impl fmt::Display for DatabaseUrl {
@@ -212,6 +258,21 @@ mod tests {
         assert_eq!(at.database().as_deref(), Some("@x"));
         for url in ["postgres:///x?host=/run/postgresql", "mysql:///x?socket=/run/mysqld.sock", "postgres:///x"] {
             assert_eq!(DatabaseUrl::parse(url).expect("a URL").database().as_deref(), Some("x"), "{url}");
+        }
+    }
+
+    #[test]
+    fn sqlx_sees_what_it_knows() {
+        for (url, seen) in [
+            ("postgres://u:p@h/x", "postgres://u:p@h/x"),
+            (
+                "postgres://u@h/x?sslmode=require&sslpassword=s&s&options[a.b]=c%26d&",
+                "postgres://u@h/x?sslmode=require&options[a.b]=c%26d&",
+            ),
+            ("postgresql://u@h/x?ssl%70assword=s&connect_timeout=5", "postgresql://u@h/x"),
+            ("mariadb://u@h/x?sslpassword=s", "mysql://u@h/x?sslpassword=s"),
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).expect("a URL").for_sqlx(), seen);
         }
     }
 

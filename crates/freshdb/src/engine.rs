@@ -13,11 +13,11 @@ use sqlx::{Execute, Executor, SqlSafeStr, SqlStr};
 use crate::counters::Stats;
 #[cfg(feature = "sea-orm")]
 use crate::dialect::Begin;
-use crate::dialect::{Dialect, Item};
+use crate::dialect::{ConnectOptions, Dialect, Item};
 use crate::error::{Error, Leaks};
 use crate::executor::Query;
 use crate::lease::Lease;
-use crate::options::EngineOptions;
+use crate::options::{EngineOptions, driver_options};
 use crate::pool::Pool;
 use crate::registry::{OpenSession, Place};
 use crate::retry::Attempts;
@@ -68,6 +68,26 @@ impl<DB: Dialect> Engine<DB> {
     #[track_caller]
     pub fn connect(url: &str) -> impl Future<Output = Result<Self, Error>> + Send + 'static + use<DB> {
         EngineOptions::new().connect(url)
+    }
+
+    /// The driver's own options for a URL, to be changed and handed to [`EngineOptions::lazy_with`]: as the driver reads it, and `mariadb://` too.
+    /// What it passes over because it does not know the parameter is logged by its name, where the driver would log the value.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// use freshdb::{EngineOptions, SqliteEngine};
+    ///
+    /// let options = SqliteEngine::driver_options("sqlite://tags.db")?.create_if_missing(true);
+    /// let engine: SqliteEngine = EngineOptions::new().lazy_with(options)?;
+    /// # }
+    /// # Ok::<(), freshdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of the database's.
+    pub fn driver_options(url: &str) -> Result<ConnectOptions<DB>, Error> {
+        driver_options::<DB>(url)
     }
 
     /// Checks a connection out: an idle one, or a new one. The place of the call is remembered, for reports.

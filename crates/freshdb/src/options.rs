@@ -172,18 +172,7 @@ impl EngineOptions {
     /// If the URL is not one of the database's, or the options cannot be kept.
     #[track_caller]
     pub fn lazy<DB: Dialect>(self, url: &str) -> Result<Engine<DB>, Error> {
-        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-        if !DB::SCHEMES.is_empty() && !scheme.is_some_and(|scheme| DB::SCHEMES.contains(&scheme)) {
-            let schemes: Vec<String> = DB::SCHEMES.iter().map(|scheme| format!("`{scheme}://`")).collect();
-            let fact =
-                format!("the database URL is not one of {}, which begin with {}", DB::TITLE, schemes.join(" or "));
-            return Err(Error::options(fact, None));
-        }
-        let options = DB::options(url).map_err(|error| {
-            // The URL is not repeated: it may hold a password.
-            Error::options(format!("the database URL is not one of {}", DB::TITLE), Some(error))
-        })?;
-        self.lazy_with(options)
+        self.lazy_with(driver_options::<DB>(url)?)
     }
 
     /// Makes an engine out of the driver's own options, that connects when it is first used. Needs no runtime.
@@ -249,4 +238,18 @@ impl EngineOptions {
             Ok(engine)
         }
     }
+}
+
+/// See [`Engine::driver_options`].
+pub(crate) fn driver_options<DB: Dialect>(url: &str) -> Result<ConnectOptions<DB>, Error> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+    if !DB::SCHEMES.is_empty() && !scheme.is_some_and(|scheme| DB::SCHEMES.contains(&scheme)) {
+        let schemes: Vec<String> = DB::SCHEMES.iter().map(|scheme| format!("`{scheme}://`")).collect();
+        let fact = format!("the database URL is not one of {}, which begin with {}", DB::TITLE, schemes.join(" or "));
+        return Err(Error::options(fact, None));
+    }
+    DB::options(url).map_err(|error| {
+        // The URL is not repeated: it may hold a password.
+        Error::options(format!("the database URL is not one of {}", DB::TITLE), Some(error))
+    })
 }

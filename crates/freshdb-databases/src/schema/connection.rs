@@ -58,7 +58,7 @@ impl Connection {
             #[cfg(feature = "mysql")]
             Kind::Mysql | Kind::Mariadb => mysql(target, session).await.map(Self::Mysql),
             #[cfg(feature = "postgres")]
-            Kind::Postgres => PgConnection::connect(&target.url().reveal()).await.map(Self::Postgres),
+            Kind::Postgres => PgConnection::connect(&target.url().for_sqlx()).await.map(Self::Postgres),
             #[allow(unreachable_patterns, reason = "with all engines there is none left")]
             kind => return Err(without(kind)),
         };
@@ -128,7 +128,7 @@ async fn sqlite(target: &Target, session: Session) -> Result<SqliteConnection, s
 /// sqlx's driver always asks for `IGNORE_SPACE` when it connects, which no client does unasked.
 #[cfg(feature = "mysql")]
 async fn mysql(target: &Target, session: Session) -> Result<MySqlConnection, sqlx::Error> {
-    let options: MySqlConnectOptions = target.url().reveal().parse()?;
+    let options: MySqlConnectOptions = target.url().for_sqlx().parse()?;
     let plain = options.clone().pipes_as_concat(false).no_engine_substitution(false);
     match session {
         Session::Server => {

@@ -3,12 +3,13 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use freshdb_databases::{Kind, Lease, Pool, ServerSession, schema};
+use freshdb_databases::schema::{self, SeaOrmEntities};
+use freshdb_databases::{Kind, Lease, Pool, Schema as _, ServerSession};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
-use test_support::{Client, DEADLINE, Engine, eventually, on_every_engine};
+use test_support::{Client, DEADLINE, Engine, eventually, on_every_engine, warned};
 
-use crate::harness::{builder, clean, execute, pool, rows, tables};
+use crate::harness::{builder, clean, execute, pool, rows, server_at, tables};
 
 on_every_engine! {
     async fn what_a_lease_did_is_undone_before_the_next(database: &TestDatabase) {
@@ -28,6 +29,22 @@ on_every_engine! {
         assert_eq!(rows(lease.url(), "words").await, 1);
         drop(lease);
         clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    /// sqlx logs what it does not know, value and all: of libpq's `sslpassword` a secret.
+    async fn the_log_tells_no_value_of_a_parameter_that_the_driver_does_not_know(database: &TestDatabase) {
+        let url = format!("{}?sslpassword=s3cr3t", database.url());
+        let schema = tables().then(SeaOrmEntities::new());
+        let pool = Pool::builder(server_at(database, &url), schema).checkout(database.url()).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        assert!(lease.url().reveal().ends_with("?sslpassword=s3cr3t"), "another driver may know it");
+        drop(lease);
+        clean(database, [pool]).await;
+        assert!(!warned(&["s3cr3t"]));
+        assert!(database.engine != Engine::Postgres || warned(&["sslpassword"]));
     }
 }
 

@@ -4,14 +4,63 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity};
-use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Row};
+use sqlx_core::Url;
+use sqlx_core::url::form_urlencoded;
 
 use super::{Activity, Backend, Birth, pass_on};
 use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
+/// The parameters of a URL that the driver knows:
+/// <https://docs.rs/sqlx/0.9.0/sqlx/postgres/struct.PgConnectOptions.html#parameters>.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+fn is_known(pair: &str) -> bool {
+    name_of(pair).is_none_or(|name| PARAMETERS.contains(&&*name) || name.starts_with("options["))
+}
+
+/// The name of a URL's parameter, of which there is none in an empty pair.
+fn name_of(pair: &str) -> Option<String> {
+    form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned())
+}
+
 impl Backend for Postgres {
     const TITLE: &str = "PostgreSQL's";
+
+    /// The driver passes over what it does not know, and logs it with its value: of `sslpassword`, which libpq knows, a secret.
+    fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+        let mut url: Url = url.parse().map_err(|error| sqlx::Error::Configuration(Box::new(error)))?;
+        if let Some(parameters) = url.query() {
+            let (known, unknown): (Vec<&str>, Vec<&str>) = parameters.split('&').partition(|pair| is_known(pair));
+            let known = known.join("&");
+            // Without a value it may be the rest of one in which `&` should have been `%26`.
+            for name in unknown.into_iter().filter(|pair| pair.contains('=')).filter_map(name_of) {
+                tracing::warn!(name, "the driver does not know a parameter of the database URL, and it is passed over");
+            }
+            url.set_query(Some(&known).filter(|known| !known.is_empty()).map(String::as_str));
+        }
+        PgConnectOptions::from_url(&url)
+    }
 
     fn target(options: &PgConnectOptions) -> String {
         let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());

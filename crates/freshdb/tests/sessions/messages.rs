@@ -180,6 +180,24 @@ with_every_driver! {
     }
 }
 
+/// Drivers of other languages have parameters that sqlx does not know, and would log with their values: libpq's `sslpassword` is one.
+#[test]
+fn the_log_tells_no_value_of_a_parameter_that_the_driver_does_not_know() {
+    test_support::begin_log();
+    let mut engine = Engine::<sqlx::Postgres>::lazy("postgres://u@db/tags?sslpassword=unkn0wn&application_name=a%26b");
+    assert_eq!(engine.expect("an engine").target(), "postgres://u@db:5432/tags");
+    engine = Engine::lazy("postgres://u@db/?ssl%70assword=unkn0wn&dbname=other&&%FF=unkn0wn&unkn0wn&options[a.b]=c");
+    assert_eq!(engine.expect("an engine").target(), "postgres://u@db:5432/other");
+    let engine = Engine::<sqlx::MySql>::lazy("mysql://u@db/tags?sslpassword=unkn0wn").expect("an engine");
+    assert_eq!(engine.target(), "mysql://u@db:3306/tags");
+    let options =
+        freshdb::PgEngine::driver_options("postgres://u@db/tags?sslpassword=unkn0wn&user=v").expect("options");
+    assert_eq!(options.get_username(), "v");
+    assert!(!test_support::warned(&["unkn0wn"]));
+    assert!(test_support::warned(&["sslpassword"]));
+    assert!(!test_support::warned(&["application_name"]) && !test_support::warned(&["options[a.b]"]));
+}
+
 with_every_driver! {
     [postgres]
     async fn a_server_that_is_away(database: &TestDatabase, open: Open) {

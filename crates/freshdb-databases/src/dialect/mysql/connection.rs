@@ -48,7 +48,7 @@ const DISTURBED: u16 = 1158;
 
 /// Connects; to no database in particular if its name is empty.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySqlConnection, sqlx::Error> {
-    let options = MySqlConnectOptions::from_str(&server.with_database(database).reveal())?
+    let options = MySqlConnectOptions::from_str(&server.with_database(database).for_sqlx())?
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)

@@ -54,7 +54,7 @@ impl Connection {
 
 /// Connects to a database of the server.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
-    let wire = PgConnectOptions::from_str(&server.reveal())?
+    let wire = PgConnectOptions::from_str(&server.for_sqlx())?
         .database(database)
         .application_name(APPLICATION)
         .options(SETTINGS)

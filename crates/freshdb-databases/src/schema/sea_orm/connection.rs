@@ -6,7 +6,7 @@ use crate::schema::Target;
 use crate::{Error, ErrorKind};
 
 pub(super) async fn open(target: &Target) -> Result<DatabaseConnection, Error> {
-    let mut options = ConnectOptions::new(target.url().reveal());
+    let mut options = ConnectOptions::new(target.url().for_sqlx());
     options.sqlx_logging(false);
     Database::connect(options).await.map_err(|error| {
         let fact = format!("cannot connect to `{}`, to apply the schema", target.url());

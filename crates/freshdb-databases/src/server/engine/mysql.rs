@@ -157,6 +157,6 @@ pub(super) fn version_in(banner: &str) -> Option<&str> {
 }
 
 pub(super) async fn ask(url: &DatabaseUrl) -> Result<(), sqlx::Error> {
-    let options = MySqlConnectOptions::from_str(&url.reveal())?.ssl_mode(MySqlSslMode::Disabled);
+    let options = MySqlConnectOptions::from_str(&url.for_sqlx())?.ssl_mode(MySqlSslMode::Disabled);
     options.disable_statement_logging().connect().await?.close().await
 }

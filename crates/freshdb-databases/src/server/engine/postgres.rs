@@ -134,7 +134,7 @@ impl Engine for Postgres {
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
             connection.close().await?;
 
-            let by_tcp = PgConnectOptions::from_str(&url.reveal())?.ssl_mode(PgSslMode::Disable);
+            let by_tcp = PgConnectOptions::from_str(&url.for_sqlx())?.ssl_mode(PgSslMode::Disable);
             by_tcp.disable_statement_logging().connect().await?.close().await
         })
     }

@@ -1,11 +1,10 @@
 //! PostgreSQL.
 
-use std::str::FromStr;
 use std::time::Duration;
 
+use freshdb::PgEngine;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, RuntimeErr};
 use sea_orm_migration::async_trait::async_trait;
-use sqlx::postgres::PgConnectOptions;
 
 use super::{Dialect, Driver, Opened, migrated_elsewhere, unreachable_server};
 use crate::database::error::OpenError;
@@ -21,8 +20,9 @@ pub(super) const COLLATION_BY_CODE_POINT: &str = "\"C\"";
 #[async_trait]
 impl Dialect for Postgres {
     async fn open(&self, url: &DatabaseUrl, options: &Options) -> Result<Opened, OpenError> {
-        let driver = PgConnectOptions::from_str(&url.reveal())
-            .map_err(|error| self.cannot_open(url, &error))?
+        // And not as sqlx parses it, which logs what it does not know: it may be a password.
+        let driver = PgEngine::driver_options(&url.reveal())
+            .map_err(|error| OpenError::of(url, &error))?
             .application_name("tags-api");
         let engine =
             options.engine().lazy_with::<sqlx::Postgres>(driver.clone()).map_err(|error| OpenError::of(url, &error))?;
