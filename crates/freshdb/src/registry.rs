@@ -34,7 +34,8 @@ impl fmt::Display for Use {
     }
 }
 
-/// Every session that is open.
+/// Every session that is open. What a user wrote, such as a label, is neither written nor dropped while the lock is held: it may ask the
+/// engine who is open.
 #[derive(Debug, Default)]
 pub(crate) struct Registry(Mutex<Entries>);
 
@@ -69,7 +70,7 @@ pub(crate) struct Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", OpenSession::of(self))
+        write!(formatter, "{}", OpenSession::without_label(self))
     }
 }
 
@@ -104,9 +105,8 @@ impl Registry {
     }
 
     pub(crate) fn label(&self, key: u64, label: Label) {
-        if let Some(entry) = self.entries().open.get_mut(&key) {
-            entry.label = Some(label);
-        }
+        let former = self.entries().open.get_mut(&key).and_then(|entry| entry.label.replace(label));
+        drop(former);
     }
 
     pub(crate) fn note_ended(&self, ids: &[u64]) {
@@ -116,14 +116,15 @@ impl Registry {
     }
 
     pub(crate) fn close(&self, key: u64) {
-        self.entries().open.remove(&key);
+        let closed = self.entries().open.remove(&key);
+        drop(closed);
     }
 
     /// A session comes back inside a transaction that a statement of its own began.
     #[cfg(feature = "test")]
     pub(crate) fn note_left_open(&self, key: u64, statement: sqlx::SqlStr) {
         let mut entries = self.entries();
-        if let Some(session) = entries.open.get(&key).map(OpenSession::of) {
+        if let Some(session) = entries.open.get(&key).map(OpenSession::without_label) {
             entries.left_open.push((session, statement));
         }
     }
@@ -175,6 +176,10 @@ pub struct OpenSession {
 
 impl OpenSession {
     pub(crate) fn of(entry: &Entry) -> Self {
+        Self { label: entry.label.as_ref().map(ToString::to_string), ..Self::without_label(entry) }
+    }
+
+    fn without_label(entry: &Entry) -> Self {
         Self {
             place: entry.place,
             open_for: entry.since.elapsed(),
@@ -182,7 +187,7 @@ impl OpenSession {
             connection_id: entry.id,
             state: None,
             last_statement: entry.last.get(),
-            label: entry.label.as_ref().map(ToString::to_string),
+            label: None,
             #[cfg(feature = "test")]
             trace: entry.trace.clone(),
         }

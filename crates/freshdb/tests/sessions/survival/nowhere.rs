@@ -2,10 +2,13 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::sync::mpsc;
 
-use test_support::eventually;
+use freshdb::{Dialect, Engine};
+use test_support::{DEADLINE, eventually};
 
 use crate::harness::{CLOSE, PlainPool, on_a_thread, panic_of, patient, runtime_of_a_test};
 
@@ -166,6 +169,43 @@ with_every_driver! {
         eventually("every connection is back", async || engine.stats().in_use == 0).await;
         eventually("no transaction is open", async || database.open_transactions().await == 0).await;
         sqlx::query(INSERT).execute(&engine).await.expect("nobody holds the row");
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+/// What a session is for, which asks the engine whenever it is written, and when it ends.
+struct Asking<DB: Dialect>(Engine<DB>);
+
+impl<DB: Dialect> fmt::Display for Asking<DB> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "one of {}", self.0.stats().sessions)
+    }
+}
+
+impl<DB: Dialect> Drop for Asking<DB> {
+    fn drop(&mut self) {
+        assert!(self.0.stats().sessions <= 1);
+    }
+}
+
+with_every_driver! {
+    /// What the user wrote runs then, and may ask the engine about that same session.
+    async fn a_session_is_dropped_whatever_its_label_does(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        for own in ["SELECT 1", "BEGIN"] {
+            let mut session = engine.session().await.expect("a session");
+            sqlx::raw_sql(own).execute(&mut session).await.expect("it is executed");
+            session.label(Asking(engine.clone()));
+            assert_eq!(engine.open_sessions()[0].label(), Some("one of 1"));
+            let (ended, has_ended) = mpsc::channel();
+            std::thread::spawn(move || {
+                session.label(Asking(session.engine()));
+                drop(session);
+                ended.send(()).expect("somebody waits");
+            });
+            let waiting = tokio::task::spawn_blocking(move || has_ended.recv_timeout(DEADLINE));
+            waiting.await.expect("it ends").unwrap_or_else(|_| panic!("{own}: a session that is not dropped"));
+        }
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
