@@ -25,6 +25,7 @@ mod registry;
 mod retry;
 mod runtime;
 mod session;
+mod sql;
 #[cfg(feature = "test")]
 pub mod test;
 mod tx;

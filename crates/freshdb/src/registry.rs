@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::conduct::{Last, LastStatement};
 use crate::dialect::{Backend, Interrupt};
 use crate::lease::Live;
+use crate::sql::{Syntax, without_values};
 
 /// The place in the caller's source where a session was opened.
 pub(crate) type Place = &'static Location<'static>;
@@ -60,6 +61,7 @@ pub(crate) struct Entry {
     pub(crate) id: Option<u64>,
     pub(crate) interrupt: Option<Interrupt>,
     pub(crate) last: Last,
+    pub(crate) syntax: Syntax,
     pub(crate) label: Option<Label>,
     /// The server was told to end it. Its number may be another's by now.
     pub(crate) ended: bool,
@@ -89,6 +91,7 @@ impl Registry {
             id,
             interrupt,
             last,
+            syntax: DB::SYNTAX,
             label: None,
             ended: false,
             #[cfg(feature = "test")]
@@ -161,7 +164,7 @@ impl Registry {
 }
 
 /// A session that is open, as it is told to people.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OpenSession {
     pub(crate) place: Place,
     pub(crate) open_for: Duration,
@@ -169,6 +172,7 @@ pub struct OpenSession {
     pub(crate) connection_id: Option<u64>,
     pub(crate) state: Option<String>,
     pub(crate) last_statement: LastStatement,
+    syntax: Syntax,
     pub(crate) label: Option<String>,
     #[cfg(feature = "test")]
     trace: Option<crate::test::trace::Trace>,
@@ -187,6 +191,7 @@ impl OpenSession {
             connection_id: entry.id,
             state: None,
             last_statement: entry.last.get(),
+            syntax: entry.syntax,
             label: None,
             #[cfg(feature = "test")]
             trace: entry.trace.clone(),
@@ -236,7 +241,8 @@ impl OpenSession {
         self.state.as_deref()
     }
 
-    /// The statement that it executed last, where the session saw it or the server knows it.
+    /// The statement that it executed last, where the session saw it or the server knows it. As it was executed: what is shown by `{}` and
+    /// `{:?}`, and so in errors, has `?` in the place of each text and number, which may be a secret.
     pub fn last_statement(&self) -> Option<&str> {
         match &self.last_statement {
             LastStatement::Seen(sql) => Some(sql.as_str()),
@@ -245,7 +251,7 @@ impl OpenSession {
     }
 }
 
-/// As a report shows it: several lines, each indented by two spaces or more.
+/// As a report shows it: several lines, each indented by two spaces or more. By `{:#}` with the values of its last statement.
 impl fmt::Display for OpenSession {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "  {}", self.used_for)?;
@@ -258,10 +264,17 @@ impl fmt::Display for OpenSession {
         writeln!(formatter, "    opened{label} at {}", self.source())?;
         let last = match &self.last_statement {
             LastStatement::None => "none".into(),
-            LastStatement::Seen(sql) => one_line(sql.as_str()),
+            LastStatement::Seen(sql) if formatter.alternate() => one_line(sql.as_str()),
+            LastStatement::Seen(sql) => one_line(&without_values(sql.as_str(), self.syntax)),
             LastStatement::Unseen => "unknown".into(),
         };
         write!(formatter, "    last statement: {last}")
+    }
+}
+
+impl fmt::Debug for OpenSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "OpenSession(\n{self}\n)")
     }
 }
 

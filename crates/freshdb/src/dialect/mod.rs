@@ -20,6 +20,7 @@ use sqlx::{Connection, Either, SqlStr};
 
 use crate::conduct::{Signs, Undone};
 use crate::executor::Query;
+use crate::sql::Syntax;
 use crate::verdict::Verdict;
 
 /// A database that freshdb has an engine for: [`sqlx::Sqlite`], [`sqlx::MySql`] (MariaDB too) or [`sqlx::Postgres`].
@@ -43,6 +44,9 @@ pub trait Backend: sqlx::Database {
 
     /// The schemes of its URLs, where the driver does not look at them.
     const SCHEMES: &[&str] = &[];
+
+    /// How the server reads a statement.
+    const SYNTAX: Syntax = Syntax::Standard;
 
     /// How many transactions may write at once, where the engine has a limit of its own.
     const WRITERS: Option<usize> = None;

@@ -11,6 +11,7 @@ use sqlx_core::transaction::begin_ansi_transaction_sql;
 
 use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
 use crate::conduct::{Signs, Undone};
+use crate::sql::Syntax;
 use crate::verdict::Verdict;
 
 /// A session may have set that a ROLLBACK begins another transaction, or ends the session: these words are stronger than
@@ -24,6 +25,8 @@ impl Backend for MySql {
     const TITLE: &str = "MySQL's or MariaDB's";
 
     const SCHEMES: &[&str] = &["mysql", "mariadb"];
+
+    const SYNTAX: Syntax = Syntax::MySql;
 
     /// See [`is_disturbed`](Backend::is_disturbed).
     const MAY_BE_SILENT: bool = true;

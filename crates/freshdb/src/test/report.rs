@@ -282,7 +282,7 @@ impl Finding {
                     sessions.iter().partition(|session| session.used_for() == Use::Transaction);
                 let what = [counted(others.len(), "session"), counted(transactions.len(), "transaction")];
                 let what: Vec<String> = what.into_iter().flatten().collect();
-                let lines: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+                let lines: Vec<String> = sessions.iter().map(|session| format!("{session:#}")).collect();
                 let what = what.join(" and ");
                 format!("{test} left {what} open on `{}`{}\n{}", database.short(), after(*waited), lines.join("\n"))
             }

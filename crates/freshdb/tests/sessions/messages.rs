@@ -52,24 +52,24 @@ with_every_driver! {
         no session of `sqlite::memory:` became free within #.# s: all # are in use
           transaction: open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT # , #
+            last statement: SELECT ? , ?
         --- {:?}
         no session of `sqlite::memory:` became free within #.# s: all # are in use
           transaction: open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT # , #
+            last statement: SELECT ? , ?
         hint: a session is free again when it is dropped; if all of these are at work, raise `max_connections`
         "#);
         assert_snapshot!(both(engine.begin().await.expect_err("it is in use")), @r#"
         no transaction on `sqlite::memory:` could begin within #.# s: another one is open
           transaction: open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT # , #
+            last statement: SELECT ? , ?
         --- {:?}
         no transaction on `sqlite::memory:` could begin within #.# s: another one is open
           transaction: open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT # , #
+            last statement: SELECT ? , ?
         hint: SQLite has one writer at a time: keep what is done inside a transaction short
         "#);
     }
@@ -99,10 +99,10 @@ with_every_driver! {
             last statement: none
           session #: idle, open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT #
+            last statement: SELECT ?
           transaction #: idle in transaction, open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT #
+            last statement: SELECT ?
         --- {:?}
         # sessions of `postgres://postgres@<server>/freshdb_test_#_#` were still open after #.# s
           session #: idle, open for #.# s
@@ -110,10 +110,10 @@ with_every_driver! {
             last statement: none
           session #: idle, open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT #
+            last statement: SELECT ?
           transaction #: idle in transaction, open for #.# s
             opened at crates/freshdb/tests/sessions/messages.rs:#:#
-            last statement: SELECT #
+            last statement: SELECT ?
         hint: drop each session, or await the task that owns it, before the engine is closed
         "#);
     }
@@ -177,6 +177,25 @@ with_every_driver! {
         assert!(error.is_connect(), "{error:?}");
         let shown = format!("{error} {error:?} {engine:?} {} {:?}", engine.target(), patient());
         assert!(!shown.contains("s3cr3t"), "{shown}");
+    }
+}
+
+with_every_driver! {
+    /// What one user of the engine writes is not for the others: whoever gets no session is told what kind of statement is in the way.
+    async fn no_message_tells_the_values_of_anothers_statement(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1).acquire_timeout(Duration::from_secs(1)));
+        let mut holder = engine.session().await.expect("a session");
+        let sql = "SELECT 's3cr3t', 'it''s s3cr3t' /* s3cr3t's */, 4711 -- s3cr3t";
+        sqlx::query(sql).execute(&mut holder).await.expect("it works");
+        let error = engine.session().await.expect_err("it is in use");
+        let told = format!("{error}{error:?}{:?}{:?}", error.holders(), engine.open_sessions());
+        assert!(told.contains("last statement: SELECT ?, ? , ?\n"), "{told}");
+        // To whoever asks for it, it is told as it is.
+        assert_eq!(error.holders()[0].last_statement(), Some(sql));
+        let leaks = engine.close(Duration::from_millis(1)).await.expect_err("one leaks");
+        let told = format!("{told}{leaks}{leaks:?}");
+        assert!(!told.contains("s3cr3t") && !told.contains("4711"), "{told}");
+        drop(holder);
     }
 }
 
