@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::SqlStr;
 
+use crate::sql::{Syntax, first_words, statements};
+
 /// In which state a connection is when its session ends: the worst that any of its statements may have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Conduct {
@@ -24,37 +26,31 @@ pub(crate) enum Conduct {
 
 /// What a statement of this text can leave behind when it has run to its end: nothing, if it is one statement of those
 /// that only read and write rows. Outside of a transaction each of them is one of its own.
-pub(crate) fn conduct_of(sql: &str) -> Conduct {
+pub(crate) fn conduct_of(sql: &str, syntax: Syntax) -> Conduct {
     const HARMLESS: [&str; 9] =
         ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "REPLACE", "VALUES", "EXPLAIN", "SHOW"];
 
     let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
-    let word = first_word(sql);
-    if sql.split(';').any(outlasts_a_proof) {
+    if statements(sql, syntax).any(|statement| outlasts_a_proof(statement, syntax)) {
         return Conduct::Spoiled;
     }
+    let (word, _) = first_words(sql, syntax);
     let known = HARMLESS.iter().any(|harmless| word.eq_ignore_ascii_case(harmless));
     if known && !leaves_more_behind(sql.as_bytes()) { Conduct::Clean } else { Conduct::Doubtful }
 }
 
 /// Whether a statement of this text is a SELECT and nothing else: what begins with WITH may write.
-pub(crate) fn is_select(sql: &str) -> bool {
+pub(crate) fn is_select(sql: &str, syntax: Syntax) -> bool {
     let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
-    first_word(sql).eq_ignore_ascii_case("SELECT") && !sql.contains(';')
+    first_words(sql, syntax).0.eq_ignore_ascii_case("SELECT") && !sql.contains(';')
 }
 
 /// What MySQL and MariaDB give up with the connection alone, or by words of their own: a lock on the instance or on its backups, which all
 /// DDL waits for, and a table that is open for its rows. Nowhere else does a statement begin like that.
-fn outlasts_a_proof(statement: &str) -> bool {
-    let statement = statement.trim_start();
-    let word = first_word(statement);
-    let is = |other: &str| word.eq_ignore_ascii_case(other);
-    let second = || first_word(statement[word.len()..].trim_start());
-    is("HANDLER") || is("BACKUP") || is("LOCK") && second().eq_ignore_ascii_case("INSTANCE")
-}
-
-fn first_word(sql: &str) -> &str {
-    sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()
+fn outlasts_a_proof(statement: &str, syntax: Syntax) -> bool {
+    let (first, second) = first_words(statement, syntax);
+    let is = |other: &str| first.eq_ignore_ascii_case(other);
+    is("HANDLER") || is("BACKUP") || is("LOCK") && second.eq_ignore_ascii_case("INSTANCE")
 }
 
 /// A second statement; MySQL's comments that are executed; anything that names a lock, such as `GET_LOCK` and
@@ -89,8 +85,8 @@ pub(crate) fn names_a_variable(sql: &str) -> bool {
 /// Whether a statement of this text begins a transaction that another must end, or ends one, by the word with which it begins.
 /// Nothing of what stands between or behind several statements at once but the last of these words counts.
 #[cfg(feature = "test")]
-pub(crate) fn boundary_in(sql: &str) -> Option<Boundary> {
-    sql.split(';').filter_map(boundary_of).next_back()
+pub(crate) fn boundary_in(sql: &str, syntax: Syntax) -> Option<Boundary> {
+    statements(sql, syntax).filter_map(boundary_of).last()
 }
 
 #[cfg(feature = "test")]
@@ -206,6 +202,8 @@ impl Signs {
 /// The marks that a statement makes on its session.
 #[derive(Debug)]
 pub(crate) struct Watch<'c> {
+    #[cfg(feature = "test")]
+    pub(crate) syntax: Syntax,
     pub(crate) conduct: &'c mut Conduct,
     pub(crate) transaction: &'c mut Option<OpenTransaction>,
     pub(crate) last: &'c Last,
@@ -232,7 +230,7 @@ impl Watch<'_> {
         #[cfg(feature = "test")]
         {
             *self.variables |= names_a_variable(sql.as_str());
-            match boundary_in(sql.as_str()) {
+            match boundary_in(sql.as_str(), self.syntax) {
                 Some(Boundary::Begin) => *self.begun = Some(sql.clone()),
                 Some(Boundary::End) => *self.begun = None,
                 None => {}
@@ -250,6 +248,9 @@ impl Watch<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Conduct, conduct_of, is_select};
+    use crate::sql::Syntax;
+
+    const ALL: [Syntax; 2] = [Syntax::Standard, Syntax::MySql];
 
     #[test]
     fn statements_on_rows_leave_nothing_behind() {
@@ -259,21 +260,23 @@ mod tests {
             "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
             "WITH x AS (SELECT 1) DELETE FROM t",
             "select /* a remark */ 1",
+            "/* a remark */ select 1",
+            "-- a remark\nINSERT INTO t VALUES (1)",
             "SELECT a/b FROM t",
         ] {
-            assert_eq!(conduct_of(sql), Conduct::Clean, "{sql}");
+            assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Clean; 2], "{sql}");
         }
     }
 
     #[test]
     fn what_only_reads_is_one_select() {
         for sql in ["SELECT 1", " select a FROM t; ", "SELECT\n1"] {
-            assert!(is_select(sql), "{sql}");
+            assert!(ALL.iter().all(|syntax| is_select(sql, *syntax)), "{sql}");
         }
         for sql in
             ["", "INSERT INTO t SELECT 1", "WITH a AS (SELECT 1) DELETE FROM t", "SELECT 1; DELETE FROM t", "SELECTED"]
         {
-            assert!(!is_select(sql), "{sql}");
+            assert!(!ALL.iter().any(|syntax| is_select(sql, *syntax)), "{sql}");
         }
     }
 
@@ -285,6 +288,8 @@ mod tests {
         for (sql, boundary) in [
             ("BEGIN", Some(Boundary::Begin)),
             ("begin immediate", Some(Boundary::Begin)),
+            ("/* why; */ BEGIN", Some(Boundary::Begin)),
+            ("-- COMMIT\nBEGIN", Some(Boundary::Begin)),
             ("START TRANSACTION READ ONLY", Some(Boundary::Begin)),
             ("SET autocommit = 0", Some(Boundary::Begin)),
             ("INSERT INTO t VALUES (1); BEGIN; INSERT INTO t VALUES (2)", Some(Boundary::Begin)),
@@ -297,7 +302,7 @@ mod tests {
             ("SELECT 'BEGIN'", None),
             ("", None),
         ] {
-            assert_eq!(boundary_in(sql), boundary, "{sql}");
+            assert_eq!(ALL.map(|syntax| boundary_in(sql, syntax)), [boundary; 2], "{sql}");
         }
     }
 
@@ -323,11 +328,26 @@ mod tests {
 
     #[test]
     fn what_no_proof_gives_up_is_discarded() {
-        for sql in ["HANDLER t OPEN", "lock  instance for backup", "BACKUP LOCK t", "SELECT 1; BACKUP STAGE START"] {
-            assert_eq!(conduct_of(sql), Conduct::Spoiled, "{sql}");
+        for sql in [
+            "HANDLER t OPEN",
+            "lock  instance for backup",
+            "LOCK/* it */INSTANCE FOR BACKUP",
+            "BACKUP LOCK t",
+            "SELECT 1; BACKUP STAGE START",
+            "/* why; */ HANDLER t OPEN",
+            "/* /* */ HANDLER t OPEN",
+            "-- it's why\nBACKUP STAGE START",
+            "# it's why\nBACKUP STAGE START",
+            "/*!50000 HANDLER t OPEN */",
+            "SELECT '/*'; HANDLER t OPEN; SELECT '*/'",
+            "SELECT 'it\\'s'; HANDLER t OPEN",
+        ] {
+            assert_eq!(conduct_of(sql, Syntax::MySql), Conduct::Spoiled, "{sql}");
         }
-        for sql in ["LOCK TABLES t READ", "UNLOCK INSTANCE", "LOCK", "HANDLERS"] {
-            assert_eq!(conduct_of(sql), Conduct::Doubtful, "{sql}");
+        for sql in
+            ["LOCK TABLES t READ", "UNLOCK INSTANCE", "LOCK", "HANDLERS", "INSERT INTO t VALUES ('; HANDLER t OPEN')"]
+        {
+            assert_eq!(conduct_of(sql, Syntax::MySql), Conduct::Doubtful, "{sql}");
         }
     }
 
@@ -344,6 +364,7 @@ mod tests {
             "CALL p()",
             "/* SELECT */ BEGIN",
             "-- SELECT\nBEGIN",
+            "# SELECT\nBEGIN",
             "SELECT 1 /*! ; BEGIN */",
             "SELECT 1 /*M!100000 + 1 */",
             "SELECT GET_LOCK('a', 1)",
@@ -351,7 +372,9 @@ mod tests {
             "SELECTED",
             "é",
         ] {
-            assert_eq!(conduct_of(sql), Conduct::Doubtful, "{sql}");
+            assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Doubtful; 2], "{sql}");
         }
+        // Where comments are in comments, that is no SELECT.
+        assert_eq!(conduct_of("/* /* */ SELECT */ BEGIN", Syntax::Standard), Conduct::Doubtful);
     }
 }

@@ -60,14 +60,14 @@ impl<DB: Backend> Lease<DB> {
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
         watch.remember(&query.sql);
-        let harm = conduct_of(query.sql.as_str());
+        let harm = conduct_of(query.sql.as_str(), DB::SYNTAX);
         let rows = DB::fetch_many(connection, query);
         Watched::<DB> { rows, watch, harm, progress: Progress::NotBegun }.boxed()
     }
 
     pub(crate) fn fetch_optional(&mut self, query: Query<DB>) -> BoxFuture<'_, Result<Option<DB::Row>, sqlx::Error>> {
         Box::pin(async move {
-            let only_reads = !DB::SELECT_MAY_FAIL_LATE && is_select(query.sql.as_str());
+            let only_reads = !DB::SELECT_MAY_FAIL_LATE && is_select(query.sql.as_str(), DB::SYNTAX);
             let until = if only_reads { Until::NextRow } else { Until::End };
             let mut items = self.fetch_many(query);
             loop {

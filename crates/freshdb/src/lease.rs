@@ -136,6 +136,8 @@ impl<DB: Backend> Lease<DB> {
             return Err(crate::Error::closed(target).into());
         }
         let watch = Watch {
+            #[cfg(feature = "test")]
+            syntax: DB::SYNTAX,
             conduct: &mut self.conduct,
             transaction: &mut self.transaction,
             last: &live.last,

@@ -1,4 +1,4 @@
-//! What the text of a statement is made of: enough of it to leave out its values.
+//! What the text of a statement is made of: enough of it to know a statement by its first words, and to leave out its values.
 
 /// How a server reads what not all of them read alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,45 @@ enum Kind {
     /// `;`.
     End,
     Other,
+}
+
+/// The statements of a text, each from its first word on.
+pub(crate) fn statements(sql: &str, syntax: Syntax) -> impl Iterator<Item = &str> {
+    let mut left = Some(sql);
+    std::iter::from_fn(move || {
+        let text = left?;
+        let end = if text.contains(';') { end_of_statement(text, syntax) } else { None };
+        left = end.map(|end| &text[end + 1..]);
+        Some(without_remarks(&text[..end.unwrap_or(text.len())], syntax))
+    })
+}
+
+fn end_of_statement(sql: &str, syntax: Syntax) -> Option<usize> {
+    let mut at = 0;
+    for (kind, part) in parts(sql, syntax) {
+        if kind == Kind::End {
+            return Some(at);
+        }
+        at += part.len();
+    }
+    None
+}
+
+/// A statement without the spaces and comments before its first word.
+fn without_remarks(sql: &str, syntax: Syntax) -> &str {
+    let before = parts(sql, syntax).take_while(|(kind, _)| matches!(kind, Kind::Space | Kind::Comment));
+    &sql[before.map(|(_, part)| part.len()).sum()..]
+}
+
+/// The word with which a statement begins, and the one behind it.
+pub(crate) fn first_words(statement: &str, syntax: Syntax) -> (&str, &str) {
+    let statement = without_remarks(statement, syntax);
+    let first = first_word(statement);
+    (first, first_word(without_remarks(&statement[first.len()..], syntax)))
+}
+
+fn first_word(sql: &str) -> &str {
+    sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()
 }
 
 /// A statement with `?` in the place of each text and number, and without comments, in which there may be anything. Where a setting of the
@@ -203,5 +242,19 @@ mod tests {
                 ("SELECT 1 /* a /* b */ + 2", "SELECT ?   + ?"),
             ],
         );
+    }
+
+    #[test]
+    fn statements_begin_behind_their_remarks() {
+        let all = |sql, syntax| statements(sql, syntax).collect::<Vec<_>>();
+        assert_eq!(all("BEGIN", Syntax::Standard), ["BEGIN"]);
+        assert_eq!(all(" a b; /* ; */c ';';\n-- ;\n d", Syntax::Standard), ["a b", "c ';'", "d"]);
+        assert_eq!(all("a;", Syntax::Standard), ["a", ""]);
+        assert_eq!(all("/* /* */ a */ b", Syntax::Standard), ["b"]);
+        assert_eq!(all("/* /* */ a", Syntax::MySql), ["a"]);
+        assert_eq!(all("/*!50000 a; */ /*M!b */; # ;\nc", Syntax::MySql), ["a", "b */", "c"]);
+        assert_eq!(first_words("/* x */ lock -- why\n(instance", Syntax::Standard), ("lock", ""));
+        assert_eq!(first_words("lock -- why\n instance", Syntax::Standard), ("lock", "instance"));
+        assert_eq!(first_words("/* it does not end", Syntax::Standard), ("", ""));
     }
 }

@@ -512,11 +512,14 @@ with_every_driver! {
             Kind::Mysql => ["LOCK INSTANCE FOR BACKUP", "HANDLER locked OPEN", "BEGIN; HANDLER locked OPEN"],
             _ => ["BACKUP LOCK locked", "HANDLER locked OPEN", "BACKUP STAGE START; BACKUP STAGE BLOCK_DDL"],
         };
+        let remarks = ["", "/* why; */ ", "-- it's why\n", "# why\n"];
+        let deeds = deeds.into_iter().flat_map(|deed| remarks.map(|remark| format!("{remark}{deed}")));
         let mut observer = database.observer().await;
         observer.try_execute("SET SESSION lock_wait_timeout = 20").await.expect("it is set");
         for deed in deeds {
             let mut session = engine.session().await.expect("a session");
-            sqlx::raw_sql(deed).execute(&mut session).await.unwrap_or_else(|error| panic!("{deed}: {error}"));
+            let done = sqlx::raw_sql(sqlx::AssertSqlSafe(deed.clone())).execute(&mut session).await;
+            done.unwrap_or_else(|error| panic!("{deed}: {error}"));
             drop(session);
             let ddl = "DROP TABLE IF EXISTS locked; CREATE TABLE locked (id INTEGER)";
             observer.try_execute(ddl).await.unwrap_or_else(|error| panic!("after {deed}: {error}"));
