@@ -277,9 +277,12 @@ impl<DB: Backend> Lease<DB> {
     }
 
     /// As [`Self::roll_back`], before the next statement. Says whether that is all that is to be done: a transaction that is
-    /// gone must be rolled back by [`Self::roll_back`].
+    /// gone must be rolled back by [`Self::roll_back`], and so must an outermost one whose end a statement may have set to begin another.
     pub(crate) fn roll_back_later(&mut self, level: usize) -> bool {
         let Some(open) = (self.level() + 1).checked_sub(level.max(1)) else { return true };
+        if level <= 1 && self.conduct >= Conduct::Doubtful {
+            return false;
+        }
         let Ok((connection, watch)) = self.watched() else { return false };
         for _ in 0..open {
             DB::TransactionManager::start_rollback(connection);

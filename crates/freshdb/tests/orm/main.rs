@@ -109,6 +109,30 @@ async fn a_dropped_transaction_is_over_while_its_session_is_held(engine: OrmEngi
     assert_eq!(names(&engine).await, ["b"]);
 }
 
+/// A session may set that the end of a transaction begins another. What comes after one that was dropped is stored all the same.
+#[freshdb::test(on = [mysql, mariadb], schema = items())]
+async fn no_transaction_begins_where_one_was_dropped(engine: OrmEngine) {
+    let chain = "SET SESSION completion_type = 'CHAIN'";
+    for is_set_inside in [false, true] {
+        let session = engine.session().await.expect("a session");
+        if !is_set_inside {
+            session.execute_unprepared(chain).await.expect("it is set");
+        }
+        for name in ["a", "b"] {
+            let tx = session.begin().await.expect("a transaction");
+            if is_set_inside {
+                tx.execute_unprepared(chain).await.expect("it is set");
+            }
+            item("dropped").insert(&tx).await.expect("a row");
+            drop(tx);
+            item(name).insert(&session).await.expect("a row");
+        }
+        assert_eq!(names(&engine).await, ["a", "b"], "what others see; is set inside: {is_set_inside}");
+        Entity::delete_many().exec(&session).await.expect("they are deleted");
+        drop(session);
+    }
+}
+
 /// The next one begins right after it, and does not wait for the right to write that its own session has.
 #[freshdb::test(schema = items())]
 async fn a_transaction_may_follow_one_that_was_dropped(engine: OrmEngine) {
