@@ -1,8 +1,11 @@
 //! Locks, sessions, limits, errors, dropping.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use test_support::{DEADLINE, Proxy, Weather};
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::super::super::{Fault, explain, say_goodbye};
 use super::*;
@@ -11,7 +14,8 @@ on_both!(
     a_lock_is_held_by_one_and_ends_with_its_connection,
     sessions_are_listed_with_what_they_do,
     dropping_waits_for_nobody,
-    a_goodbye_over_a_dead_network_has_an_end
+    a_goodbye_over_a_dead_network_has_an_end,
+    a_server_that_is_disturbed_while_it_greets_is_asked_again
 );
 on_both!(faults_are_told_apart);
 
@@ -46,6 +50,36 @@ async fn a_goodbye_over_a_dead_network_has_an_end(kind: Kind) {
     let connection = connect(&DatabaseUrl::parse(url.as_str()).expect("a URL"), "").await.expect("a connection");
     proxy.set(Weather::Stall);
     tokio::time::timeout(DEADLINE, say_goodbye(connection)).await.expect("it ends").expect("which is no failure");
+}
+
+/// As MySQL does now and then while another session is killed.
+async fn a_server_that_is_disturbed_while_it_greets_is_asked_again(kind: Kind) {
+    const DISTURBANCES: [&[u8]; 3] =
+        [b"", b"\x17\x03\x03\0\x02ab", b"\x33\0\0\0\xff\x86\x04#08S01Got an error reading communication packets"];
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let mut url = url::Url::parse(&server(kind).reveal()).expect("a URL");
+    let address = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(3306));
+    url.set_host(Some("127.0.0.1")).expect("it has a host");
+    url.set_port(Some(listener.local_addr().expect("an address").port())).expect("it has a host");
+    // Otherwise the attempt without TLS is followed by one with it.
+    url.set_query(Some("ssl-mode=disabled"));
+    let network = tokio::spawn(async move {
+        for disturbance in DISTURBANCES {
+            let (mut client, _) = listener.accept().await.expect("a connection");
+            client.write_all(disturbance).await.expect("it listens");
+            drop(client);
+            let (mut client, _) = listener.accept().await.expect("another connection");
+            let mut server = TcpStream::connect(&address).await.expect("a server");
+            tokio::spawn(async move { drop(copy_bidirectional(&mut client, &mut server).await) });
+        }
+    });
+    let url = DatabaseUrl::parse(url.as_str()).expect("a URL");
+    for disturbance in DISTURBANCES {
+        let connection = connect(&url, "").await.unwrap_or_else(|error| panic!("after {disturbance:?}: {error}"));
+        say_goodbye(connection).await.expect("it closes");
+    }
+    network.await.expect("it ends");
 }
 
 /// MariaDB offers no TLS without a certificate.
