@@ -302,9 +302,18 @@ pub(super) async fn with_rows(
     database: &str,
     some: &[usize],
 ) -> Result<Vec<usize>, sqlx::Error> {
+    those_of(connection, some, |some| template.probe(database, some)).await
+}
+
+/// Those of `some` tables that a question is answered for by 1, asked of so many at a time.
+async fn those_of(
+    connection: &mut MySqlConnection,
+    some: &[usize],
+    question: impl Fn(&[usize]) -> String,
+) -> Result<Vec<usize>, sqlx::Error> {
     let mut found = Vec::new();
     for some in some.chunks(PROBES) {
-        found.extend(with_a_row(some, rows(connection, &template.probe(database, some)).await?));
+        found.extend(with_a_row(some, rows(connection, &question(some)).await?));
     }
     Ok(found)
 }
@@ -335,18 +344,16 @@ pub(super) async fn check_volatile(
 
 /// Which of the tables that have a row have no more than a few.
 async fn small(connection: &mut MySqlConnection, template: &Template) -> Result<Vec<usize>, sqlx::Error> {
-    let mut found = Vec::new();
     let seeded: Vec<usize> = (0..template.tables.len()).filter(|index| template.tables[*index].seeded).collect();
-    for some in seeded.chunks(PROBES) {
-        let is_small = |index: &usize| {
-            let table = qualified(&template.name, &template.tables[*index].name);
-            format!("(SELECT COUNT(*) <= {FEW} FROM (SELECT 1 FROM {table} LIMIT {}) few)", FEW + 1)
-        };
+    let is_small = |index: &usize| {
+        let table = qualified(&template.name, &template.tables[*index].name);
+        format!("(SELECT COUNT(*) <= {FEW} FROM (SELECT 1 FROM {table} LIMIT {}) few)", FEW + 1)
+    };
+    let are_small = |some: &[usize]| {
         let each: Vec<String> = some.iter().map(is_small).collect();
-        let answer = rows(connection, &format!("SELECT CONCAT({})", each.join(","))).await?;
-        found.extend(with_a_row(some, answer));
-    }
-    Ok(found)
+        format!("SELECT CONCAT({})", each.join(","))
+    };
+    those_of(connection, &seeded, are_small).await
 }
 
 /// The rows of sequences.
