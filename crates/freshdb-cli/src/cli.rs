@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// List the brokers that you have running, and what they have leased
     ///
-    /// Exit code: 0 when there is one, 1 when there is none.
+    /// Exit code: 0 when one answers, 1 when none does.
     Status(Status),
     /// Try whether each engine can be used, and say what to do where not
     ///
@@ -171,7 +171,7 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// A JSON document a line for each broker, as GET /v1/status gives it
+    /// A JSON document a line for each broker, as GET /v1/status gives it; with `error` of one that does not answer
     #[arg(long)]
     pub(crate) json: bool,
 }

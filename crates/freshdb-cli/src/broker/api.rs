@@ -365,9 +365,11 @@ struct PoolStatus {
 /// A lease that is out.
 #[derive(Debug, Serialize, ToSchema)]
 struct LeaseStatus {
-    id: String,
+    /// Nothing of one that was taken over IntegreSQL's interface, and is given back there.
+    id: Option<String>,
     engine: &'static str,
     database: String,
+    /// What its client said of it; over IntegreSQL's interface, where none says anything, its test and template.
     note: String,
     held_ms: f64,
 }
@@ -385,7 +387,7 @@ pub(super) async fn status(State(broker): State<Arc<Broker>>) -> Json<Status> {
         limit: pool.limit(),
     };
     let lease = |told: super::leases::Told| LeaseStatus {
-        id: told.number.to_string(),
+        id: told.number.map(|number| number.to_string()),
         engine: told.engine,
         database: told.database,
         note: told.note,
@@ -395,7 +397,7 @@ pub(super) async fn status(State(broker): State<Arc<Broker>>) -> Json<Status> {
         version: env!("CARGO_PKG_VERSION"),
         engines: broker.servers.engines().iter().map(engine).collect(),
         pools: broker.templates.list().into_iter().map(pool).collect(),
-        leases: broker.leases.list().into_iter().map(lease).collect(),
+        leases: broker.leased().into_iter().map(lease).collect(),
     })
 }
 
@@ -449,8 +451,13 @@ impl Broker {
         }
     }
 
+    /// What is out, over whichever interface.
+    fn leased(&self) -> Vec<super::leases::Told> {
+        self.leases.list().into_iter().chain(self.integresql.list()).collect()
+    }
+
     fn holders(&self, kind: Kind) -> String {
-        let leases = self.leases.list();
+        let leases = self.leased();
         let told = leases.iter().filter(|told| told.engine == kind.name()).take(20);
         let lines: Vec<String> =
             told.map(|told| format!("\n  {:?}, for {:.1} s", told.note, told.held.as_secs_f64())).collect();

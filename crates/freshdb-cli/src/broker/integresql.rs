@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Broker;
 use super::answer::Refusal;
 use super::api::check_hash;
-use super::leases::{Fate, Held};
+use super::leases::{Fate, Held, Told};
 use super::location::Location;
 use super::templates::Asked;
 use crate::report::Begun;
@@ -305,6 +305,17 @@ impl Tests {
         let mut tests = self.lock();
         let forgotten = tests.iter_mut().filter(|(each, _)| key.is_none_or(|key| key == *each));
         forgotten.flat_map(|(_, of_template)| std::mem::take(&mut of_template.out).into_values()).collect()
+    }
+
+    pub(super) fn list(&self) -> Vec<Told> {
+        let tests = self.lock();
+        let out = tests
+            .iter()
+            .flat_map(|((_, hash), of_template)| of_template.out.iter().map(move |(id, held)| (hash, id, held)));
+        let mut told: Vec<Told> =
+            out.map(|(hash, id, held)| held.told(None, format!("IntegreSQL: test {id} of template {hash}"))).collect();
+        told.sort_by_key(|told| std::cmp::Reverse(told.held));
+        told
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, OfTemplate>> {

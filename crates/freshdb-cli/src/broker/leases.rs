@@ -47,11 +47,18 @@ impl Held {
     pub(super) fn new(lease: Lease, owner: Option<Owner>, note: String, number: Option<Number>) -> Self {
         Self { lease, owner, note, since: Instant::now(), process: None, number }
     }
+
+    pub(super) fn told(&self, number: Option<u64>, note: String) -> Told {
+        let Self { lease, since, .. } = self;
+        let (engine, database) = (lease.kind().name(), lease.name().to_owned());
+        Told { number, engine, database, note, held: since.elapsed() }
+    }
 }
 
 /// What is told of a lease.
 pub(super) struct Told {
-    pub(super) number: u64,
+    /// By which it is given back, unless it was taken over another interface.
+    pub(super) number: Option<u64>,
     pub(super) engine: &'static str,
     pub(super) database: String,
     pub(super) note: String,
@@ -98,14 +105,7 @@ impl Leases {
     }
 
     pub(super) fn list(&self) -> Vec<Told> {
-        let told = |(number, held): (&u64, &Held)| Told {
-            number: *number,
-            engine: held.lease.kind().name(),
-            database: held.lease.name().to_owned(),
-            note: held.note.clone(),
-            held: held.since.elapsed(),
-        };
-        self.held().1.iter().map(told).collect()
+        self.held().1.iter().map(|(number, held)| held.told(Some(*number), held.note.clone())).collect()
     }
 
     fn held(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Held>)> {

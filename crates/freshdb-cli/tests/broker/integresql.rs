@@ -11,6 +11,7 @@ on_every_engine!(
     [mysql, mariadb, postgres]
     templates,
     tests,
+    what_is_out_is_told_of,
     databases_that_nobody_gives_back,
     more_wait_than_there_are_databases,
     whoever_goes_away_while_he_waits_ends_nobody_elses,
@@ -99,6 +100,26 @@ fn tests(engine: Engine) {
     let test = broker.client().get(&base).expect(200);
     let url = url(engine, &test["database"]["config"]);
     assert_eq!(sql::rows(&url, "tags"), Some(1));
+}
+
+fn what_is_out_is_told_of(engine: Engine) {
+    let broker = Broker::of(engine);
+    let mut client = broker.client();
+    let hash = free_hash();
+    make(&broker, &mut client, &hash);
+    let test = client.get(&format!("/api/v1/templates/{hash}/tests")).expect(200);
+    let status = client.get("/v1/status").expect(200);
+    let [lease] = &status["leases"].as_array().expect("leases")[..] else { panic!("{status}") };
+    assert_eq!(lease["database"], test["database"]["config"]["database"]);
+    assert_eq!(
+        (&lease["id"], &lease["engine"]),
+        (&Value::Null, &json!(engine.name())),
+        "it is given back by another path"
+    );
+    assert_eq!(lease["note"], format!("IntegreSQL: test {} of template {hash}", test["id"]));
+    assert!(lease["held_ms"].is_number(), "{lease}");
+    client.delete(&format!("/api/v1/templates/{hash}/tests/{}", test["id"])).expect(204);
+    assert!(broker.leased().is_empty());
 }
 
 /// How many databases of the template there are at once.

@@ -5,6 +5,9 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 fn freshdb(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_freshdb"))
@@ -68,10 +71,54 @@ fn a_broker_is_found_and_its_leases_are_told() {
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["leases"][0]["note"], "a test\u{1b}[2J");
 
-    let process = rustix::process::Pid::from_raw(broker.0.id().cast_signed()).expect("a process");
-    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it is there");
+    let process = Pid::from_raw(broker.0.id().cast_signed()).expect("a process");
+    kill_process(process, Signal::TERM).expect("it is there");
     assert!(broker.0.wait().expect("it ends").success());
     assert_eq!(freshdb(&["status"], &place).status.code(), Some(1));
+}
+
+/// It is stopped, by Ctrl-Z or by a debugger, and not the others.
+#[test]
+fn a_broker_that_does_not_answer_is_told_of_in_time() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = [("FRESHDB_RUN_DIR", directory.path().to_str().expect("text"))];
+    let brokers = [(); 3].map(|()| {
+        let mut broker = EndsWithThis(
+            Command::new(env!("CARGO_BIN_EXE_freshdb"))
+                .args(["serve", "--quiet", "--sqlite"])
+                .envs(place)
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("a broker"),
+        );
+        let mut line = String::new();
+        BufReader::new(broker.0.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+        (broker, line.trim().split_once('=').expect("a variable").1.to_owned())
+    });
+    let [(answers, its_socket), silent @ ..] = &brokers;
+    let process = |broker: &EndsWithThis| Pid::from_raw(broker.0.id().cast_signed()).expect("a process");
+    for (broker, _) in silent {
+        kill_process(process(broker), Signal::STOP).expect("it is there");
+    }
+    let started = Instant::now();
+    let shown = freshdb(&["status"], &place);
+    // Not so long for each of them.
+    assert!(started.elapsed() < Duration::from_secs(6), "after {:?}", started.elapsed());
+    let said = text(&shown.stdout);
+    assert!(shown.status.success(), "{said}{}", text(&shown.stderr));
+    assert!(said.contains(&format!("broker at {its_socket}\n  sqlite ")), "{said}");
+    let json = text(&freshdb(&["status", "--json"], &place).stdout);
+    for (broker, socket) in silent {
+        let id = broker.0.id();
+        assert!(said.contains(&format!("broker at {socket}\n  does not answer: process {id}\n")), "{said}");
+        let told = serde_json::json!({"error": "does not answer", "socket": socket, "process": id});
+        let lines: Vec<serde_json::Value> =
+            json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert!(lines.contains(&told), "{json}");
+    }
+    kill_process(process(answers), Signal::KILL).expect("it is there");
+    let shown = freshdb(&["status"], &place);
+    assert_eq!((shown.status.code(), text(&shown.stdout).lines().count()), (Some(1), 4), "{}", text(&shown.stdout));
 }
 
 /// Whoever listens there would learn the token.
