@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from .errors import DriverError
 
@@ -31,7 +31,6 @@ def located(answer: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: answer.get(name) or None for name in ("host", "port", "user")}
     fields["password"] = answer.get("password") if fields["user"] else None
     if scheme.startswith("postgres"):
-        fields["host"] = fields["host"] and unquote(fields["host"])
         for parameter, name in (
             ("host", "host"),
             ("hostaddr", "host"),

@@ -126,10 +126,12 @@ struct Connection {
 
 impl Described {
     fn of(hash: &str, url: &DatabaseUrl) -> Self {
-        let Location { host, port, user, password, database, .. } = Location::of(url);
+        let location = Location::of(url);
+        let (host, port) = location.address();
+        let Location { user, password, database, .. } = location;
         let config = Connection {
-            host: host.unwrap_or_default(),
-            port: port.unwrap_or_default(),
+            host,
+            port,
             username: user.unwrap_or_default(),
             password: password.unwrap_or_default(),
             database: database.unwrap_or_default(),

@@ -1,5 +1,9 @@
 //! Leases: taken, given back, and lost with the connection over which they were taken.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 use test_support::Engine;
 
@@ -14,6 +18,8 @@ on_every_engine!(
     where_it_is_is_told_in_parts,
     what_cannot_be_leased,
 );
+
+on_every_engine!([mysql, mariadb, postgres] by_a_socket_it_is_told_where_that_is);
 
 fn a_lease_is_pristine(engine: Engine) {
     let schema = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
@@ -126,6 +132,53 @@ fn where_it_is_is_told_in_parts(engine: Engine) {
             .to_string()
             .contains(lease.get("password").map_or("no password", |password| password.as_str().expect("text")))
     );
+}
+
+/// A server of yours, whose URL names its socket; what stands before the parameters is nobody's address.
+fn by_a_socket_it_is_told_where_that_is(engine: Engine) {
+    let place = tempfile::tempdir().expect("a directory");
+    // Servers that root starts belong to another user.
+    std::fs::set_permissions(place.path(), Permissions::from_mode(0o777)).expect("permissions");
+    let variable = format!("FRESHDB_{}_URL", engine.name().to_uppercase());
+    let environment = [("FRESHDB_RUN_DIR", place.path().to_str().expect("text")), (&*variable, "")];
+    let private = Broker::in_environment(engine, &[], &environment);
+    let by_tcp = private.client().post("/v1/leases", &json!({})).expect(201);
+    let socket = sockets(place.path(), engine).pop().expect("it has one");
+    let (password, port) = (text(&by_tcp["password"]), &by_tcp["port"]);
+    let url = match engine {
+        Engine::Postgres => {
+            let directory = socket.parent().expect("a directory").display();
+            format!("postgres://postgres:{password}@freshdb.invalid:1/postgres?host={directory}&port={port}")
+        }
+        _ => format!("{}://root:{password}@freshdb.invalid:1/?socket={}", engine.name(), socket.display()),
+    };
+    let broker = Broker::in_environment(engine, &[], &[(&variable, &url)]);
+    let mut client = broker.client();
+    let lease = client.post("/v1/leases", &json!({})).expect(201);
+    if engine == Engine::Postgres {
+        assert_eq!((lease["host"].as_str(), &lease["port"]), (socket.parent().and_then(|path| path.to_str()), port));
+        assert!(lease["socket"].is_null(), "{lease}");
+    } else {
+        assert_eq!(lease["socket"].as_str(), socket.to_str());
+        assert!(lease["host"].is_null() && lease["port"].is_null(), "{lease}");
+    }
+    assert_eq!(lease["password"], by_tcp["password"]);
+}
+
+/// Those of servers.
+fn sockets(place: &Path, engine: Engine) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(place).expect("a directory").map(|entry| entry.expect("it is there")) {
+        let kind = entry.file_type().expect("it is there");
+        let name = entry.file_name().into_string().expect("text");
+        if kind.is_dir() {
+            found.extend(sockets(&entry.path(), engine));
+        } else if kind.is_socket() && name != "broker.sock" && (engine != Engine::Mysql || !name.starts_with("mysqlx"))
+        {
+            found.push(entry.path());
+        }
+    }
+    found
 }
 
 fn what_cannot_be_leased(engine: Engine) {
