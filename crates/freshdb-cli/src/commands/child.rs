@@ -8,8 +8,11 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::exfiltrator::origin::Origin;
 use tokio::process::Child;
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::terminal::is_ours;
@@ -25,35 +28,40 @@ const ECHO: Duration = Duration::from_secs(1);
 /// The signals that this process is told to end with, listened for from when this is made. One that it was started to
 /// ignore, as by `nohup` or beside a script, is nothing to it, nor to the command, which would not ignore it if this process
 /// had listened.
-pub(super) struct Ends {
-    interrupt: Option<Signals>,
-    terminate: Option<Signals>,
-    hang_up: Option<Signals>,
-    quit: Option<Signals>,
+pub(super) struct Ends(mpsc::UnboundedReceiver<End>);
+
+/// What this process is told to end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) signal: Signal,
+    /// By the kernel, which hands on what is typed at a terminal to all that is in its foreground. A process has sent it otherwise.
+    is_typed: bool,
 }
 
 impl Ends {
     pub(super) fn listen() -> Result<Self, Failure> {
+        let failed = |error| Failure::new("cannot listen for signals").because(error);
         let ignored = ignored();
-        let listen = |kind: SignalKind| {
-            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
-            let listened = (!is_ignored).then(|| signal(kind)).transpose();
-            listened.map_err(|error| Failure::new("cannot listen for signals").because(error))
+        let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
+        let listened = ends.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+        let mut signals = SignalsInfo::<WithOrigin>::new(listened).map_err(failed)?;
+        let (told, ends) = mpsc::unbounded_channel();
+        // It lasts as long as this process, which nobody can end meanwhile as if it did not listen.
+        let listen = move || {
+            for end in signals.forever().filter_map(|origin| End::of(&origin)) {
+                // After the last of them, nobody asks any more.
+                told.send(end).ok();
+            }
         };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
-            quit: listen(SignalKind::quit())?,
-        })
+        std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map_err(failed)?;
+        Ok(Self(ends))
     }
 
-    pub(super) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            () = received(&mut self.interrupt) => Signal::INT,
-            () = received(&mut self.terminate) => Signal::TERM,
-            () = received(&mut self.hang_up) => Signal::HUP,
-            () = received(&mut self.quit) => Signal::QUIT,
+    pub(super) async fn next(&mut self) -> End {
+        match self.0.recv().await {
+            Some(end) => end,
+            // Who tells of them never ends.
+            None => std::future::pending().await,
         }
     }
 
@@ -77,10 +85,9 @@ fn ignored() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
-async fn received(signals: &mut Option<Signals>) {
-    match signals {
-        Some(signals) => drop(signals.recv().await),
-        None => std::future::pending().await,
+impl End {
+    fn of(origin: &Origin) -> Option<Self> {
+        Some(Self { signal: Signal::from_named_raw(origin.signal)?, is_typed: origin.process.is_none() })
     }
 }
 
@@ -98,24 +105,45 @@ pub(super) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> R
 pub(super) async fn wait(mut child: Child, ends: &mut Ends) -> Result<u8, Failure> {
     let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let mut kill_at = None;
+    let mut typed = Typed::default();
     loop {
         let signal = tokio::select! {
             status = child.wait() => {
                 let status = status.map_err(|error| Failure::new("cannot wait for the command").because(error))?;
                 return Ok(exit_code(status));
             }
-            signal = ends.next() => signal,
+            end = ends.next() => {
+                if typed.has_reached_the_command(end, has_the_terminal(), Instant::now()) {
+                    continue;
+                }
+                end.signal
+            }
             () = until(kill_at) => Signal::KILL,
         };
-        // What is typed at a terminal goes to all that it started.
-        if matches!(signal, Signal::INT | Signal::QUIT) && has_the_terminal() {
-            continue;
-        }
         if let Some(process) = process {
             // One that has ended just now is seen above.
             kill_process(process, signal).ok();
         }
         kill_at = (signal != Signal::KILL).then(|| kill_at.unwrap_or_else(|| Instant::now() + GRACE));
+    }
+}
+
+/// What was typed at the terminal of this process, and when.
+#[derive(Default)]
+struct Typed(Option<(Signal, Instant)>);
+
+impl Typed {
+    /// Whether the command has got it as well: what is typed goes to all that is in the foreground. Whoever started this process may hand it
+    /// on once more, as `npm` does.
+    fn has_reached_the_command(&mut self, end: End, has_the_terminal: bool, now: Instant) -> bool {
+        if !matches!(end.signal, Signal::INT | Signal::QUIT) || !has_the_terminal {
+            return false;
+        }
+        if end.is_typed {
+            self.0 = Some((end.signal, now));
+            return true;
+        }
+        self.0.is_some_and(|(signal, at)| signal == end.signal && now.duration_since(at) <= ECHO)
     }
 }
 
@@ -155,5 +183,24 @@ fn cannot_be_run(program: &OsString, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => failure.code(NOT_FOUND),
         _ => failure.code(CANNOT_BE_RUN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_not_handed_on() {
+        let [typed, sent] = [true, false].map(|is_typed| End { signal: Signal::INT, is_typed });
+        let (mut seen, now) = (Typed::default(), Instant::now());
+        assert!(!seen.has_reached_the_command(sent, true, now), "by `kill`, at a terminal");
+        assert!(!seen.has_reached_the_command(typed, false, now), "at a terminal that others have");
+        assert!(seen.has_reached_the_command(typed, true, now));
+        assert!(seen.has_reached_the_command(sent, true, now + ECHO), "by whoever got it, too");
+        for signal in [Signal::QUIT, Signal::TERM] {
+            assert!(!seen.has_reached_the_command(End { signal, is_typed: false }, true, now), "another one");
+        }
+        assert!(!seen.has_reached_the_command(sent, true, now + 2 * ECHO), "later");
     }
 }

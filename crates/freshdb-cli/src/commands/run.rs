@@ -81,7 +81,7 @@ async fn run_with(
     let token = Token::random()?;
     let hosted = tokio::select! {
         hosted = Hosted::begin(servers, &arguments.databases, ANY_PORT, token.clone(), arguments.quiet, recorder) => hosted?,
-        signal = ends.next() => return Ok(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)),
+        end = ends.next() => return Ok(u8::try_from(128 + end.signal.as_raw()).unwrap_or(u8::MAX)),
     };
     let mut environment: Vec<(&str, OsString)> = vec![
         (variables::BROKER, hosted.socket.clone().into()),

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
 use test_support::DEADLINE;
@@ -82,6 +83,23 @@ fn ctrl_c_reaches_the_command_once() {
     terminal.read_until("end");
     assert_eq!(end(child), Some(7));
     assert_eq!(terminal.seen.matches("it got one").count(), 1, "{}", terminal.seen);
+}
+
+/// From another terminal, or from a program: it comes to freshdb alone.
+#[test]
+fn a_signal_to_freshdb_at_a_terminal_reaches_the_command_once() {
+    for (signal, name) in [(Signal::INT, "INT"), (Signal::QUIT, "QUIT")] {
+        let mut terminal = Terminal::open();
+        let script = "trap 'echo it got one; got=yes' SIGNAL; echo ready $PPID.; while [ -z \"$got\" ]; do sleep 0.1; done; sleep 0.3; echo end; exit 7";
+        let child = terminal.run(&script.replace("SIGNAL", name));
+        terminal.read_until(".");
+        let (_, freshdb) = terminal.seen.trim_end().trim_end_matches('.').rsplit_once(' ').expect("a process");
+        let freshdb = freshdb.parse().ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(freshdb, signal).expect("it is there");
+        terminal.read_until("end");
+        assert_eq!(end(child), Some(7), "{name}");
+        assert_eq!(terminal.seen.matches("it got one").count(), 1, "{name}: {}", terminal.seen);
+    }
 }
 
 #[test]
