@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -79,6 +80,17 @@ pub(crate) enum Command {
     },
 }
 
+/// The most that any server can be told to take: PostgreSQL's.
+const MOST_CONNECTIONS: u32 = (1 << 18) - 1;
+
+/// Whatever it is not, it is told what it can be.
+fn whole_number(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("it is a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
 /// The engines that are asked for.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -125,7 +137,7 @@ pub(crate) struct Databases {
     #[arg(long, value_name = "PATH", requires = "schema_command")]
     pub(crate) watch: Vec<PathBuf>,
     /// How many connections a lease may open; with fewer, a server has room for more databases
-    #[arg(long, default_value_t = 8, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 8, value_name = "NUMBER", allow_negative_numbers = true, value_parser = whole_number(1..=MOST_CONNECTIONS))]
     pub(crate) connections: u32,
     /// Make templates anew, whatever was made before
     #[arg(long)]
@@ -199,8 +211,8 @@ pub(crate) struct Diff {
     #[arg(long)]
     pub(crate) json: bool,
     /// How many rows of a table are shown
-    #[arg(long, default_value_t = 20, value_name = "NUMBER")]
-    pub(crate) rows: usize,
+    #[arg(long, default_value_t = 20, value_name = "NUMBER", allow_negative_numbers = true, value_parser = whole_number(0..=u32::MAX))]
+    pub(crate) rows: u32,
 }
 
 #[derive(Debug, Args)]

@@ -21,7 +21,7 @@ use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 /// | [`FRESHDB_RUN_DIR`](variables::RUN_DIR) | where the data of throwaway servers live | the first of `/dev/shm`, `$XDG_RUNTIME_DIR` and the temporary directory that is in memory and has room; else the temporary directory |
 /// | [`FRESHDB_RUN`](variables::RUN) | the process with which throwaway servers end, and whose descendants share them: its number, or that and its start time, `4711:8150327`; `0`: each process has its own | under `cargo nextest run`, its process; else each process has its own |
 /// | [`FRESHDB_PROGRAM_DIRS`](variables::PROGRAM_DIRS) | the directories in which the servers' programs are looked for, separated as those of `PATH` are | `PATH`, the usual directories, and the cache |
-/// | [`FRESHDB_START_TIMEOUT`](variables::START_TIMEOUT) | how many seconds a throwaway server may take until it answers | 60 |
+/// | [`FRESHDB_START_TIMEOUT`](variables::START_TIMEOUT) | how many seconds a throwaway server may take until it answers, of 32 bits at the most | 60 |
 /// | [`FRESHDB_BROKER`](variables::BROKER), [`FRESHDB_BROKER_TOKEN`](variables::BROKER_TOKEN) | the socket of the broker that tests take databases from, and its token: `freshdb run` sets both | each process makes its own |
 /// | [`FRESHDB_REBUILD`](variables::REBUILD) | `1`: templates are made anew, whatever is cached | `0` |
 pub mod variables {
@@ -439,12 +439,13 @@ fn parse_run(text: &str) -> Result<RunSetting, Error> {
 }
 
 fn parse_seconds(name: &str, text: &str) -> Result<Duration, Error> {
-    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    // More than an `Instant` may have added to it is more than anybody waits.
+    let seconds = text.parse::<u32>().ok().filter(|seconds| *seconds > 0);
     let seconds = seconds.ok_or_else(|| {
         invalid(name, &format!("is `{text}`, which is no number of seconds"))
-            .hint("set it to a whole number, such as 120")
+            .hint("set it to a whole number from 1 to 4294967295, such as 120")
     })?;
-    Ok(Duration::from_secs(seconds))
+    Ok(Duration::from_secs(seconds.into()))
 }
 
 fn parse_kinds(names: &str) -> Result<HashSet<Kind>, Error> {
@@ -540,6 +541,7 @@ mod tests {
             (variables::CACHE_DIR, "cache"),
             (variables::PROGRAM_DIRS, "/opt/mysql/bin:postgres/bin"),
             (variables::START_TIMEOUT, "1.5"),
+            (variables::START_TIMEOUT, "4294967296"),
             (variables::REBUILD, "perhaps"),
             (variables::RUN, "nextest"),
             (variables::RUN, "0:4"),
@@ -564,7 +566,10 @@ mod tests {
         the variable FRESHDB_PROGRAM_DIRS names `postgres/bin`, which is no absolute path
 
         the variable FRESHDB_START_TIMEOUT is `1.5`, which is no number of seconds
-        hint: set it to a whole number, such as 120
+        hint: set it to a whole number from 1 to 4294967295, such as 120
+
+        the variable FRESHDB_START_TIMEOUT is `4294967296`, which is no number of seconds
+        hint: set it to a whole number from 1 to 4294967295, such as 120
 
         the variable FRESHDB_REBUILD is `perhaps`
         hint: set it to 1 or 0

@@ -58,7 +58,7 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
     if arguments.json {
         return print(format!("{}\n", json(&changes)?).as_bytes());
     }
-    show(&shown(&changes, arguments.rows))
+    show(&shown(&changes, usize::try_from(arguments.rows).unwrap_or(usize::MAX)))
 }
 
 /// The newest of this name, or else of one that it is a part of: a test's whole name may be how another's begins.

@@ -46,6 +46,46 @@ fn wrong_arguments() {
     }
 }
 
+/// With what is allowed, whichever way it is wrong.
+#[test]
+fn numbers_that_no_option_takes() {
+    for (command, option, range) in [
+        ("run", "connections", "a whole number from 1 to 262143"),
+        ("serve", "connections", "a whole number from 1 to 262143"),
+        ("diff", "rows", "a whole number from 0 to 4294967295"),
+    ] {
+        for number in ["-1", "4294967296", "18446744073709551615", "99999999999999999999999", "1.5", "many", ""] {
+            let whole = [command, &format!("--{option}"), number, "--", "true"];
+            let said = told(if command == "run" { &whole } else { &whole[..3] });
+            let expected = format!("'--{option} <NUMBER>': it is {range}\n");
+            assert!(said.contains(&expected) && said.ends_with("[2]"), "{command} {number}: {said}");
+        }
+    }
+    for number in ["0", "262144", "4294967295"] {
+        let said = told(&["run", "--connections", number, "--", "true"]);
+        assert!(said.contains("it is a whole number from 1 to 262143\n") && said.ends_with("[2]"), "{number}: {said}");
+    }
+}
+
+/// The smallest and the largest.
+#[test]
+fn numbers_that_an_option_takes() {
+    let schema = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    let schema = schema.path().to_str().expect("text");
+    for number in ["1", "262143"] {
+        let said = told(&["run", "--quiet", "--sqlite", "--schema", schema, "--connections", number, "--", "true"]);
+        assert_eq!(said, "[0]", "{number}");
+    }
+    for rows in ["0", "4294967295"] {
+        let said = told(&["diff", "--rows", rows, "no such test"]);
+        assert!(said.ends_with("[1]"), "{rows}: {said}");
+    }
+    for port in ["-1", "65536", "18446744073709551615"] {
+        let said = told(&["serve", "--sqlite", "--listen", &format!("127.0.0.1:{port}")]);
+        assert!(said.contains("is no address to listen on") && said.ends_with("[2]"), "{port}: {said}");
+    }
+}
+
 #[test]
 fn shells_are_told_what_can_be_completed() {
     for shell in ["bash", "zsh", "fish"] {

@@ -138,7 +138,8 @@ impl PoolBuilder {
         }
 
         let connections = D::connection_limit(&mut connection).await.map_err(failed)?;
-        let affordable = connections.saturating_sub(RESERVED_CONNECTIONS) / (self.connections + OWN_CONNECTIONS);
+        let affordable =
+            connections.saturating_sub(RESERVED_CONNECTIONS) / self.connections.saturating_add(OWN_CONNECTIONS);
         let limit = self.limit.min(affordable as usize).max(1);
         let (orders, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(self.server, limit, self.connections, orders));

@@ -49,6 +49,17 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    async fn one_lease_may_have_all_that_the_server_takes(database: &TestDatabase) {
+        let pool = builder(database, tables()).connections(u32::MAX).open().await.unwrap();
+        assert_eq!(pool.limit(), 1);
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
     async fn two_leases_never_meet(database: &TestDatabase) {
         let pool = pool(database).await;
         let leases = join_all((0..4).map(|_| pool.lease())).await;
