@@ -1,7 +1,9 @@
 //! Which of the tests that failed `diff` shows, and servers that cannot be reached.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use freshdb_databases::{Changes, Config};
 use serde_json::json;
@@ -42,6 +44,34 @@ fn a_whole_name_comes_before_a_part_of_one() {
         let shown = text(&freshdb(cache.path(), &["diff", name]).stdout);
         assert_eq!(shown.lines().next(), Some(found), "{name}: {shown}");
     }
+}
+
+/// Of what could not be written, and of what others were writing when they were killed.
+#[test]
+fn no_part_is_left() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let config = Config::from_env().expect("a configuration").with_cache_dir(cache.path());
+    let store = |at: u64| {
+        let changes = json!({
+            "engine": "sqlite", "database": "freshdb_s_0", "note": "", "at_ms": at, "schema": [], "tables": [],
+        });
+        serde_json::from_value::<Changes>(changes).expect("changes").store(&config)
+    };
+    let directory = store(1).expect("stored").parent().expect("a directory").to_owned();
+    for (name, age) in [("old", Duration::from_hours(2)), ("new", Duration::from_mins(1))] {
+        let part = File::create(directory.join(format!("0000000000000-freshdb_s_0.{name}"))).expect("a file");
+        part.set_modified(SystemTime::now() - age).expect("a time");
+    }
+    // Nothing takes the place of this.
+    std::fs::create_dir_all(directory.join("0000000000002-freshdb_s_0.json/in")).expect("a directory");
+    store(2).expect_err("it is in the way");
+    store(3).expect("stored");
+    let entries = std::fs::read_dir(&directory).expect("a directory").map(|entry| entry.expect("it is there"));
+    let mut left: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("text")).collect();
+    left.sort();
+    let [begun, stored @ ..] = &left[..] else { panic!("{left:?}") };
+    assert_eq!(begun, "0000000000000-freshdb_s_0.new", "somebody may be writing it");
+    assert_eq!(stored, [1, 2, 3].map(|at| format!("{at:013}-freshdb_s_0.json")), "{left:?}");
 }
 
 #[test]

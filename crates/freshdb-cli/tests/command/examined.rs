@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -258,6 +259,52 @@ fn a_place_without_room_is_told_with_what_to_do(engine: &str) {
     assert!(said.contains("No space left on device"), "{said}");
     assert!(said.contains("hint: set FRESHDB_RUN_DIR to a directory with more room"), "{said}");
     assert_eq!(left, 0, "what was begun is gone");
+}
+
+on_every_server!(a_cache_without_room_is_left_as_it_was);
+
+/// But for what others left there who are gone.
+fn a_cache_without_room_is_left_as_it_was(engine: &str) {
+    let cache = tempfile::tempdir().expect("a directory");
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m,mode=0777", "freshdb-test"])
+        .arg(cache.path())
+        .output()
+        .expect("`mount` runs");
+    if !mount.status.success() {
+        let sentence = "a full cache was NOT tested, for no file system can be mounted";
+        test_support::say(&format!("warning: {engine}: {sentence}: {}", text(&mount.stderr)));
+        return;
+    }
+    let make = |name: &str| std::fs::create_dir_all(cache.path().join(name).join("data")).expect("a directory");
+    for name in [
+        "server-mysql-1.0-user0-1.part",
+        "server-postgres-2.0-user0-1.old",
+        "server-mariadb-3.0-user0-1.part",
+        "other.part",
+    ] {
+        make(name);
+    }
+    // Of a process that is still there.
+    let lock = std::fs::File::create(cache.path().join("server-mariadb-3.0-user0-1.lock")).expect("a file");
+    lock.lock().expect("nobody has it");
+    let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
+        .args(["doctor", &format!("--{engine}")])
+        .env("FRESHDB_CACHE_DIR", cache.path())
+        .env_remove(format!("FRESHDB_{}_URL", engine.to_uppercase()))
+        .output()
+        .expect("it runs");
+    let entries = std::fs::read_dir(cache.path()).expect("a directory").map(|entry| entry.expect("it is there"));
+    let mut left: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("text")).collect();
+    let unmounted = Command::new("umount").arg("--lazy").arg(cache.path()).status().expect("`umount` runs");
+    assert!(unmounted.success());
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("hint: set FRESHDB_CACHE_DIR to a directory with room"), "{said}");
+    left.retain(|name| Path::new(name).extension().is_none_or(|end| end != "lock"));
+    left.sort();
+    assert_eq!(left, ["other.part", "server-mariadb-3.0-user0-1.part"]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::{Config, Error, ErrorKind};
 /// How many are kept, and for how long, as kept databases are.
 const MOST: usize = 100;
 const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// After that, nobody is still writing a file: whoever began it was killed.
+const LONGEST_WRITE: Duration = Duration::from_hours(1);
 
 impl Changes {
     /// Writes it down in the [cache](Config::cache_dir), in a file that only this user can read, where
@@ -34,6 +36,8 @@ impl Changes {
             .and_then(|()| write_private(&part, &serde_json::to_string(self)?))
             .and_then(|()| fs::rename(&part, &path));
         written.map_err(|error| {
+            // It may not have been begun.
+            drop(fs::remove_file(&part));
             Error::new(ErrorKind::Files, format!("failed to write `{}`", path.display())).because(error)
         })?;
         forget_the_oldest(&directory);
@@ -54,21 +58,31 @@ fn directory(config: &Config) -> PathBuf {
 
 /// The oldest first.
 fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    let mut files: Vec<PathBuf> = entries(directory).filter(|path| is_complete(path)).collect();
     files.sort();
     files
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn is_complete(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "json")
 }
 
 fn forget_the_oldest(directory: &Path) {
     let files = files(directory);
     let too_many = files.len().saturating_sub(MOST);
-    for (index, path) in files.iter().enumerate() {
-        let written = fs::metadata(path).and_then(|metadata| metadata.modified());
-        let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > LONGEST));
-        if index < too_many || is_old {
-            // Another process may have removed it.
-            drop(fs::remove_file(path));
-        }
+    let old = files.iter().enumerate().filter(|(index, path)| *index < too_many || is_older(path, LONGEST));
+    let left = entries(directory).filter(|path| !is_complete(path) && is_older(path, LONGEST_WRITE));
+    for path in old.map(|(_, path)| path.clone()).chain(left) {
+        // Another process may have removed it.
+        drop(fs::remove_file(path));
     }
+}
+
+fn is_older(path: &Path, limit: Duration) -> bool {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > limit))
 }

@@ -18,6 +18,11 @@ use crate::{Config, Error, ErrorKind};
 
 /// Counts up whenever a data directory is made in another way.
 const REVISION: u32 = 3;
+/// Of the name of each data directory in the cache.
+const PREFIX: &str = "server-";
+/// At the end of the name of one that is not complete yet, and of one in whose place another is put.
+const PART: &str = ".part";
+const OLD: &str = ".old";
 const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Puts a data directory into the directory of a run.
@@ -80,7 +85,7 @@ impl Cached {
                 },
             )
             .collect();
-        let name = format!("server-{}-{version}-user{}-{REVISION}", engine.kind().name(), user.uid());
+        let name = format!("{PREFIX}{}-{version}-user{}-{REVISION}", engine.kind().name(), user.uid());
         Ok(Self { path: directory.join(name) })
     }
 
@@ -121,10 +126,11 @@ impl Cached {
         })
     }
 
-    /// Takes a data directory into the cache. It gets its name when it is complete.
+    /// Takes a data directory into the cache. It gets its name when it is complete, and what was written of it is gone where that
+    /// fails.
     fn store(&self, data: &Path) -> Result<(), Error> {
-        let part = self.path.with_file_name(format!("{}.part", self.name()));
-        let old = self.path.with_file_name(format!("{}.old", self.name()));
+        self.sweep_others();
+        let [part, old] = [PART, OLD].map(|end| self.path.with_file_name(format!("{}{end}", self.name())));
         let stored = || {
             // Of processes that were interrupted. We have the lock.
             copy::remove(&part, REMOVAL_LIMIT)?;
@@ -137,10 +143,29 @@ impl Cached {
             copy::remove(&old, REMOVAL_LIMIT)
         };
         stored().map_err(|error| {
+            if let Err(error) = copy::remove(&part, REMOVAL_LIMIT) {
+                tracing::warn!("`{}` is not complete, and is still there: {error}", part.display());
+            }
             Error::new(ErrorKind::Files, format!("failed to write `{}`", self.path.display()))
                 .because(error)
                 .hint(format!("set {} to a directory with room", variables::CACHE_DIR))
         })
+    }
+
+    /// Removes what processes that are gone have left of other versions, and of other servers, which may never be made again.
+    fn sweep_others(&self) {
+        let entries = self.path.parent().and_then(|cache| fs::read_dir(cache).ok()).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let of = name.strip_suffix(PART).or_else(|| name.strip_suffix(OLD));
+            let Some(of) = of.filter(|of| of.starts_with(PREFIX) && *of != self.name()) else { continue };
+            let other = Self { path: path.with_file_name(of) };
+            // Whoever is at work on it has the lock.
+            let Ok(_lock) = other.lock(|file| file.try_lock().map_err(io::Error::from)) else { continue };
+            if let Err(error) = copy::remove(&path, Duration::ZERO) {
+                tracing::warn!("`{}` was left by a process that is gone, and is still there: {error}", path.display());
+            }
+        }
     }
 
     fn name(&self) -> String {
