@@ -6,11 +6,12 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use test_support::Engine;
 
-use crate::harness::{Broker, sql, text};
+use crate::harness::{Broker, eventually, sql, text};
 
 on_every_engine!(
     what_a_failed_test_did_is_told_and_written_down,
     what_has_changed_looks_changed,
+    no_comparison_is_taken_for_somebody_who_is_connected,
     a_report_has_every_lease,
 );
 
@@ -209,6 +210,28 @@ fn what_has_changed_looks_changed(engine: Engine) {
     let unpaired: Vec<&str> =
         shown.lines().filter(|line| line.starts_with("  + ") || line.starts_with("  - ")).collect();
     assert!(unpaired.len() == 2 && unpaired[0][4..] != unpaired[1][4..], "{shown}");
+}
+
+/// While one compares, and when it has been done.
+fn no_comparison_is_taken_for_somebody_who_is_connected(engine: Engine) {
+    let (schema, cache) = (schema(), tempfile::tempdir().expect("a directory"));
+    let environment = [("FRESHDB_CACHE_DIR", cache.path().to_str().expect("text"))];
+    let broker = Broker::in_environment(engine, &["--schema", schema.path().to_str().expect("text")], &environment);
+    let (mut client, mut other) = (broker.client(), broker.client());
+    for _ in 0..20 {
+        let lease = client.post("/v1/leases", &json!({})).expect(201);
+        sql::execute(&text(&lease["url"]), "DELETE FROM tags");
+        let path = format!("/v1/leases/{}", text(&lease["id"]));
+        // The server may still see whoever wrote.
+        eventually("nobody is connected", || client.get(&format!("{path}/sessions")).expect(200) == json!([]));
+        client.begin("PUT", &format!("{path}/outcome"), r#"{"outcome": "failed"}"#);
+        for _ in 0..10 {
+            assert_eq!(other.get(&format!("{path}/sessions")).expect(200), json!([]), "meanwhile");
+        }
+        client.answer().expect("an answer").expect(200);
+        let report = client.delete(&format!("{path}?wait=true")).expect(200);
+        assert_eq!(report["sessions"], json!([]), "{report}");
+    }
 }
 
 /// Asks the broker as any client would.

@@ -50,8 +50,8 @@ async fn compare_with_template<D: Dialect>(kind: Kind, server: &DatabaseUrl, dat
         if !D::TEMPLATES_CAN_BE_READ {
             begin_duplicate::<D>(&mut registry, &entry, &duplicate).await?;
         }
-        let mut before = D::connect(server, base).await?;
-        let mut after = D::connect(server, database).await?;
+        let mut before = D::connect_to_compare(server, base).await?;
+        let mut after = D::connect_to_compare(server, database).await?;
         let schema = objects::<D>(&mut before, base, &mut after, database).await?;
         let tables = tables::<D>(&mut before, base, &mut after, database).await?;
         Ok((schema, tables))

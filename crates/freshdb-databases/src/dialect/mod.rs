@@ -42,6 +42,15 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
         database: &str,
     ) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
 
+    /// Connects to compare a database, to which others may be connected. Such a session is none of those that [`sessions`](Self::sessions)
+    /// lists, and none that a reset has ended.
+    fn connect_to_compare(
+        server: &DatabaseUrl,
+        database: &str,
+    ) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send {
+        Self::connect(server, database)
+    }
+
     /// Connects to the server, in no database in particular, and asks it which engine it is: one driver may know several.
     fn engine(server: &DatabaseUrl) -> impl Future<Output = Result<Kind, sqlx::Error>> + Send;
 

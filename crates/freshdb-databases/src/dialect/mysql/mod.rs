@@ -48,6 +48,11 @@ impl Dialect for Mysql {
         connection::connect(server, database).await
     }
 
+    /// Not to the database itself: to see what it holds, such a session goes there and back.
+    async fn connect_to_compare(server: &DatabaseUrl, _: &str) -> Result<MySqlConnection, sqlx::Error> {
+        sessions::connect_unlisted(server).await
+    }
+
     async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
         server::engine(server).await
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, STAYING_GRACE, ServerSession};
-use super::connection::{TextRow, execute, number, results, rows};
+use super::connection::{TextRow, connect, execute, number, results, rows};
 use super::whereabouts::{Votes, may_be_elsewhere};
+use crate::DatabaseUrl;
 
 const NO_SUCH_THREAD: u16 = 1094;
 
@@ -22,6 +23,8 @@ const LONGEST_FOLLOWED: Duration = Duration::from_secs(2);
 pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut sessions = listed(connection).await?;
     sessions.retain(|session| session.database.as_deref() != Some(REGISTRY));
+    let unlisted = unlisted(connection, &sessions).await?;
+    sessions.retain(|session| !unlisted.contains(&session.id));
     if sessions.iter().any(|session| session.state.as_deref() == Some("Sleep")) {
         // The list alone does not tell an idle session from one that holds locks. Without the privilege PROCESS it has to do.
         let transactions = rows(connection, "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx").await;
@@ -46,6 +49,33 @@ pub(super) async fn sessions_and_prepared(
     let mut lists = results(connection, "SHOW FULL PROCESSLIST; XA RECOVER").await?.into_iter();
     let sessions = lists.next().unwrap_or_default().into_iter().filter_map(session).collect();
     Ok((sessions, lists.next().is_some_and(|prepared| !prepared.is_empty())))
+}
+
+/// Holds a lock that is called after the session: of what a client says of itself, `SHOW PROCESSLIST` shows nothing.
+/// <https://dev.mysql.com/doc/refman/en/locking-functions.html>
+const UNLISTED: &str = "freshdb_unlisted_";
+
+/// A session that is none of those that are listed, nor of those that were ended.
+pub(super) async fn connect_unlisted(server: &DatabaseUrl) -> Result<MySqlConnection, sqlx::Error> {
+    let mut connection = connect(server, REGISTRY).await?;
+    execute(&mut connection, &format!("DO GET_LOCK(CONCAT('{UNLISTED}', CONNECTION_ID()), 0)")).await?;
+    Ok(connection)
+}
+
+/// Which of them are. One that is on no database compares none.
+async fn unlisted(connection: &mut MySqlConnection, sessions: &[ServerSession]) -> Result<Vec<u64>, sqlx::Error> {
+    let candidates = sessions.iter().filter(|session| session.database.is_some());
+    let asked: Vec<String> =
+        candidates.map(|session| format!("IS_USED_LOCK('{UNLISTED}{0}') = {0}, {0}", session.id)).collect();
+    let mut unlisted = Vec::new();
+    // A row has 4096 columns at the most.
+    for some in asked.chunks(1000) {
+        let row =
+            rows(connection, &format!("SELECT {}", some.join(", "))).await?.into_iter().next().unwrap_or_default();
+        let held = row.chunks(2).filter(|pair| pair[0].as_deref() == Some("1"));
+        unlisted.extend(held.filter_map(|pair| pair[1].as_ref()?.parse::<u64>().ok()));
+    }
+    Ok(unlisted)
 }
 
 async fn listed(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
@@ -117,6 +147,7 @@ pub(super) async fn end_sessions(
     staying: &[u64],
 ) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut ended: Vec<ServerSession> = Vec::new();
+    let mut own = Vec::new();
     let started = Instant::now();
     loop {
         // However one is called meanwhile that is being ended.
@@ -124,8 +155,10 @@ pub(super) async fn end_sessions(
         let is_left = |session: &ServerSession| known.contains(&session.id) || chosen(session);
         let left = chosen_of_listed(connection, &is_left).await?;
         if left.is_empty() {
+            ended.retain(|session| !own.contains(&session.id));
             return Ok(ended);
         }
+        own.extend(unlisted(connection, &left).await?);
         for session in left {
             let is_waited_for = session.may_yet_stay(staying) && started.elapsed() < STAYING_GRACE;
             if is_waited_for || ended.iter().any(|known| known.id == session.id) {

@@ -13,6 +13,7 @@ use super::*;
 on_both!(
     a_lock_is_held_by_one_and_ends_with_its_connection,
     sessions_are_listed_with_what_they_do,
+    a_session_that_compares_is_not_listed,
     dropping_waits_for_nobody,
     a_goodbye_over_a_dead_network_has_an_end,
     a_server_that_is_disturbed_while_it_greets_is_asked_again
@@ -127,6 +128,28 @@ async fn sessions_are_listed_with_what_they_do(kind: Kind) {
     assert_eq!(reset.ended.len(), 1, "{:?}", reset.ended);
     assert_eq!(outcome(&reset), 1, "the row was rolled back, the counter was not");
     fixture.assert_pristine("an open transaction");
+    drop(user);
+    fixture.drop().await;
+}
+
+/// Wherever it is at the moment.
+async fn a_session_that_compares_is_not_listed(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "unlisted", &["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await;
+    let name = fixture.slot.name.clone();
+    let mut own = Mysql::connect_to_compare(&server(kind), &name).await.expect("a connection");
+    let user = fixture.run("SELECT 1").await;
+    for elsewhere in [true, false] {
+        execute(&mut own, &format!("USE {}", if elsewhere { REGISTRY } else { &name })).await.expect("it is there");
+        let sessions = Mysql::sessions(&mut fixture.admin).await.expect("a list");
+        assert_eq!(
+            sessions.iter().filter(|session| session.database.as_ref() == Some(&name)).count(),
+            1,
+            "{sessions:?}"
+        );
+    }
+    let reset = fixture.reset().await;
+    assert_eq!(reset.ended.len(), 1, "{:?}", reset.ended);
+    execute(&mut own, "SELECT 1").await.expect_err("it is ended all the same");
     drop(user);
     fixture.drop().await;
 }

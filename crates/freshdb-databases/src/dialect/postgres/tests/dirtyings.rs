@@ -326,6 +326,18 @@ async fn who_holds_a_lock_is_ended_and_not_waited_for() {
     fixture.drop().await;
 }
 
+#[tokio::test]
+async fn a_session_that_compares_is_ended_and_not_named() {
+    let mut fixture = Fixture::new("compares", "CREATE TABLE t (id serial PRIMARY KEY)").await;
+    let mut own = connect(&fixture.server, &fixture.slot.name).await.expect("a connection");
+    let user = fixture.run("SELECT 1").await;
+    let reset = fixture.reset().await;
+    assert_eq!(reset.ended.len(), 1, "{reset:?}");
+    execute(&mut own, "SELECT 1").await.expect_err("it is ended all the same");
+    drop(user);
+    fixture.drop().await;
+}
+
 /// Clients with a pool do that.
 #[tokio::test]
 async fn who_connects_again_when_ended_is_named() {
