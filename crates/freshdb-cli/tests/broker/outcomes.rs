@@ -289,6 +289,36 @@ ask("DELETE", f"/v1/leases/{second}?outcome=passed")
     assert!(text(&data["command"]).starts_with("python3 -c "));
 }
 
+on_every_engine!([mysql, mariadb] a_database_that_was_altered_is_told_as_sql_writes_it);
+
+fn a_database_that_was_altered_is_told_as_sql_writes_it(engine: Engine) {
+    let (schema, cache) = (schema(), tempfile::tempdir().expect("a directory"));
+    let environment = [("FRESHDB_CACHE_DIR", cache.path().to_str().expect("text"))];
+    let broker = Broker::in_environment(engine, &["--schema", schema.path().to_str().expect("text")], &environment);
+    let mut client = broker.client();
+    let lease = client.post("/v1/leases", &json!({"note": "alters"})).expect(201);
+    sql::execute(&text(&lease["url"]), "ALTER DATABASE COLLATE utf8mb4_bin");
+    client.ask("PUT", &format!("/v1/leases/{}/outcome", text(&lease["id"])), r#"{"outcome": "failed"}"#).expect(200);
+    let shown = String::from_utf8(freshdb(cache.path(), &["diff"]).stdout).expect("text");
+    let (_, altered) = shown.split_once("database itself: altered\n").unwrap_or_else(|| panic!("{shown}"));
+    let lines: Vec<&str> = altered.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    for (line, sign) in lines.iter().zip(["-", "+"]) {
+        let begin = format!("  {sign} CREATE DATABASE /*!40100 DEFAULT CHARACTER SET ");
+        assert!(
+            line.starts_with(&begin) && line.ends_with(" */") && line.contains("utf8mb4_bin") == (sign == "+"),
+            "{shown}"
+        );
+    }
+    let document: Value = serde_json::from_slice(&freshdb(cache.path(), &["diff", "--json"]).stdout).expect("JSON");
+    for side in ["before", "after"] {
+        assert!(
+            text(&document["schema"][0][side]).starts_with("CREATE DATABASE /*!40100 DEFAULT CHARACTER SET "),
+            "{document}"
+        );
+    }
+}
+
 /// What the page of a run shows.
 fn data_of(report: &Path) -> Value {
     let page = std::fs::read_to_string(report).expect("a report");

@@ -132,6 +132,11 @@ impl Object {
 }
 
 impl Catalog {
+    /// The statement that makes the database, for somebody to read, whatever it is called.
+    pub(super) fn shown(&self) -> String {
+        self.database.replace(&format!("{ITSELF} "), "")
+    }
+
     /// The next value of a table's AUTO_INCREMENT: 1 if it was never used, or has none.
     pub(super) fn counter(&self, table: &str) -> u64 {
         self.counters.get(table).copied().unwrap_or(1)

@@ -12,7 +12,7 @@ pub(super) async fn definitions(
     database: &str,
 ) -> Result<Vec<Definition>, sqlx::Error> {
     let catalog = catalog::read(connection, database).await?;
-    let itself = Definition { kind: "database".to_owned(), name: "itself".to_owned(), statement: catalog.database };
+    let itself = Definition { kind: "database".to_owned(), name: "itself".to_owned(), statement: catalog.shown() };
     let objects = catalog.objects.iter().map(|object| Definition {
         kind: object.kind.title(),
         name: identifier(&object.name),
