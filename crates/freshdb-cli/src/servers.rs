@@ -77,7 +77,7 @@ pub(crate) fn schema(databases: &Databases) -> Result<Arc<dyn Schema>, Failure> 
     let mut whole: Arc<dyn Schema> = Arc::new(schema::sql(""));
     for path in &databases.schema {
         let next: Arc<dyn Schema> = if path.is_dir() {
-            Arc::new(schema::SqlDirectory::new(path))
+            Arc::new(schema::SqlDirectory::new(absolute(path)?))
         } else {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::new(format!("cannot read the schema `{}`", path.display())).because(error))?;
@@ -88,9 +88,14 @@ pub(crate) fn schema(databases: &Databases) -> Result<Arc<dyn Schema>, Failure> 
     if let Some(command) = &databases.schema_command {
         let mut program = schema::command("/bin/sh").args(["-c", command]);
         for path in &databases.watch {
-            program = program.watch(path);
+            program = program.watch(absolute(path)?);
         }
         whole = Arc::new(whole.then(program));
     }
     Ok(whole)
+}
+
+/// As it is named when it cannot be read: where a relative one begins is told to programmers in Rust otherwise.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::new("there is no working directory").because(error))
 }

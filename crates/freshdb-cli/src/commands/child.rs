@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::pin::pin;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -95,10 +96,14 @@ impl End {
 pub(super) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> Result<Child, Failure> {
     let own =
         std::env::current_exe().map_err(|error| Failure::new("cannot find the program `freshdb`").because(error))?;
-    let mut starter = tokio::process::Command::new(own);
-    starter.arg("__start").arg(getpid().as_raw_nonzero().to_string()).args(command);
+    // Linux leads to the file that is running even where another has taken its place since.
+    let running = if cfg!(target_os = "linux") { Path::new("/proc/self/exe") } else { &own };
+    let mut starter = tokio::process::Command::new(running);
+    starter.arg0("freshdb").arg("__start").arg(getpid().as_raw_nonzero().to_string()).args(command);
     starter.envs(environment.iter().map(|(name, value)| (name, value)));
-    starter.spawn().map_err(|error| cannot_be_run(&command[0], &error))
+    starter
+        .spawn()
+        .map_err(|error| Failure::new(format!("cannot start freshdb's own program `{}`", own.display())).because(error))
 }
 
 /// Waits for the command's end, and hands on what this process is told to end with.

@@ -57,6 +57,36 @@ fn a_command_that_cannot_be_run() {
     assert_eq!(output.status.code(), Some(126), "{}", said(&output));
 }
 
+/// As where another version is installed meanwhile. The command is started by way of freshdb's own program.
+#[test]
+fn a_program_that_is_gone_meanwhile_is_not_taken_for_the_command() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("freshdb");
+    let run = |what: &str| {
+        std::fs::copy(env!("CARGO_BIN_EXE_freshdb"), &program).expect("copied");
+        Command::new(&program)
+            .args(["run", "--quiet", "--sqlite", "--schema-command", what, "--watch", "/dev/null", "--rebuild"])
+            .args(["--", "echo", "it runs"])
+            .current_dir(directory.path())
+            .output()
+            .expect("it runs")
+    };
+    for what in ["rm freshdb", "rm freshdb; echo >freshdb"] {
+        let output = run(what);
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(0), b"it runs\n".as_slice()),
+            "{}",
+            said(&output)
+        );
+    }
+    let output = run("chmod a-x freshdb");
+    let said = said(&output);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{said}");
+    let expected = format!("error: cannot start freshdb's own program `{}`", program.display());
+    assert!(said.contains(&expected) && said.contains("Permission denied") && !said.contains("echo"), "{said}");
+}
+
 #[test]
 fn the_command_finds_the_broker_and_its_arguments_are_its_own() {
     let output = freshdb(&[
@@ -136,6 +166,37 @@ fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     let output = freshdb(&["run", "--sqlite", "--schema", "nowhere.sql", "--", "echo", "it runs"]);
     assert_eq!(output.status.code(), Some(125));
     assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));
+}
+
+/// A hint for programmers in Rust is of no use to whoever runs a command.
+#[test]
+fn what_a_schema_is_made_of_and_is_not_there_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(directory.path().join("schema")).expect("a directory");
+    std::fs::write(directory.path().join("schema/1.sql"), b"\xff").expect("written");
+    std::fs::create_dir(directory.path().join("schema/2.sql")).expect("a directory");
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_freshdb"))
+            .args(["run", "--sqlite"])
+            .args(arguments)
+            .args(["--", "echo", "it runs"])
+            .current_dir(directory.path())
+            .output()
+            .expect("it runs")
+    };
+    for (arguments, path) in [
+        (&["--schema-command", "true", "--watch", "nowhere"][..], "nowhere"),
+        (&["--schema", "schema"], "schema/1.sql"),
+    ] {
+        let output = run(arguments);
+        let said = said(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{said}");
+        assert!(said.contains(&format!("`{}`", directory.path().join(path).display())), "{said}");
+        assert!(!said.contains("CARGO") && !said.contains("Rust"), "{said}");
+    }
+    std::fs::remove_file(directory.path().join("schema/1.sql")).expect("removed");
+    let said = said(&run(&["--schema", "schema"]));
+    assert!(said.contains("/schema/2.sql` cannot be read") && !said.contains("CARGO"), "{said}");
 }
 
 /// With a schema or without: nothing is called ready that did not answer.
