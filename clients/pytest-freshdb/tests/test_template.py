@@ -90,6 +90,48 @@ def test_hidden_files_of_a_directory_are_left_out(tmp_path: Path) -> None:
     assert Template.of_sql(tmp_path).hash == before == Template.of_sql("CREATE TABLE tags (name TEXT);").hash
 
 
+def written(directory: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(content, encoding="utf-8")
+    return directory
+
+
+def test_a_directory_is_read_as_the_command_reads_it(tmp_path: Path, broker: Broker) -> None:
+    written(
+        tmp_path,
+        {
+            "10.SQL": "CREATE TABLE tags (name TEXT);",
+            "9.sql": "INSERT INTO tags VALUES ('one');",
+            "9.down.sql": "DROP TABLE tags;",
+            "8.Down.SQL": "DROP TABLE tags;",
+            "other/1.sql": "nonsense",
+        },
+    )
+    with broker.lease(template=fill(broker, Template.of_sql(tmp_path))) as lease:
+        assert rows(lease.name, "SELECT name FROM tags") == [("one",)]
+    assert Template.of_sql(str(tmp_path / "10.SQL")).hash == Template.of_sql(tmp_path / "10.SQL").hash
+    for name in ("10.SQL", "9.sql"):
+        (tmp_path / name).unlink()
+    with pytest.raises(FreshdbError, match=r"there is no `\*\.sql` in"):
+        Template.of_sql(tmp_path)
+
+
+def test_a_directory_may_have_other_files_for_an_engine(tmp_path: Path, broker: Broker) -> None:
+    written(tmp_path, {"1.sql": "CREATE TABLE common (a INT);", "mysql/1.sql": "CREATE TABLE of_mysql (a INT);"})
+    template = Template.of_sql(tmp_path)
+    hashes = {engine: template.hash_for(engine) for engine in ("sqlite", "postgres", "mysql", "mariadb")}
+    common, of_mysql = (Template.of_sql(f"CREATE TABLE {name} (a INT);").hash for name in ("common", "of_mysql"))
+    assert hashes == {"sqlite": common, "postgres": common, "mysql": of_mysql, "mariadb": of_mysql}
+    written(tmp_path, {"mariadb/1.sql": "CREATE TABLE of_mariadb (a INT);"})
+    (tmp_path / "1.sql").unlink()
+    template = Template.of_sql(tmp_path)
+    assert template.hash_for("mariadb") == Template.of_sql("CREATE TABLE of_mariadb (a INT);").hash
+    # There is nothing to execute.
+    with broker.lease(template=fill(broker, template)) as lease:
+        assert rows(lease.name, "SELECT name FROM sqlite_master") == []
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "001.sql").symlink_to("nowhere")
     with pytest.raises(FreshdbError) as raised:

@@ -24,6 +24,9 @@ from .location import parameters_for
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
+# What is not of one engine.
+COMMON = ""
+
 DIALECTS = {"mysql": "mysql://", "mariadb": "mysql://", "postgres": "postgresql://", "sqlite": "sqlite://"}
 
 
@@ -43,12 +46,20 @@ class Template:
 
     @classmethod
     def of_sql(cls, path_or_text: str | os.PathLike[str]) -> Template:
-        """SQL statements: a file, a directory's `*.sql` in the order of their names, without hidden ones, or the text itself.
+        """SQL statements: a file, a directory of `*.sql`, or the text itself.
+
+        Of a directory, the files are those that `freshdb run --schema DIRECTORY` takes: whose names end with `.sql`, however that
+        is capitalised, in their order, without hidden ones and `*.down.sql`. Those in a subdirectory `sqlite`, `mysql`, `mariadb`
+        or `postgres` take the place of the others on this engine; MariaDB takes `mysql` where there is no `mariadb`.
 
         A `str` is a path when it ends with `.sql`, and otherwise the text. Raises FreshdbError when a file cannot be read.
         """
-        text = sql_text(path_or_text)
-        return cls(f"sql-{digest(text)}", lambda database: execute(database, text))
+        texts = sql_texts(path_or_text)
+        hashes = {engine: f"sql-{digest(text)}" for engine, text in texts.items()}
+        return cls(
+            hashes[COMMON] if len(hashes) == 1 else lambda engine: of_engine(hashes, engine),
+            lambda database: execute(database, of_engine(texts, database.engine)),
+        )
 
     @classmethod
     def of_metadata(cls, metadata: MetaData) -> Template:
@@ -63,22 +74,35 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sql_text(path_or_text: str | os.PathLike[str]) -> str:
-    if isinstance(path_or_text, str) and not path_or_text.endswith(".sql"):
-        return path_or_text
+def sql_texts(path_or_text: str | os.PathLike[str]) -> dict[str, str]:
+    """What is executed on the engines that have something of their own, and on the others."""
+    if isinstance(path_or_text, str) and not path_or_text.lower().endswith(".sql"):
+        return {COMMON: path_or_text}
     path = Path(path_or_text)
-    files = sql_files(path) if path.is_dir() else [path]
-    if not files:
+    if not path.is_dir():
+        return {COMMON: text_of(path)}
+    directories = {COMMON: path} | {engine: path / engine for engine in DIALECTS if (path / engine).is_dir()}
+    files = {engine: sql_files(directory) for engine, directory in directories.items()}
+    if not any(files.values()):
         raise FreshdbError(f"there is no `*.sql` in `{path}`")
-    return "\n".join(text_of(file) for file in files)
+    return {engine: "\n".join(text_of(file) for file in some) for engine, some in files.items()}
+
+
+def of_engine(found: Mapping[str, str], engine: str) -> str:
+    names = (engine, "mysql", COMMON) if engine == "mariadb" else (engine, COMMON)
+    return next(found[name] for name in names if name in found)
 
 
 def sql_files(directory: Path) -> list[Path]:
-    """Hidden files are no part of the schema: editors keep locks and copies there, such as `.#001.sql`."""
+    """Hidden files are no part of the schema: editors keep locks and copies there, such as `.#001.sql`.
+
+    Nor are those that take back what others do, by the custom of several tools.
+    """
     try:
-        return sorted(file for file in directory.iterdir() if file.suffix == ".sql" and not file.name.startswith("."))
+        found = [(file.name.lower(), file) for file in directory.iterdir() if not file.name.startswith(".")]
     except OSError as error:
         raise FreshdbError(f"the directory `{directory}` cannot be read: {error.strerror}") from error
+    return sorted(file for name, file in found if name.endswith(".sql") and not name.endswith(".down.sql"))
 
 
 def text_of(file: Path) -> str:
@@ -92,6 +116,8 @@ def text_of(file: Path) -> str:
 
 
 def execute(database: Database, text: str) -> None:
+    if not text:
+        return
     if database.engine == "sqlite":
         with contextlib.closing(sqlite3.connect(database.name)) as connection:
             connection.executescript(text)
