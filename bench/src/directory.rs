@@ -21,6 +21,11 @@ pub(crate) fn of_a_run() -> Result<TempDir, Failure> {
 pub(crate) async fn within(work: impl AsyncFnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
     let directory = of_a_run()?;
     let outcome = work(directory.path()).await;
+    both(outcome, close(directory))
+}
+
+/// Removes one.
+pub(crate) fn close(directory: TempDir) -> Result<(), Failure> {
     let path = directory.path().display().to_string();
-    both(outcome, directory.close().or_fail(|| format!("cannot remove `{path}`")))
+    directory.close().or_fail(|| format!("cannot remove `{path}`"))
 }

@@ -1,17 +1,22 @@
 //! The command `leases`, from its arguments to its last line.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use freshdb_databases::{Config, DatabaseUrl, Kind, Server};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use super::measure::{House, Touched};
 use super::report::{HEADER, Record};
 use crate::directory;
 use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, OrFail, both};
+use crate::interrupt::Interrupt;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -45,13 +50,20 @@ const FEW_TABLES: usize = 10;
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
+    // Before there is anything that a signal could leave behind.
+    let interrupt = RefCell::new(runtime.block_on(async { Interrupt::listen() })?);
     let directory = directory::of_a_run()?;
+    let outcome = measure(args, runtime, &interrupt, directory.path());
+    both(outcome, directory::close(directory))
+}
+
+fn measure(args: &Args, runtime: &Runtime, interrupt: &RefCell<Interrupt>, directory: &Path) -> Result<(), Failure> {
     if !args.json {
         print(HEADER)?;
     }
     for engine in args.engines.chosen() {
-        let server = server(args, runtime, engine, directory.path())?;
-        let measured = Measured { args, runtime, engine, server };
+        let server = runtime.block_on(interrupt.borrow_mut().or(server(args, engine, directory)))?;
+        let measured = Measured { args, runtime, interrupt, engine, server };
         measured.usual()?;
         for &tables in &args.tables {
             measured.size(tables, 0, Touched::Empty(1), "1 table")?;
@@ -65,7 +77,7 @@ pub(crate) fn run(args: &Args, runtime: &Runtime) -> Result<(), Failure> {
 }
 
 /// The server that is named, or a private one as tests have it.
-fn server(args: &Args, runtime: &Runtime, engine: Engine, directory: &Path) -> Result<Server, Failure> {
+async fn server(args: &Args, engine: Engine, directory: &Path) -> Result<Server, Failure> {
     if let Some(url) = args.engines.url(engine) {
         let url = DatabaseUrl::parse(url.as_str()).or_fail(|| "cannot use the server's URL".into())?;
         return Ok(Server::existing(url));
@@ -77,12 +89,13 @@ fn server(args: &Args, runtime: &Runtime, engine: Engine, directory: &Path) -> R
         Engine::Postgres => Kind::Postgres,
     };
     let config = Config::from_env().or_fail(|| "cannot use the environment".into())?.without_urls();
-    runtime.block_on(Server::of(kind, &config)).or_fail(|| format!("no server for `{engine}`"))
+    Server::of(kind, &config).await.or_fail(|| format!("no server for `{engine}`"))
 }
 
 struct Measured<'a> {
     args: &'a Args,
     runtime: &'a Runtime,
+    interrupt: &'a RefCell<Interrupt>,
     engine: Engine,
     server: Server,
 }
@@ -96,12 +109,12 @@ impl Measured<'_> {
     }
 
     fn usual_in(&self, house: &House) -> Result<(), Failure> {
-        let reports = self.runtime.block_on(house.put_back(self.args.resets, Touched::Empty(TOUCHED)))?;
+        let reports = self.unless_interrupted(house.put_back(self.args.resets, Touched::Empty(TOUCHED)))?;
         self.print(&Record::of_resets(self.engine, TABLES, 0, "3 tables", &reports))?;
-        self.runtime.block_on(house.warm())?;
-        let (leases, _) = house.test(self.args.duration, TOUCHED, self.args.pause)?;
+        self.unless_interrupted(house.warm())?;
+        let (leases, _) = self.test(house, self.args.pause)?;
         self.print(&Record::of_times(self.engine, "lease", TABLES, &leases))?;
-        let (leases, tests) = house.test(self.args.duration, TOUCHED, Duration::ZERO)?;
+        let (leases, tests) = self.test(house, Duration::ZERO)?;
         self.print(&Record::of_times(self.engine, "rush", TABLES, &leases))?;
         self.print(&Record::of_times(self.engine, "test", TABLES, &tests))
     }
@@ -109,13 +122,37 @@ impl Measured<'_> {
     fn size(&self, tables: usize, rows: usize, touched: Touched, name: &'static str) -> Result<(), Failure> {
         eprintln!("measuring {}, {tables} tables, {rows} rows, {name} touched", self.engine);
         let house = self.open(tables, rows)?;
-        let reports = self.runtime.block_on(house.put_back(self.args.resets, touched));
+        let reports = self.unless_interrupted(house.put_back(self.args.resets, touched));
         let reports = both(reports, self.runtime.block_on(house.close()))?;
         self.print(&Record::of_resets(self.engine, tables, rows, name, &reports))
     }
 
     fn open(&self, tables: usize, rows: usize) -> Result<House, Failure> {
-        self.runtime.block_on(House::open(self.engine, self.server.clone(), tables, rows))
+        self.unless_interrupted(House::open(self.engine, self.server.clone(), tables, rows))
+    }
+
+    fn unless_interrupted<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.runtime.block_on(self.interrupt.borrow_mut().or(work))
+    }
+
+    /// As [`House::test`], whose threads end after their tests when a signal comes.
+    fn test(&self, house: &House, pause: Duration) -> Result<(Vec<Duration>, Vec<Duration>), Failure> {
+        let is_over = AtomicBool::new(false);
+        let (done, is_done) = oneshot::channel::<()>();
+        thread::scope(|scope| {
+            let testing = scope.spawn(|| {
+                // Dropped, it says so as well.
+                let _done = done;
+                house.test(self.args.duration, TOUCHED, pause, &is_over)
+            });
+            let waited = self.unless_interrupted(async {
+                drop(is_done.await);
+                Ok(())
+            });
+            is_over.store(true, Ordering::Relaxed);
+            let tested = testing.join().unwrap_or_else(|_| Err(Failure::new("a thread panicked")));
+            waited.and(tested)
+        })
     }
 
     fn print(&self, record: &Record) -> Result<(), Failure> {

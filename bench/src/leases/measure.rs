@@ -1,5 +1,6 @@
 //! Taking the time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,18 +56,19 @@ impl House {
     }
 
     /// Two threads test, each with a runtime of its own for every test, and `pause` after what a test does with its database: how long
-    /// each lease took, and each test.
+    /// each lease took, and each test. They end early when it `is_over`.
     pub(super) fn test(
         &self,
         duration: Duration,
         touched: usize,
         pause: Duration,
+        is_over: &AtomicBool,
     ) -> Result<(Vec<Duration>, Vec<Duration>), Failure> {
         let deadline = Instant::now() + duration;
         let dirt = touch(self.tables, touched);
         let thread = || -> Result<_, Failure> {
             let (mut leases, mut tests) = (Vec::new(), Vec::new());
-            while Instant::now() < deadline {
+            while Instant::now() < deadline && !is_over.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 one_thread()?.block_on(async {
                     let asked = Instant::now();
