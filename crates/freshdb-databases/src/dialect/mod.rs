@@ -82,9 +82,10 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// How many connections the server allows, without those that it reserves.
     fn connection_limit(connection: &mut Self::Connection) -> impl Future<Output = Result<u32, sqlx::Error>> + Send;
 
-    /// Every session on the server that this user may see, but freshdb's own that administer it.
+    /// Every session on a database that this user may see, but freshdb's own that administer it.
     fn sessions(
         connection: &mut Self::Connection,
+        database: &str,
     ) -> impl Future<Output = Result<Vec<ServerSession>, sqlx::Error>> + Send;
 
     /// Whether there is a database of this name.

@@ -85,8 +85,8 @@ impl Dialect for Mysql {
         server::connection_limit(connection).await
     }
 
-    async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
-        sessions::sessions(connection).await
+    async fn sessions(connection: &mut MySqlConnection, database: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
+        sessions::sessions(connection, database).await
     }
 
     async fn exists(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {

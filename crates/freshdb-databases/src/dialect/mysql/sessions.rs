@@ -19,10 +19,13 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// For how long sessions are listed, at the most, to find out where one is that looks through `information_schema`.
 const LONGEST_FOLLOWED: Duration = Duration::from_secs(2);
 
-/// Every session but the server's own threads, this one, and those that administer, which are on the registry.
-pub(super) async fn sessions(connection: &mut MySqlConnection) -> Result<Vec<ServerSession>, sqlx::Error> {
+/// Every session on a database but those that compare it.
+pub(super) async fn sessions(
+    connection: &mut MySqlConnection,
+    database: &str,
+) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut sessions = listed(connection).await?;
-    sessions.retain(|session| session.database.as_deref() != Some(REGISTRY));
+    sessions.retain(on_database(database));
     let unlisted = unlisted(connection, &sessions).await?;
     sessions.retain(|session| !unlisted.contains(&session.id));
     if sessions.iter().any(|session| session.state.as_deref() == Some("Sleep")) {

@@ -75,8 +75,8 @@ impl Dialect for Postgres {
         server::connection_limit(connection).await
     }
 
-    async fn sessions(connection: &mut Connection) -> Result<Vec<ServerSession>, sqlx::Error> {
-        server::sessions(connection).await
+    async fn sessions(connection: &mut Connection, database: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
+        server::sessions(connection, database).await
     }
 
     async fn exists(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {

@@ -54,12 +54,13 @@ pub(super) const SESSION: &str = "a.pid::text, a.datname::text, a.usename::text,
 /// See <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW>.
 pub(super) const IS_SESSION: &str = "a.usesysid IS NOT NULL";
 
-pub(super) async fn sessions(connection: &mut Connection) -> Result<Vec<ServerSession>, sqlx::Error> {
+pub(super) async fn sessions(connection: &mut Connection, database: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
     let sql = format!(
         "SELECT {SESSION} FROM pg_stat_activity a
-        WHERE {IS_SESSION} AND a.datid IS NOT NULL AND coalesce(a.backend_type, 'client backend') = 'client backend'
+        WHERE {IS_SESSION} AND a.datname = {} AND coalesce(a.backend_type, 'client backend') = 'client backend'
             AND a.pid <> pg_backend_pid() AND a.application_name <> {}
         ORDER BY a.backend_start",
+        literal(database),
         literal(APPLICATION),
     );
     Ok(rows(connection, &sql).await?.into_iter().map(session).collect())

@@ -102,18 +102,15 @@ impl<D: Dialect> Keeper<D> {
 
     pub(super) async fn sessions_of(&mut self, number: u64) -> Result<Vec<ServerSession>, Error> {
         let name = self.name(number);
-        let Holder::Up(connection) = &mut self.holder else { return Err(lease_lost(name.as_deref())) };
-        let sessions = bounded(D::sessions(connection)).await;
-        let mut sessions = match sessions {
-            Ok(sessions) => sessions,
-            Err(error) => {
-                let error = explain::<D>(format!("cannot ask who is connected to `{}`", self.shared.server), error);
-                self.lose_if_lost(&error);
-                return Err(error);
-            }
+        let (Holder::Up(connection), Some(database)) = (&mut self.holder, &name) else {
+            return Err(lease_lost(name.as_deref()));
         };
-        sessions.retain(|session| session.database.as_deref() == name.as_deref());
-        Ok(sessions)
+        let sessions = bounded(D::sessions(connection, database)).await;
+        sessions.map_err(|error| {
+            let error = explain::<D>(format!("cannot ask who is connected to `{database}`"), error);
+            self.lose_if_lost(&error);
+            error
+        })
     }
 }
 

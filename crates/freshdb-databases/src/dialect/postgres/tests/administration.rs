@@ -40,10 +40,9 @@ async fn sessions_are_told_apart() {
     let pid = value(&mut inside, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
     execute(&mut inside, "BEGIN").await.expect("the server answers");
     execute(&mut inside, "SELECT 'it''s me'").await.expect("the server answers");
-    let own = value(&mut admin, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
-    let sessions = Postgres::sessions(&mut admin).await.expect("the server answers");
-    assert!(sessions.iter().all(|session| session.id.to_string() != own));
-    let found = sessions.iter().find(|session| session.id.to_string() == pid).expect("the session is listed");
+    let sessions = Postgres::sessions(&mut admin, &name).await.expect("the server answers");
+    let [found] = &sessions[..] else { panic!("one session is on it: {sessions:?}") };
+    assert_eq!(found.id.to_string(), pid);
     assert_eq!(found.database.as_deref(), Some(name.as_str()));
     assert_eq!(found.client.as_deref(), Some("a test"));
     assert_eq!(found.state.as_deref(), Some("idle in transaction"));
