@@ -232,19 +232,40 @@ fn a_user_who_may_only_connect_is_told_what_to_ask_for(engine: &str) {
 
 on_every_server!(a_place_without_room_is_told_with_what_to_do);
 
-/// A file system in memory that is full, which only root can mount.
-fn a_place_without_room_is_told_with_what_to_do(engine: &str) {
-    let place = tempfile::tempdir().expect("a directory");
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m,mode=0777", "freshdb-test"])
-        .arg(place.path())
-        .output()
-        .expect("`mount` runs");
-    if !mount.status.success() {
-        let sentence = "a full disk was NOT tested, for no file system can be mounted";
-        test_support::say(&format!("warning: {engine}: {sentence}: {}", text(&mount.stderr)));
-        return;
+/// A file system in memory that is soon full, which only root can mount.
+struct SmallPlace(tempfile::TempDir);
+
+impl SmallPlace {
+    /// Nothing where none can be mounted, which is said.
+    fn mounted(engine: &str) -> Option<Self> {
+        let place = tempfile::tempdir().expect("a directory");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m,mode=0777", "freshdb-test"])
+            .arg(place.path())
+            .output()
+            .expect("`mount` runs");
+        if !mount.status.success() {
+            let sentence = "a full disk was NOT tested, for no file system can be mounted";
+            test_support::say(&format!("warning: {engine}: {sentence}: {}", text(&mount.stderr)));
+            return None;
+        }
+        Some(Self(place))
     }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallPlace {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.path()).status().expect("`umount` runs");
+        assert!(unmounted.success() || std::thread::panicking());
+    }
+}
+
+fn a_place_without_room_is_told_with_what_to_do(engine: &str) {
+    let Some(place) = SmallPlace::mounted(engine) else { return };
     let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
         .args(["doctor", &format!("--{engine}")])
         .env("FRESHDB_RUN_DIR", place.path())
@@ -252,8 +273,7 @@ fn a_place_without_room_is_told_with_what_to_do(engine: &str) {
         .output()
         .expect("it runs");
     let left = std::fs::read_dir(place.path()).expect("a directory").count();
-    let unmounted = Command::new("umount").arg("--lazy").arg(place.path()).status().expect("`umount` runs");
-    assert!(unmounted.success());
+    drop(place);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("No space left on device"), "{said}");
@@ -265,17 +285,7 @@ on_every_server!(a_cache_without_room_is_left_as_it_was);
 
 /// But for what others left there who are gone.
 fn a_cache_without_room_is_left_as_it_was(engine: &str) {
-    let cache = tempfile::tempdir().expect("a directory");
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m,mode=0777", "freshdb-test"])
-        .arg(cache.path())
-        .output()
-        .expect("`mount` runs");
-    if !mount.status.success() {
-        let sentence = "a full cache was NOT tested, for no file system can be mounted";
-        test_support::say(&format!("warning: {engine}: {sentence}: {}", text(&mount.stderr)));
-        return;
-    }
+    let Some(cache) = SmallPlace::mounted(engine) else { return };
     let make = |name: &str| std::fs::create_dir_all(cache.path().join(name).join("data")).expect("a directory");
     for name in [
         "server-mysql-1.0-user0-1.part",
@@ -296,8 +306,7 @@ fn a_cache_without_room_is_left_as_it_was(engine: &str) {
         .expect("it runs");
     let entries = std::fs::read_dir(cache.path()).expect("a directory").map(|entry| entry.expect("it is there"));
     let mut left: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("text")).collect();
-    let unmounted = Command::new("umount").arg("--lazy").arg(cache.path()).status().expect("`umount` runs");
-    assert!(unmounted.success());
+    drop(cache);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("No space left on device"), "{said}");
