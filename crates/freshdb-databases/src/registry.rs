@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dialect::{Dialect, Fault, REGISTRY, explain};
+use crate::server::is_as_asked;
 use crate::{DatabaseUrl, Error, names};
 
 /// A row: a database, or a process that uses a template.
@@ -100,6 +101,7 @@ impl Registry {
             }
             Err(error) => return Err(failed(error)),
         };
+        is_as_asked(server, D::engine_of(&mut connection).await.map_err(failed)?)?;
         let table = D::TABLE;
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {table} (name VARCHAR(63) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, \

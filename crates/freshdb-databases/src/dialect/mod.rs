@@ -51,8 +51,11 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
         Self::connect(server, database)
     }
 
-    /// Connects to the server, in no database in particular, and asks it which engine it is: one driver may know several.
+    /// Connects to the server, in no database in particular, and asks it which engine it is.
     fn engine(server: &DatabaseUrl) -> impl Future<Output = Result<Kind, sqlx::Error>> + Send;
+
+    /// Which engine the server of a connection is: one driver may know several.
+    fn engine_of(connection: &mut Self::Connection) -> impl Future<Output = Result<Kind, sqlx::Error>> + Send;
 
     /// Makes the database [`REGISTRY`], unless it is there; safe when several processes do it at once.
     fn create_registry(server: &DatabaseUrl) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

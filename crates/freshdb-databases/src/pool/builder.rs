@@ -99,7 +99,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// If the server cannot be reached or refuses, or the schema cannot be applied.
+    /// If the server cannot be reached or refuses, or is of another engine than its URL says, or the schema cannot be applied.
     ///
     /// # Cancellation
     ///

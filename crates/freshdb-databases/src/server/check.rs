@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::url_variable;
 use crate::dialect::{Dialect, explain};
-use crate::{DatabaseUrl, Error, ErrorKind};
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
 /// How long it may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -26,6 +26,12 @@ pub(super) async fn check<D: Dialect>(url: &DatabaseUrl) -> Result<(), Error> {
             return Err(private(Error::new(ErrorKind::Unreachable, fact)));
         }
     };
+    is_as_asked(url, engine)
+}
+
+/// Whether a server is of the engine that its URL says: their protocol may be one, and drivers connect to either.
+pub(crate) fn is_as_asked(url: &DatabaseUrl, engine: Kind) -> Result<(), Error> {
+    let asked = url.kind();
     if engine == asked {
         return Ok(());
     }

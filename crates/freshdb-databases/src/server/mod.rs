@@ -17,5 +17,6 @@ mod run;
 mod sharing;
 mod user;
 
+pub(crate) use check::is_as_asked;
 pub(crate) use directory::write_private;
 pub use handle::Server;

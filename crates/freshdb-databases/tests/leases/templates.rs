@@ -1,10 +1,10 @@
 //! One template for many databases.
 
-use freshdb_databases::Garbage;
+use freshdb_databases::{ErrorKind, Garbage, Pool};
 use futures_util::future::join_all;
 use test_support::on_every_engine;
 
-use crate::harness::{Counted, builder, clean, execute, rows, server, shown};
+use crate::harness::{Counted, builder, clean, execute, rows, server, server_at, shown, tables};
 
 const TABLE: &str = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(100))";
 
@@ -32,6 +32,21 @@ on_every_engine! {
             assert_eq!(rows(lease.url(), "notes").await, 0);
         }
         clean(database, [later, rebuilt, after, changed]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb]
+    async fn a_server_of_the_other_engine_is_refused(database: &TestDatabase) {
+        let (engine, rest) = database.url().split_once(':').unwrap();
+        let other = if engine == "mysql" { "mariadb" } else { "mysql" };
+        let server = server_at(database, &format!("{other}:{rest}"));
+        let error = Pool::builder(server.clone(), tables()).open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        let hint = format!("name it in FRESHDB_{}_URL, as `{engine}://…`", engine.to_uppercase());
+        assert_eq!(error.advice(), Some(&*hint), "{error:?}");
+        let error = Garbage::everything().checkout(database.url()).collect(&server).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
     }
 }
 

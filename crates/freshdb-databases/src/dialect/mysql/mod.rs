@@ -57,6 +57,10 @@ impl Dialect for Mysql {
         server::engine(server).await
     }
 
+    async fn engine_of(connection: &mut MySqlConnection) -> Result<Kind, sqlx::Error> {
+        server::engine_of(connection).await
+    }
+
     async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
         server::create_registry(server).await
     }

@@ -24,11 +24,16 @@ const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version',
      'character_set_collations', 'default_collation_for_utf8mb4', 'auto_increment_increment', 'auto_increment_offset', \
      'innodb_page_size', 'div_precision_increment', 'default_week_format', 'restrict_fk_on_non_standard_key')";
 
-/// MariaDB says so in its version: <https://mariadb.com/kb/en/version/>.
 pub(super) async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
     let mut connection = connect(server, "").await?;
-    let answer = rows(&mut connection, "SELECT VERSION()").await?;
+    let engine = engine_of(&mut connection).await?;
     say_goodbye(connection).await?;
+    Ok(engine)
+}
+
+/// MariaDB says so in its version: <https://mariadb.com/kb/en/version/>.
+pub(super) async fn engine_of(connection: &mut MySqlConnection) -> Result<Kind, sqlx::Error> {
+    let answer = rows(connection, "SELECT VERSION()").await?;
     let version = answer.into_iter().flatten().flatten().next().unwrap_or_default();
     Ok(if version.to_ascii_lowercase().contains("mariadb") { Kind::Mariadb } else { Kind::Mysql })
 }

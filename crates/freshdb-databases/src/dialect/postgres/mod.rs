@@ -47,6 +47,10 @@ impl Dialect for Postgres {
         databases::engine(server).await
     }
 
+    async fn engine_of(_: &mut Connection) -> Result<Kind, sqlx::Error> {
+        Ok(Kind::Postgres)
+    }
+
     async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
         databases::create_registry(server).await
     }

@@ -47,6 +47,10 @@ impl Dialect for Sqlite {
         Ok(Kind::Sqlite)
     }
 
+    async fn engine_of(_: &mut Connection) -> Result<Kind, sqlx::Error> {
+        Ok(Kind::Sqlite)
+    }
+
     async fn create_registry(server: &DatabaseUrl) -> Result<(), sqlx::Error> {
         connection::create_registry(directory_of(server)?).await
     }
