@@ -231,8 +231,9 @@ impl ReadTable {
 pub(crate) enum Fault {
     /// There is no connection left.
     TooManyConnections,
-    /// A privilege is missing: the statement that would give it, such as ``GRANT CREATE ON *.* TO `me`@`%` ``.
-    Denied { grant: String },
+    /// A privilege is missing: the statement that would give it, such as ``GRANT CREATE ON *.* TO `me`@`%` ``, and the database in
+    /// which it has to be said, where not all are the same.
+    Denied { grant: String, within: Option<&'static str> },
     /// The connection, or the server, is gone.
     Lost,
     /// The disk, or the memory that stands for one, is full.
@@ -313,8 +314,9 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
                     .into(),
             ),
         ),
-        Fault::Denied { grant } => {
-            (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`")))
+        Fault::Denied { grant, within } => {
+            let within = within.map(|database| format!(" in the database `{database}`")).unwrap_or_default();
+            (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`{within}")))
         }
         Fault::Lost => (ErrorKind::Unreachable, None),
         Fault::Full => {

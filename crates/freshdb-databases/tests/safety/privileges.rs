@@ -72,7 +72,9 @@ on_every_engine! {
         assert_eq!(error.kind(), ErrorKind::Privileges, "{text}");
         let grant = match database.engine {
             // The table is there, and it is the table that is missing to this user.
-            Engine::Postgres => "GRANT ALL ON TABLE freshdb_databases TO <user>",
+            Engine::Postgres => {
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON freshdb_databases TO <user>` in the database `freshdb_registry`"
+            }
             _ => "GRANT ALL PRIVILEGES ON `freshdb_registry`.* TO '",
         };
         assert!(text.contains(&format!("hint: as an administrator of the server, run `{grant}")), "{text}");

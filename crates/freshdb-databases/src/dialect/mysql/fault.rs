@@ -18,7 +18,9 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     let message = error.as_database_error().map_or("", |error| error.message());
     match number {
         1040 | 1203 | 1226 => Fault::TooManyConnections,
-        1044 | 1095 | 1142 | 1143 | 1227 | 1370 | 1401 | 1410 | 1419 => Fault::Denied { grant: grant(number, message) },
+        1044 | 1095 | 1142 | 1143 | 1227 | 1370 | 1401 | 1410 | 1419 => {
+            Fault::Denied { grant: grant(number, message), within: None }
+        }
         1205 => Fault::Locked {
             list: "`SHOW PROCESSLIST`, and `XA RECOVER` for the prepared transactions whose session has ended",
         },

@@ -2,10 +2,13 @@
 
 use sqlx::postgres::PgDatabaseError;
 
-use super::super::{Fault, explain};
+use super::super::{Fault, REGISTRY, explain};
 use super::Postgres;
 use super::connection::sqlstate;
 use crate::Error;
+
+/// The tables of freshdb's own, as the server names them.
+const BOOKS: [&str; 2] = ["freshdb_databases", "freshdb_contents"];
 
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
@@ -17,7 +20,12 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     let Some(code) = sqlstate(error) else { return Fault::Other };
     match code.as_str() {
         "53300" => Fault::TooManyConnections,
-        "42501" => Fault::Denied { grant: grant(error) },
+        "42501" => {
+            let grant = grant(error);
+            // A table is granted in the database that has it, and an administrator's session is in another at first.
+            let within = BOOKS.iter().any(|table| grant.contains(table)).then_some(REGISTRY);
+            Fault::Denied { grant, within }
+        }
         // Ended by an administrator, by a crash, or not ready yet.
         "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
         "53100" | "53200" => Fault::Full,
@@ -44,6 +52,8 @@ fn grant(error: &sqlx::Error) -> String {
         return format!("GRANT CONNECT ON DATABASE {} TO <user>", quoted.unwrap_or("<database>"));
     } else if let Some(schema) = denied("schema") {
         return format!("GRANT ALL ON SCHEMA {schema} TO <user>");
+    } else if let Some(table) = denied("table").filter(|table| BOOKS.contains(table)) {
+        return format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO <user>");
     } else if let Some(table) = denied("table") {
         return format!("GRANT ALL ON TABLE {table} TO <user>");
     } else {

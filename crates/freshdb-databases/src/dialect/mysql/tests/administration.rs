@@ -171,11 +171,11 @@ async fn faults_are_told_apart(kind: Kind) {
     let refused = connect(&restricted, "").await.expect_err("there may be one only");
     assert_eq!(Mysql::fault(&refused), Fault::TooManyConnections, "{refused}");
     let denied = Mysql::create(&mut connection, &free_name("denied")).await.expect_err("it is forbidden");
-    let Fault::Denied { grant } = Mysql::fault(&denied) else { panic!("{denied}") };
+    let Fault::Denied { grant, .. } = Mysql::fault(&denied) else { panic!("{denied}") };
     assert!(grant.starts_with("GRANT ALL PRIVILEGES ON `fdbtest_denied_"), "{grant}");
     assert!(grant.ends_with(&format!(".* TO '{user}'@'%'")), "{grant}");
     let denied = execute(&mut connection, "SELECT * FROM mysql.user").await.expect_err("it is forbidden");
-    let Fault::Denied { grant } = Mysql::fault(&denied) else { panic!("{denied}") };
+    let Fault::Denied { grant, .. } = Mysql::fault(&denied) else { panic!("{denied}") };
     // MySQL does not say of which database the table is.
     let on = if kind == Kind::Mysql { "*.*" } else { "`mysql`.*" };
     assert!(grant.starts_with(&format!("GRANT SELECT ON {on} TO '{user}'@'")), "{grant}");

@@ -74,19 +74,22 @@ async fn a_missing_privilege_is_named_by_what_grants_it() {
     let mut weak = self::admin().await;
     execute(&mut weak, &format!("SET ROLE {role}")).await.expect("the role can be taken");
     let error = Postgres::create(&mut weak, &free_name("never")).await.expect_err("it is not permitted");
-    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "ALTER ROLE <user> CREATEDB".to_owned() });
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "ALTER ROLE <user> CREATEDB".to_owned(), within: None });
     let error = execute(&mut weak, "SET session_replication_role = replica").await.expect_err("it is not permitted");
     let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>".to_owned();
-    assert_eq!(Postgres::fault(&error), Fault::Denied { grant });
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant, within: None });
     execute(&mut admin, &format!("ALTER ROLE {role} CREATEDB")).await.expect("it is granted");
     let sql = format!("CREATE DATABASE {} OWNER pg_monitor", free_name("never"));
     let error = execute(&mut weak, &sql).await.expect_err("it is not permitted");
-    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "GRANT pg_monitor TO <user>".to_owned() });
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "GRANT pg_monitor TO <user>".to_owned(), within: None });
     // The administrator's session is a superuser's.
     let pid = value(&mut admin, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
     let sql = format!("SELECT pg_terminate_backend({pid})");
     let error = execute(&mut weak, &sql).await.expect_err("it is not permitted");
-    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "ALTER ROLE <user> SUPERUSER".to_owned() });
+    assert_eq!(
+        Postgres::fault(&error),
+        Fault::Denied { grant: "ALTER ROLE <user> SUPERUSER".to_owned(), within: None }
+    );
     weak.close().await.expect("it closes");
     execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
 }
