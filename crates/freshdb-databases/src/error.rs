@@ -91,8 +91,7 @@ impl Error {
 
     /// The fact with its causes, a line each; and what can be done about it, or about one of them.
     pub fn explained(&self) -> (String, Option<&str>) {
-        let causes: Vec<String> = self.causes().map(|cause| format!("\n  caused by: {cause}")).collect();
-        let text = format!("{self}{}", causes.concat());
+        let text = told(self).join("\n  caused by: ");
         let hint = self.advice().or_else(|| self.causes().find_map(|cause| cause.downcast_ref::<Self>()?.advice()));
         (text, hint)
     }
@@ -100,6 +99,38 @@ impl Error {
     /// The driver's error behind it.
     pub fn driver_error(&self) -> Option<&sqlx::Error> {
         self.0.source.as_ref()?.downcast_ref()
+    }
+}
+
+/// An error and what caused it, but for causes that repeat what was said of them: most of a driver's errors show theirs.
+#[doc(hidden)]
+pub fn told(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut told = vec![words(error)];
+    let mut next = error.source().filter(|_| !is_of_server(error));
+    while let Some(cause) = next {
+        let words = words(cause);
+        if !told.last().is_some_and(|said| said.ends_with(&words)) {
+            told.push(words);
+        }
+        next = cause.source().filter(|_| !is_of_server(cause));
+    }
+    told
+}
+
+/// Whether the driver's error tells all that the server's does.
+fn is_of_server(error: &(dyn StdError + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(sqlx::Error::Database(_)))
+}
+
+/// To an error of PostgreSQL's its driver adds `at line 1188`, which is where in the server's own source it was raised, and is
+/// taken for a line of the statement.
+fn words(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref() {
+        #[cfg(feature = "postgres")]
+        Some(sqlx::Error::Database(said)) if said.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
+            format!("error returned from database: {}", said.message())
+        }
+        Some(_) | None::<&sqlx::Error> => error.to_string(),
     }
 }
 

@@ -29,6 +29,8 @@ mod url;
 pub use changes::{Changes, ObjectChange, RowChange, TableChanges};
 pub use config::{Config, variables};
 pub use dialect::ServerSession;
+#[doc(hidden)]
+pub use error::told;
 pub use error::{Error, ErrorKind};
 pub use gc::{Collected, Garbage};
 pub use kind::Kind;

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use freshdb_databases::Kind;
 use freshdb_databases::schema::{self, Schema, SqlDirectory, Target};
+use freshdb_databases::{Error, Kind};
 use tempfile::TempDir;
+use test_support::Engine;
 
 use crate::harness::{apply, directory, fingerprint, refusal, target, texts, write};
 
@@ -30,6 +31,20 @@ on_every_engine! {
         let schema = schema::sql(format!("{TAGS};\nINSERT INTO tags VALUES ('x');\nINSERT INTO tags VALUES (NULL)"));
         let (message, _) = refusal(schema, database).await;
         assert!(message.starts_with("statement 3 of the SQL text fails: error returned from database: "), "{message}");
+    }
+}
+
+on_every_engine! {
+    // PostgreSQL's driver adds a line, which is none of the script's.
+    async fn what_the_server_says_is_said_once(database: &TestDatabase) {
+        let schema = schema::sql(format!("{TAGS};\nCREATE TABLE more (a INT;"));
+        let error = apply(schema, database).await.expect_err("an error of syntax");
+        let (text, _) = error.downcast_ref::<Error>().expect("an error of freshdb's").explained();
+        assert_eq!(text.matches("caused by: ").count(), 1, "{text}");
+        if database.engine == Engine::Postgres {
+            let said = "caused by: error returned from database: syntax error at or near \";\"";
+            assert_eq!(text, format!("line 2 of the SQL text fails\n  {said}"));
+        }
     }
 }
 

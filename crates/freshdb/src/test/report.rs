@@ -396,13 +396,7 @@ fn indented(text: &str) -> String {
 
 /// An error and what caused it, a line each.
 pub(super) fn with_causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        write!(text, "\ncaused by: {cause}").expect(WRITTEN);
-        next = cause.source();
-    }
-    text
+    freshdb_databases::told(error).join("\ncaused by: ")
 }
 
 /// The hint of an error of freshdb's, wherever among the causes it is.
