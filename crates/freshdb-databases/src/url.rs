@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use ::url::Url;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+#[cfg(feature = "mysql")]
+use sqlx::mysql::MySqlConnectOptions;
+#[cfg(feature = "postgres")]
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{Error, Kind};
 
@@ -191,6 +195,30 @@ impl DatabaseUrl {
         let mut url = url.clone();
         url.set_query(Some(known.join("&")).filter(|known| !known.is_empty()).as_deref());
         url.into()
+    }
+}
+
+/// sqlx 0.9 leaves an IPv6 address the brackets that it has in a URL, and looks for a host of that name.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn within_brackets(host: &str) -> Option<String> {
+    Some(host.strip_prefix('[')?.strip_suffix(']')?.to_owned())
+}
+
+/// With a host that can be reached.
+#[cfg(feature = "mysql")]
+pub(crate) fn mysql(options: MySqlConnectOptions) -> MySqlConnectOptions {
+    match within_brackets(options.get_host()) {
+        Some(address) => options.host(&address),
+        None => options,
+    }
+}
+
+/// With a host that can be reached.
+#[cfg(feature = "postgres")]
+pub(crate) fn postgres(options: PgConnectOptions) -> PgConnectOptions {
+    match within_brackets(options.get_host()) {
+        Some(address) => options.host(&address),
+        None => options,
     }
 }
 

@@ -147,6 +147,13 @@ impl TestDatabase {
         url.into()
     }
 
+    /// The same where the address in front is of IPv6.
+    pub fn url_through_ipv6(&self, port: u16) -> String {
+        let mut url = Url::parse(&self.url_through(port)).expect("a URL");
+        url.set_host(Some("[::1]")).expect("a host");
+        url.into()
+    }
+
     /// The server's address.
     pub fn server_address(&self) -> String {
         match &self.kind {

@@ -1,7 +1,7 @@
 //! A network between the service and its database, which a test can make slow, cut or stall.
 
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -51,7 +51,16 @@ impl Proxy {
     ///
     /// If no port is free.
     pub async fn before(target: String) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        Self::at(Ipv4Addr::LOCALHOST.into(), target).await
+    }
+
+    /// Listens on a free port of this address and leads to `target`.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    pub async fn at(address: IpAddr, target: String) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (conditions, met) = watch::channel(Conditions { weather: FAIR, cuts: 0 });
         tokio::spawn(accept(listener, target, met));

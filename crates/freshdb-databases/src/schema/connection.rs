@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt;
 #[cfg(feature = "mysql")]
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::mysql::MySqlConnection;
 #[cfg(feature = "postgres")]
 use sqlx::postgres::PgConnection;
 #[cfg(feature = "sqlite")]
@@ -12,6 +12,8 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use super::Target;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::dialect::say_goodbye;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::url;
 use crate::{Error, ErrorKind, Kind};
 
 pub(super) enum Connection {
@@ -58,7 +60,7 @@ impl Connection {
             #[cfg(feature = "mysql")]
             Kind::Mysql | Kind::Mariadb => mysql(target, session).await.map(Self::Mysql),
             #[cfg(feature = "postgres")]
-            Kind::Postgres => PgConnection::connect(&target.url().for_sqlx()).await.map(Self::Postgres),
+            Kind::Postgres => postgres(target).await.map(Self::Postgres),
             #[allow(unreachable_patterns, reason = "with all engines there is none left")]
             kind => return Err(without(kind)),
         };
@@ -125,10 +127,15 @@ async fn sqlite(target: &Target, session: Session) -> Result<SqliteConnection, s
     SqliteConnection::connect_with(&options).await
 }
 
+#[cfg(feature = "postgres")]
+async fn postgres(target: &Target) -> Result<PgConnection, sqlx::Error> {
+    PgConnection::connect_with(&url::postgres(target.url().for_sqlx().parse()?)).await
+}
+
 /// sqlx's driver always asks for `IGNORE_SPACE` when it connects, which no client does unasked.
 #[cfg(feature = "mysql")]
 async fn mysql(target: &Target, session: Session) -> Result<MySqlConnection, sqlx::Error> {
-    let options: MySqlConnectOptions = target.url().for_sqlx().parse()?;
+    let options = url::mysql(target.url().for_sqlx().parse()?);
     let plain = options.clone().pipes_as_concat(false).no_engine_substitution(false);
     match session {
         Session::Server => {

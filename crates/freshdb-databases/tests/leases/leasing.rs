@@ -1,5 +1,6 @@
 //! Taking and giving back.
 
+use std::net::Ipv6Addr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,20 @@ use freshdb_databases::schema::{self, SeaOrmEntities};
 use freshdb_databases::{Kind, Lease, Pool, Schema as _, ServerSession};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
-use test_support::{Client, DEADLINE, Engine, eventually, on_every_engine, warned};
+use test_support::{Client, DEADLINE, Engine, Proxy, eventually, on_every_engine, warned};
 
 use crate::harness::{builder, clean, execute, pool, rows, server_at, tables};
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn a_server_is_reached_by_an_ipv6_address(database: &TestDatabase) {
+        let proxy = Proxy::at(Ipv6Addr::LOCALHOST.into(), database.server_address()).await;
+        let server = server_at(database, &database.url_through_ipv6(proxy.port));
+        let pool = Pool::builder(server, tables()).checkout(database.url()).open().await.unwrap();
+        pool.lease().await.unwrap().give_back().await.unwrap();
+        clean(database, [pool]).await;
+    }
+}
 
 on_every_engine! {
     async fn what_a_lease_did_is_undone_before_the_next(database: &TestDatabase) {

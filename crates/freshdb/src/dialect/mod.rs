@@ -7,6 +7,8 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 #[cfg(feature = "test")]
@@ -201,6 +203,19 @@ pub(crate) fn target_of(url: &str) -> Option<String> {
         "sqlite" => Some(sqlx::Sqlite::target(&sqlx::Sqlite::options(url).ok()?)),
         _ => None,
     }
+}
+
+/// The driver's host without the brackets of an IPv6 address, which sqlx 0.9 leaves it from a URL: it looks for a host of that name.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn bare_host(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// The host as a URL has it.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn host_in_url(host: &str) -> Cow<'_, str> {
+    let host = bare_host(host);
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
 }
 
 /// What a transaction is to be like.

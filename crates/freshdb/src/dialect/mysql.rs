@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySq
 use sqlx::{AssertSqlSafe, MySql, Row};
 use sqlx_core::transaction::begin_ansi_transaction_sql;
 
-use super::{Activity, Backend, Birth, ConnectOptions, pass_on};
+use super::{Activity, Backend, Birth, ConnectOptions, Lifetime, bare_host, host_in_url, pass_on};
 use crate::conduct::{Signs, Undone};
 use crate::sql::Syntax;
 use crate::verdict::Verdict;
@@ -33,14 +33,20 @@ impl Backend for MySql {
 
     /// The driver knows MariaDB by MySQL's name only.
     fn options(url: &str) -> Result<ConnectOptions<Self>, sqlx::Error> {
-        match url.strip_prefix("mariadb:") {
+        let options = match url.strip_prefix("mariadb:") {
             Some(rest) => format!("mysql:{rest}").parse(),
             None => url.parse(),
-        }
+        };
+        Ok(Self::adapt(options?).0)
+    }
+
+    fn adapt(options: MySqlConnectOptions) -> (MySqlConnectOptions, Lifetime) {
+        let host = bare_host(options.get_host()).to_owned();
+        (options.host(&host), Lifetime::Own)
     }
 
     fn target(options: &MySqlConnectOptions) -> String {
-        let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+        let (user, host, port) = (options.get_username(), host_in_url(options.get_host()), options.get_port());
         format!("mysql://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
     }
 

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Row};
 use sqlx_core::Url;
 use sqlx_core::url::form_urlencoded;
 
-use super::{Activity, Backend, Birth, pass_on};
+use super::{Activity, Backend, Birth, Lifetime, bare_host, host_in_url, pass_on};
 use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
@@ -59,11 +59,16 @@ impl Backend for Postgres {
             }
             url.set_query(Some(&known).filter(|known| !known.is_empty()).map(String::as_str));
         }
-        PgConnectOptions::from_url(&url)
+        Ok(Self::adapt(PgConnectOptions::from_url(&url)?).0)
+    }
+
+    fn adapt(options: PgConnectOptions) -> (PgConnectOptions, Lifetime) {
+        let host = bare_host(options.get_host()).to_owned();
+        (options.host(&host), Lifetime::Own)
     }
 
     fn target(options: &PgConnectOptions) -> String {
-        let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+        let (user, host, port) = (options.get_username(), host_in_url(options.get_host()), options.get_port());
         format!("postgres://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
     }
 

@@ -1,5 +1,6 @@
 //! What people read when something is in the way: the fact, the cause, and a hint where it is no guess.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use freshdb::{Engine, EngineOptions, Error};
@@ -215,6 +216,19 @@ fn the_log_tells_no_value_of_a_parameter_that_the_driver_does_not_know() {
     assert!(!test_support::warned(&["unkn0wn"]));
     assert!(test_support::warned(&["sslpassword"]));
     assert!(!test_support::warned(&["application_name"]) && !test_support::warned(&["options[a.b]"]));
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    async fn a_server_at_an_ipv6_address(database: &TestDatabase, open: Open) {
+        let proxy = Proxy::at(Ipv6Addr::LOCALHOST.into(), database.server_address()).await;
+        let engine = open(&database.url_through_ipv6(proxy.port), patient());
+        let session = engine.session().await.expect("a session");
+        let error = engine.close(Duration::ZERO).await.expect_err("the session is open");
+        let address = format!("@[::1]:{}/", proxy.port);
+        assert!(error.to_string().contains(&address), "{error}");
+        drop(session);
+    }
 }
 
 with_every_driver! {

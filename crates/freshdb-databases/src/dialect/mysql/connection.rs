@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, MySqlConnection, Row};
 
-use crate::DatabaseUrl;
+use crate::{DatabaseUrl, url};
 
 /// A row, every value as the bytes of its text.
 pub(super) type TextRow = Vec<Option<String>>;
@@ -48,7 +48,7 @@ const DISTURBED: u16 = 1158;
 
 /// Connects; to no database in particular if its name is empty.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySqlConnection, sqlx::Error> {
-    let options = MySqlConnectOptions::from_str(&server.with_database(database).for_sqlx())?
+    let options = url::mysql(MySqlConnectOptions::from_str(&server.with_database(database).for_sqlx())?)
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)

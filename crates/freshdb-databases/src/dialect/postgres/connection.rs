@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, PgConnection, Row};
 
 use super::super::say_goodbye;
-use crate::DatabaseUrl;
+use crate::{DatabaseUrl, url};
 
 /// What freshdb's own connections call themselves, so that they are told from everybody else's.
 pub(super) const APPLICATION: &str = "freshdb-databases";
@@ -54,7 +54,7 @@ impl Connection {
 
 /// Connects to a database of the server.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
-    let wire = PgConnectOptions::from_str(&server.for_sqlx())?
+    let wire = url::postgres(PgConnectOptions::from_str(&server.for_sqlx())?)
         .database(database)
         .application_name(APPLICATION)
         .options(SETTINGS)

@@ -8,6 +8,10 @@ use crate::{Error, ErrorKind};
 pub(super) async fn open(target: &Target) -> Result<DatabaseConnection, Error> {
     let mut options = ConnectOptions::new(target.url().for_sqlx());
     options.sqlx_logging(false);
+    #[cfg(feature = "mysql")]
+    options.map_sqlx_mysql_opts(crate::url::mysql);
+    #[cfg(feature = "postgres")]
+    options.map_sqlx_postgres_opts(crate::url::postgres);
     Database::connect(options).await.map_err(|error| {
         let fact = format!("cannot connect to `{}`, to apply the schema", target.url());
         Error::new(ErrorKind::Schema, fact).because(error)
