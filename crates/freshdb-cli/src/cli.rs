@@ -243,9 +243,15 @@ pub(crate) fn integresql(url: &str, token: &str) -> String {
 
 /// Warnings go to standard error; `FRESHDB_LOG` says otherwise.
 pub(crate) fn begin_log() {
-    let filter = EnvFilter::try_from_env("FRESHDB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let (filter, misunderstood) = match EnvFilter::try_from_env("FRESHDB_LOG") {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("warn"), std::env::var_os("FRESHDB_LOG").map(|_| error)),
+    };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A line that cannot be written would be told where it cannot be written either, which ends the program.
     log.log_internal_errors(false).init();
+    if let Some(error) = misunderstood {
+        tracing::warn!(%error, "FRESHDB_LOG is not understood, and is passed over");
+    }
 }

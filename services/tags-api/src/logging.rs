@@ -16,7 +16,10 @@ pub(crate) type Log = WorkerGuard;
 /// Lines are written by a thread of the log's own, many at once where many come. None is left out; the last are written
 /// when what this gives is dropped. Requests wait only if standard error takes no more.
 pub(crate) fn start(format: LogFormat, echo: bool) -> Log {
-    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tags_api=info"));
+    let (mut filter, misunderstood) = match EnvFilter::try_from_default_env() {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("warn,tags_api=info"), std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| error)),
+    };
     if echo {
         // The statements, and the span that gives them their request's id.
         let directives = ["sqlx::query=info", "tags_api::http::observe=debug"];
@@ -32,6 +35,9 @@ pub(crate) fn start(format: LogFormat, echo: bool) -> Log {
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
+    }
+    if let Some(error) = misunderstood {
+        tracing::warn!(%error, "RUST_LOG is not understood, and is passed over");
     }
     log
 }

@@ -141,6 +141,19 @@ fn echo_logs_statements() {
 }
 
 #[test]
+fn a_filter_of_the_log_that_is_none_is_said() {
+    let data = tempfile::tempdir().expect("a directory");
+    for (filter, is_said) in [("tags_api=debgu", true), ("tags_api=debug", false), ("", false)] {
+        let mut command = tags_api(data.path());
+        let service = Service::start(command.args(["--listen", "127.0.0.1:0"]).env("RUST_LOG", filter));
+        let banner = service.banner.clone();
+        let (_, rest) = service.stop();
+        let said = format!("{banner}{rest}");
+        assert_eq!(said.contains("RUST_LOG is not understood, and is passed over"), is_said, "{filter}: {said}");
+    }
+}
+
+#[test]
 fn the_log_can_be_json_with_the_requests_id() {
     let data = tempfile::tempdir().expect("a directory");
     let mut child = tags_api(data.path())

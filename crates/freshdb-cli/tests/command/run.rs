@@ -24,6 +24,17 @@ fn the_exit_code_is_the_commands() {
     }
 }
 
+#[test]
+fn a_filter_of_the_log_that_is_none_is_said() {
+    for (filter, is_said) in [("freshdb=debgu", true), ("error", false), ("", false)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshdb"));
+        let output = command.args(["run", "--", "true"]).env("FRESHDB_LOG", filter).output().expect("it runs");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(said.contains("FRESHDB_LOG is not understood, and is passed over"), is_said, "{filter}: {said}");
+    }
+}
+
 /// As with `freshdb run … 2>&1 | head -1`.
 #[test]
 fn nobody_need_listen() {
