@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::dialect::{Dialect, explain};
 use crate::names::Names;
 use crate::registry::{Entry, Registry, Role, State};
-use crate::schema::{Schema, Target};
+use crate::schema::{self, Schema, Target};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// A template that is ready, and this process's claim on it.
@@ -164,7 +164,7 @@ async fn make_locked<D: Dialect>(
 
 async fn apply(server: &DatabaseUrl, schema: &dyn Schema, name: &str) -> Result<(), Error> {
     let target = Target::new(server.with_database(name));
-    schema.apply(&target).await.map_err(|cause| {
+    schema::apply(schema, &target).await.map_err(|cause| {
         Error::new(ErrorKind::Schema, format!("the schema could not be applied to an empty {} database", server.kind()))
             .because(cause)
     })

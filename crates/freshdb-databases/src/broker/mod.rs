@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::schema::Fingerprint;
+use crate::schema::{self, Fingerprint};
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind, Schema, ServerSession, Target, runtime};
 use connection::Connection;
 pub use outcome::Outcome;
@@ -153,7 +153,7 @@ impl Broker {
             if let Some(url) = asked.url.filter(|_| asked.state == "empty") {
                 let target = Target::new(parse(kind, &url)?);
                 let path = format!("/v1/templates/{}/{hash}", kind.name());
-                match schema.apply(&target).await {
+                match schema::apply(&*schema, &target).await {
                     Ok(()) => connection.tell(Method::PUT, &path, None).await?,
                     Err(cause) => {
                         // That the template was not made says enough.

@@ -19,8 +19,11 @@ mod then;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use futures_util::FutureExt as _;
 
 pub use closure::{Closure, from_fn};
 pub use command::{Command, command};
@@ -36,6 +39,8 @@ pub use sql::{SqlDirectory, SqlText, sql};
 pub use sqlx_migrations::SqlxMigrations;
 pub use target::Target;
 pub use then::Then;
+
+use crate::{Error, ErrorKind};
 
 /// A future in a box, for traits that are used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -125,6 +130,16 @@ pub trait Schema: Send + Sync + fmt::Debug {
     {
         Then::new(self, next)
     }
+}
+
+/// Applies a schema. One that panics has failed, as one that returns an error has: what was begun is taken back, and whoever waits is told.
+pub(crate) async fn apply(schema: &dyn Schema, target: &Target) -> Result<(), SchemaError> {
+    let applied = AssertUnwindSafe(async { schema.apply(target).await }).catch_unwind().await;
+    applied.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let fact = said.map_or_else(|| "it panicked".to_owned(), |said| format!("it panicked: {said}"));
+        Err(Error::new(ErrorKind::Schema, fact).into())
+    })
 }
 
 impl<S: Schema + ?Sized> Schema for Box<S> {

@@ -1,8 +1,10 @@
 //! One template for many databases.
 
-use freshdb_databases::{ErrorKind, Garbage, Pool};
+use std::sync::{Arc, Mutex};
+
+use freshdb_databases::{ErrorKind, Garbage, Pool, Target, schema};
 use futures_util::future::join_all;
-use test_support::on_every_engine;
+use test_support::{Client, on_every_engine};
 
 use crate::harness::{Counted, builder, clean, execute, rows, server, server_at, shown, tables};
 
@@ -108,6 +110,24 @@ on_every_engine! {
             assert!(text.contains("nowhere"), "{text}");
         }
         assert_eq!(counted.times(), 2, "it was tried anew");
+        clean(database, []).await;
+    }
+}
+
+on_every_engine! {
+    async fn a_schema_that_panics_has_failed(database: &TestDatabase) {
+        let made = Arc::new(Mutex::new(None));
+        let url = made.clone();
+        let panics = schema::from_fn("1", move |target: Target| {
+            *url.lock().unwrap() = Some(target.url().clone());
+            async { panic!("no such {}", "table") }
+        });
+        let error = builder(database, panics).open().await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.starts_with("the schema could not be applied to an empty "), "{text}");
+        assert!(text.ends_with("\n  caused by: it panicked: no such table"), "{text}");
+        let url = made.lock().unwrap().take().unwrap();
+        Client::try_connect(&url.reveal()).await.map(drop).expect_err("its database is gone");
         clean(database, []).await;
     }
 }
