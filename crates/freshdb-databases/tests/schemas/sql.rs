@@ -279,9 +279,14 @@ async fn a_directory_without_files_is_refused() {
 
     let empty = directory.path().join("postgres");
     fs::remove_file(empty.join("001.sql")).expect("removed");
-    let (message, _) =
-        crate::harness::told(&SqlDirectory::new(&empty).apply(&target).await.expect_err("it is refused"));
-    assert_eq!(message, format!("`{}` holds no `*.sql` file", empty.display()));
+    let refused =
+        async || crate::harness::told(&SqlDirectory::new(&empty).apply(&target).await.expect_err("it is refused"));
+    let nothing = format!("`{}` holds no `*.sql` file", empty.display());
+    assert_eq!(refused().await, (nothing.clone(), None));
+    write(&empty, "2026-01-01_tags/up.sql", "SELECT 1");
+    let (message, hint) = refused().await;
+    assert_eq!(message, nothing);
+    assert!(hint.expect("a hint").starts_with("subdirectories are not looked into"));
 
     let (message, hint) =
         crate::harness::told(&SqlDirectory::new("not/there").apply(&target).await.expect_err("it is refused"));

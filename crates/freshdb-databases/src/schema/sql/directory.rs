@@ -92,7 +92,16 @@ impl Files {
             }
         }
         if common.is_empty() && others.iter().all(|(_, files)| files.is_empty()) {
-            return Err(Error::new(ErrorKind::Files, format!("`{}` holds no `*.sql` file", directory.display())));
+            let error = Error::new(ErrorKind::Files, format!("`{}` holds no `*.sql` file", directory.display()));
+            let holds_directories = files::names_in(directory)?.iter().any(|name| directory.join(name).is_dir());
+            return Err(if holds_directories {
+                error.hint(
+                    "subdirectories are not looked into, but `sqlite`, `mysql`, `mariadb` and `postgres`: name the one that has \
+                     the files; migrations in a directory each are diesel's, for `DieselMigrations`, or another tool's, for `command`",
+                )
+            } else {
+                error
+            });
         }
         Ok(Self { common, others })
     }
