@@ -142,6 +142,29 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // Whoever makes a template owns what is in it, and nobody else may copy it.
+    [postgres]
+    async fn a_role_has_templates_of_its_own(database: &TestDatabase) {
+        clean(database).await;
+        let administrator = User { name: String::new(), url: DatabaseUrl::parse(database.url()).unwrap() };
+        administrator.open(database).await.unwrap().close().await.unwrap();
+        let user = User::make(database).await;
+        user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
+        let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
+        let mut books = Client::connect(&registry).await;
+        books.execute(&BOOKS.replace("USER", &user.name)).await;
+        let lived = std::panic::AssertUnwindSafe(live(&user, database)).catch_unwind().await;
+        clean(database).await;
+        books.execute(&format!("DROP OWNED BY {}", user.name)).await;
+        books.close().await;
+        user.drop(database).await;
+        if let Err(panic) = lived {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+on_every_engine! {
     [postgres]
     async fn sessions_of_a_role_that_it_is_no_member_of(database: &TestDatabase) {
         clean(database).await;

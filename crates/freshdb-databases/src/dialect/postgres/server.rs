@@ -23,8 +23,9 @@ fn key(name: &str) -> i64 {
     i64::from_be_bytes(std::array::from_fn(|index| hash[index]))
 }
 
+/// The role is part of it: what a schema makes is its maker's, and nobody else may copy that.
 pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx::Error> {
-    let sql = "SELECT 'PostgreSQL ' || current_setting('server_version')
+    let sql = "SELECT 'PostgreSQL ' || current_setting('server_version') || ' as ' || current_user
         || (SELECT concat_ws(', ', '', pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
                 coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'datcollversion')
             FROM pg_database d WHERE datname = 'template0')
