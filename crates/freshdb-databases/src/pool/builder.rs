@@ -32,6 +32,8 @@ pub struct PoolBuilder {
 const TEMPLATES: &str = "2";
 /// What stays free of a server's connections for others: its own administrators, and freshdb's keeper.
 const RESERVED_CONNECTIONS: u32 = 8;
+/// A server that is at work may take so long for a new connection, however soon a database is wanted.
+const LEAST_PATIENCE: Duration = Duration::from_secs(10);
 /// What freshdb itself has open for a slot: the one that puts it back, and at times one that copies or drops.
 const OWN_CONNECTIONS: u32 = 2;
 
@@ -81,7 +83,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a lease waits for a database; a minute by default.
+    /// How long a lease waits for a database, and [`open`](Self::open), which does for ten seconds at least, for the server's first answer;
+    /// a minute by default.
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
@@ -121,7 +124,13 @@ impl PoolBuilder {
     async fn start<D: Dialect>(self) -> Result<Pool, Error> {
         let url = self.server.url().clone();
         let administration = self.server.administration();
-        let mut connection = Registry::connect::<D>(&administration).await?;
+        // A server that takes connections and says nothing would have everybody wait for ever.
+        let limit = self.patience.max(LEAST_PATIENCE);
+        let connected = tokio::time::timeout(limit, Registry::connect::<D>(&administration)).await;
+        let mut connection = connected.unwrap_or_else(|_| {
+            let fact = format!("cannot use the server `{url}`: it has not answered in {limit:?}");
+            Err(Error::new(ErrorKind::Unreachable, fact))
+        })?;
         let failed = |error| explain::<D>(format!("cannot use the server `{url}`"), error);
 
         let mut fingerprint = Fingerprint::new();

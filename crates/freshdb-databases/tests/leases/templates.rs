@@ -1,6 +1,8 @@
 //! One template for many databases.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use freshdb_databases::{ErrorKind, Garbage, Pool, Target, schema};
 use futures_util::future::join_all;
@@ -34,6 +36,18 @@ on_every_engine! {
             assert_eq!(rows(lease.url(), "notes").await, 0);
         }
         clean(database, [later, rebuilt, after, changed]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
+    async fn a_server_that_says_nothing_is_not_waited_for(database: &TestDatabase) {
+        // The system takes the connection, and nobody the greeting.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let server = server_at(database, &database.url_through(listener.local_addr().unwrap().port()));
+        let error = Pool::builder(server, tables()).patience(Duration::ZERO).open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert!(error.to_string().ends_with("`: it has not answered in 10s"), "{error}");
     }
 }
 
