@@ -1,14 +1,18 @@
 //! Whether a server of the user's is there, and what its variable says that it is.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 use std::time::Duration;
 
 use crate::config::url_variable;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::dialect::{Dialect, explain};
 use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
 /// How long it may take to answer.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 const LIMIT: Duration = Duration::from_secs(10);
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(super) async fn check<D: Dialect>(url: &DatabaseUrl) -> Result<(), Error> {
     let asked = url.kind();
     let private = |error: Error| match url_variable(asked) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 use super::check::check;
 use super::launch::{self, Running};
 use super::run::Run;
