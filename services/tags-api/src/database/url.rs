@@ -41,6 +41,9 @@ impl DatabaseUrl {
     /// If it is no URL, names another scheme, or no database.
     pub fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let fact = |fact: String| DatabaseUrlError { fact };
+        if text.is_empty() {
+            return Err(fact(format!("is empty: write {EXAMPLES}, or leave DATABASE_URL unset")));
+        }
         // `sqlite:` takes a path, relative ones and `:memory:` too, where a URL would have a host and a port.
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -174,6 +177,7 @@ mod tests {
     #[test]
     fn what_is_no_url_is_said_without_repeating_it() {
         insta::assert_snapshot!(shown("tags:secret@db"), @"error: the database URL has the scheme `tags`, which is none of the known: write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown(""), @"error: the database URL is empty: write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`, or leave DATABASE_URL unset");
         insta::assert_snapshot!(shown("secret"), @"error: the database URL is not valid (relative URL without a base): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
         insta::assert_snapshot!(shown("mysql+aiomysql://u:secret@db/tags"), @"error: the database URL has the scheme `mysql+aiomysql`: leave out the driver `+aiomysql` and write `mysql://…`");
         insta::assert_snapshot!(shown("mysql://u:secret@db"), @"error: the database URL names no database: end it with one, as in `mysql://host/tags`");
