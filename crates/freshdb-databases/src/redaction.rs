@@ -1,6 +1,7 @@
 //! Texts of others without a password that freshdb knows.
 
 use crate::DatabaseUrl;
+use crate::url::is_password;
 
 impl DatabaseUrl {
     /// A text without this URL's password, as it stands in the URL, and as it is: what a program writes when it cannot connect.
@@ -8,7 +9,7 @@ impl DatabaseUrl {
         let revealed = self.reveal();
         let mut secrets = Vec::new();
         if let Ok(parsed) = url::Url::parse(&revealed) {
-            let in_query = parsed.query_pairs().filter(|(key, _)| key.to_ascii_lowercase().contains("password"));
+            let in_query = parsed.query_pairs().filter(|(name, _)| is_password(name));
             secrets.extend(in_query.map(|(_, value)| value.into_owned()));
             if let Some(password) = parsed.password() {
                 secrets.push(password.to_owned());

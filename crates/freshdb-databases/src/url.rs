@@ -237,15 +237,29 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
+/// A parameter of a URL that has a password among them, if it is shown. Of a password in which `&` should have been `%26`, the rest looks like a
+/// parameter, too; so what is shown is what says where the server is.
+fn shown_beside_password(pair: &str) -> Option<String> {
+    const SHOWN: [&str; 6] = ["dbname", "host", "hostaddr", "port", "socket", "user"];
+    let (name, _) = ::url::form_urlencoded::parse(pair.as_bytes()).next()?;
+    if is_password(&name) { Some(format!("{name}=***")) } else { SHOWN.contains(&&*name).then(|| pair.to_owned()) }
+}
+
+/// Whether a URL's parameter is a password by its name.
+pub(crate) fn is_password(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("password")
+}
+
 fn redacted(url: &Url) -> Url {
     let mut shown = url.clone();
     // Refused only for a URL without a host, which then has no password either.
     if shown.password().is_some() && shown.set_password(Some("***")).is_err() {
         shown.set_path("***");
     }
-    // A password may stand among the parameters, and so may anything else that only the driver should see.
-    if shown.query_pairs().any(|(key, _)| key.to_ascii_lowercase().contains("password")) {
-        shown.set_query(None);
+    if url.query_pairs().any(|(name, _)| is_password(&name)) {
+        let parameters: Vec<String> =
+            url.query().unwrap_or_default().split('&').filter_map(shown_beside_password).collect();
+        shown.set_query(Some(&parameters.join("&")));
     }
     shown
 }
@@ -286,6 +300,18 @@ mod tests {
         assert_eq!(at.database().as_deref(), Some("@x"));
         for url in ["postgres:///x?host=/run/postgresql", "mysql:///x?socket=/run/mysqld.sock", "postgres:///x"] {
             assert_eq!(DatabaseUrl::parse(url).expect("a URL").database().as_deref(), Some("x"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_among_the_parameters_is_not_shown() {
+        for (url, shown) in [
+            ("postgres:///x?host=/run/pg&user=me&password=se", "postgres:///x?host=/run/pg&user=me&password=***"),
+            ("postgres:///x?password=se&kret&kret=se&user=me", "postgres:///x?password=***&user=me"),
+            ("postgres://u:se@h/x?ssl%50assword=se&sslmode=require", "postgres://u:***@h/x?sslPassword=***"),
+            ("postgres://u@h/x?sslmode=require&options[a]=b", "postgres://u@h/x?sslmode=require&options[a]=b"),
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).expect("a URL").to_string(), shown);
         }
     }
 
