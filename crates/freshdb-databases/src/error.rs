@@ -46,9 +46,9 @@ impl Error {
         Self(Box::new(Parts { kind, fact: fact.into(), source: None, hint: None }))
     }
 
-    /// A schema that cannot be told from others.
+    /// A schema of which no [`Fingerprint`](crate::Fingerprint) can be taken, for it cannot be read.
     pub fn of_fingerprint(cause: impl Into<Cause>) -> Self {
-        Self::new(ErrorKind::Schema, "the schema cannot be told from others: its fingerprint failed").because(cause)
+        Self::new(ErrorKind::Schema, "the schema cannot be read").because(cause)
     }
 
     pub(crate) fn url(fact: &str) -> Self {
@@ -125,12 +125,26 @@ fn is_of_server(error: &(dyn StdError + 'static)) -> bool {
 /// To an error of PostgreSQL's its driver adds `at line 1188`, which is where in the server's own source it was raised, and is
 /// taken for a line of the statement.
 fn words(error: &(dyn StdError + 'static)) -> String {
-    match error.downcast_ref() {
-        #[cfg(feature = "postgres")]
-        Some(sqlx::Error::Database(said)) if said.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
-            format!("error returned from database: {}", said.message())
-        }
-        Some(_) | None::<&sqlx::Error> => error.to_string(),
+    let text = error.to_string();
+    #[cfg(feature = "postgres")]
+    if let Some(said) = of_postgres(error) {
+        return text.replace(&said.to_string(), sqlx::error::DatabaseError::message(said));
+    }
+    text
+}
+
+/// What PostgreSQL said, which may be behind the errors of others, who repeat it.
+#[cfg(feature = "postgres")]
+fn of_postgres<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a sqlx::postgres::PgDatabaseError> {
+    let driver = error.downcast_ref::<sqlx::Error>();
+    #[cfg(feature = "sea-orm")]
+    let driver = driver.or_else(|| match error.downcast_ref() {
+        Some(sea_orm::RuntimeErr::SqlxError(error)) => Some(&**error),
+        _ => None,
+    });
+    match driver {
+        Some(sqlx::Error::Database(said)) => said.try_downcast_ref(),
+        _ => of_postgres(error.source()?),
     }
 }
 

@@ -47,12 +47,7 @@ pub(crate) async fn refusal(schema: impl Schema + 'static, database: &TestDataba
 }
 
 pub(crate) fn told(error: &SchemaError) -> (String, Option<String>) {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
+    let message = freshdb_databases::told(&**error).join(": ");
     let hint = error.downcast_ref::<Error>().and_then(Error::advice).map(ToOwned::to_owned);
     (message, hint)
 }
