@@ -52,6 +52,10 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     }
 
     /// Connects to the server, in no database in particular, and asks it which engine it is.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(dead_code, reason = "a directory is not asked")
+    )]
     fn engine(server: &DatabaseUrl) -> impl Future<Output = Result<Kind, sqlx::Error>> + Send;
 
     /// Which engine the server of a connection is: one driver may know several.
@@ -323,12 +327,29 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
             (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
         }
         Fault::Locked { list } => (ErrorKind::Database, Some(format!("see who holds a lock on it: run {list}"))),
-        Fault::Other => (ErrorKind::Database, None),
+        Fault::Other => match lacking(&error) {
+            Some(hint) => (ErrorKind::Config, Some(hint.into())),
+            None => (ErrorKind::Database, None),
+        },
     };
     let explained = Error::new(kind, fact).because(error);
     match hint {
         Some(hint) => explained.hint(hint),
         None => explained,
+    }
+}
+
+/// What can be done where sqlx was built without what a connection takes. It tells that in words alone.
+fn lacking(error: &sqlx::Error) -> Option<&'static str> {
+    match error {
+        sqlx::Error::Tls(said) if said.to_string().contains("without TLS") => {
+            Some("in your Cargo.toml, give sqlx one of its features for TLS, such as `tls-rustls`")
+        }
+        sqlx::Error::Configuration(said) if said.to_string().starts_with("RSA auth backend disabled") => Some(
+            "check the password; and in your Cargo.toml, give sqlx `mysql-rsa`, or one of its features for TLS such as `tls-rustls`: \
+             MySQL takes a password that it has not just seen in no other way",
+        ),
+        _ => None,
     }
 }
 
@@ -386,5 +407,22 @@ impl fmt::Display for ServerSession {
             self.since.as_secs_f64(),
             self.statement.clone().unwrap_or_else(unknown),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sqlx_was_built_without_is_said() {
+        let tls = sqlx::Error::Tls(
+            "TLS upgrade required by connect options but SQLx was built without TLS support enabled".into(),
+        );
+        assert!(lacking(&tls).expect("a hint").ends_with("such as `tls-rustls`"));
+        let rsa =
+            sqlx::Error::Configuration("RSA auth backend disabled; enable feature `mysql-rsa` or use TLS.".into());
+        assert!(lacking(&rsa).expect("a hint").starts_with("check the password; "));
+        assert_eq!(lacking(&sqlx::Error::Tls("certificate expired".into())), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The connection that a schema is applied through: a plain one, of no pool, closed before the schema is done.
 
 use futures_util::TryStreamExt;
+use sqlx::error::DatabaseError;
 #[cfg(feature = "mysql")]
 use sqlx::mysql::MySqlConnection;
 #[cfg(feature = "postgres")]
@@ -45,6 +46,24 @@ pub(super) struct Failed {
     /// How many before it had succeeded.
     pub(super) succeeded: usize,
     pub(super) error: sqlx::Error,
+}
+
+/// Whether PostgreSQL refuses to do it within a transaction, as to make an index `CONCURRENTLY`. Statements that are sent together are one.
+/// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+pub(super) fn is_refused_in_transaction(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    matches!(code.as_deref(), Some("25001" | "55P04"))
+}
+
+/// The failure of a migration, which runs in a transaction unless it is marked: how, is said where that is in the way.
+#[cfg(any(feature = "sqlx-migrations", feature = "diesel-migrations"))]
+pub(super) fn migration_failed(fact: String, error: sqlx::Error, mark: &str) -> Error {
+    let refused = is_refused_in_transaction(&error);
+    let failure = Error::new(ErrorKind::Schema, fact).because(error);
+    if !refused {
+        return failure;
+    }
+    failure.hint(format!("give the statement that refuses to be part of a transaction a migration of its own, {mark}"))
 }
 
 impl Connection {

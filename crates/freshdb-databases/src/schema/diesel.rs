@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use migrations_internals::TomlMetadata;
 
-use super::connection::{Connection, Session};
+use super::connection::{Connection, Session, migration_failed};
 use super::files;
 use super::{BoxFuture, Fingerprint, Schema, SchemaError, Target};
 use crate::{Error, ErrorKind};
@@ -122,7 +122,7 @@ impl Migration {
         connection.execute(&self.up).await.map_err(|failed| {
             let statement = failed.succeeded + 1;
             let fact = format!("statement {statement} of the diesel migration `{}` fails", self.name);
-            Error::new(ErrorKind::Schema, fact).because(failed.error)
+            migration_failed(fact, failed.error, "with `run_in_transaction = false` in its `metadata.toml`")
         })?;
         if self.in_transaction {
             connection.execute("COMMIT").await.map_err(|failed| self.failure(failed.error))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::connection::{Connection, Session};
+use super::connection::{Connection, Session, migration_failed};
 use super::files;
 use super::{BoxFuture, Fingerprint, Schema, SchemaError, Target};
 use crate::{Error, ErrorKind};
@@ -109,7 +109,8 @@ fn failure(migrator: &Migrator, error: MigrateError) -> Error {
         MigrateError::ExecuteMigration(error, version) => {
             let migration = migrator.iter().find(|migration| migration.version == version);
             let description = migration.map(|migration| format!(" `{}`", migration.description)).unwrap_or_default();
-            Error::new(ErrorKind::Schema, format!("sqlx migration {version}{description} fails")).because(error)
+            let fact = format!("sqlx migration {version}{description} fails");
+            migration_failed(fact, error, "whose first line is `-- no-transaction`")
         }
         error => Error::new(ErrorKind::Schema, "the sqlx migrations cannot be applied").because(error),
     }

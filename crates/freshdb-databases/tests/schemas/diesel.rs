@@ -64,6 +64,15 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [postgres] async fn what_refuses_to_run_in_a_transaction_needs_a_migration_of_its_own(database: &TestDatabase) {
+        let directory = migrations();
+        write(directory.path(), "3_index/up.sql", "CREATE INDEX CONCURRENTLY x ON tags (name)");
+        let (_, hint) = refusal(schema(&directory), database).await;
+        assert!(hint.expect("a hint").ends_with("with `run_in_transaction = false` in its `metadata.toml`"));
+    }
+}
+
+on_every_engine! {
     // As `pg_dump` begins what it writes.
     [postgres] async fn one_may_change_the_search_path(database: &TestDatabase) {
         let directory = directory(&[

@@ -38,6 +38,18 @@ on_every_engine! {
     }
 }
 
+on_every_engine! {
+    [postgres] async fn what_refuses_to_run_in_a_transaction_needs_a_migration_of_its_own(database: &TestDatabase) {
+        let directory = migrations();
+        let index = "CREATE INDEX CONCURRENTLY by_name ON tags (name)";
+        write(directory.path(), "3_index.sql", index);
+        let (_, hint) = refusal(schema(&directory), database).await;
+        assert!(hint.expect("a hint").ends_with("whose first line is `-- no-transaction`"));
+        write(directory.path(), "3_index.sql", &format!("-- no-transaction\n{index}"));
+        apply(schema(&directory), database).await.expect("the schema");
+    }
+}
+
 #[test]
 fn a_fingerprint_tells_every_change() {
     let directory = migrations();

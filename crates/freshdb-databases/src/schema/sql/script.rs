@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::delimiter::{self, Statement};
 use crate::schema::Target;
-use crate::schema::connection::{Connection, Failed, Session};
+use crate::schema::connection::{Connection, Failed, Session, is_refused_in_transaction};
 use crate::{Error, ErrorKind, Kind};
 
 /// A text of one statement or several.
@@ -97,11 +97,13 @@ fn line_of(error: &sqlx::Error, text: &str) -> Option<usize> {
 /// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
     let copies = || text.to_ascii_lowercase().contains("from stdin");
-    match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
-        Some("25001" | "55P04") => Some(
+    if is_refused_in_transaction(error) {
+        return Some(
             "PostgreSQL runs the statements of one file as one transaction; put the one that refuses to be part of that \
              into a file of its own",
-        ),
+        );
+    }
+    match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
         Some("42601") if text.lines().any(|line| line.starts_with('\\')) => Some(
             "a line that begins with a backslash is for psql, not for the server: let `pg_dump` write the rows with `--inserts`",
         ),
