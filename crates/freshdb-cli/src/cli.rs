@@ -202,11 +202,14 @@ impl Doctor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The database, or a part of the test's name [default: the last one]
+    /// The database, or a part of the test's name [default: the last one of this checkout]
     pub(crate) name: Option<String>,
-    /// List what there is, the newest first
+    /// List what there is of this checkout, the newest first
     #[arg(long, conflicts_with = "name")]
     pub(crate) list: bool,
+    /// List that of every checkout
+    #[arg(long, requires = "list")]
+    pub(crate) everything: bool,
     /// As JSON: one document, or with --list one a line
     #[arg(long)]
     pub(crate) json: bool,

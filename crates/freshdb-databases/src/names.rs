@@ -104,6 +104,11 @@ pub(crate) fn this_checkout() -> String {
     here.ancestors().find(is_root).unwrap_or(&here).to_string_lossy().into_owned()
 }
 
+/// Whether a database is of the checkout that this process works in, as far as its name tells.
+pub(crate) fn is_of_this_checkout(database: &str) -> bool {
+    database.split('_').nth(2) == Some(&digest_of_checkout(&this_checkout())[..6])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ const LONGEST_VALUE: usize = 60;
 /// How much of the end of one that has nothing to be compared with.
 const LONGEST_END: usize = 20;
 
+const NONE: &str = "no test has failed in the last week, of those that said so";
 const NULL: &str = "NULL";
 
 const ADDED: Style = AnsiColor::Green.on_default();
@@ -31,10 +32,12 @@ const TITLE: Style = Style::new().bold();
 
 pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
     let config = Config::from_env()?;
-    let stored = Changes::stored(&config);
+    let mut stored = Changes::stored(&config);
     if arguments.list {
-        return list(&stored, arguments.json);
+        return list(stored, &arguments);
     }
+    // Those of other checkouts come behind, each the newest first.
+    stored.sort_by_key(|changes| !changes.is_of_this_checkout());
     let found = match &arguments.name {
         None => stored.into_iter().next(),
         Some(name) => match named(stored, name) {
@@ -44,7 +47,7 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
     };
     let Some(changes) = found else {
         match &arguments.name {
-            None => say("no test has failed in the last week, of those that said so"),
+            None => say(NONE),
             Some(name) => {
                 say(format!("there is nothing of the name `{name}`"));
                 say(
@@ -55,6 +58,9 @@ pub(super) async fn diff(arguments: Diff) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::from(NOTHING));
     };
+    if arguments.name.is_none() && !changes.is_of_this_checkout() {
+        say("no test of this checkout has failed in the last week, of those that said so; this one is of another");
+    }
     if arguments.json {
         return print(format!("{}\n", json(&changes)?).as_bytes());
     }
@@ -82,13 +88,21 @@ async fn on_servers(config: &Config, name: &str) -> Result<Option<Changes>, Fail
     unknown.map_or(Ok(None), |error| Err(error.into()))
 }
 
-fn list(stored: &[Changes], as_json: bool) -> Result<ExitCode, Failure> {
-    if stored.is_empty() && !as_json {
-        say("no test has failed in the last week, of those that said so");
+fn list(mut stored: Vec<Changes>, arguments: &Diff) -> Result<ExitCode, Failure> {
+    let of_all = stored.len();
+    if !arguments.everything {
+        stored.retain(Changes::is_of_this_checkout);
+    }
+    let others = of_all - stored.len();
+    if stored.is_empty() && !arguments.json {
+        say(NONE);
+    }
+    if others > 0 && !arguments.json {
+        say(format!("{others} of other checkouts: `freshdb diff --list --everything` lists them, too"));
     }
     let mut lines = String::new();
-    for changes in stored {
-        if as_json {
+    for changes in &stored {
+        if arguments.json {
             writeln!(lines, "{}", json(changes)?).expect("a String takes all");
         } else {
             let note = plain(changes.note());

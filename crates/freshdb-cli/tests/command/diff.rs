@@ -5,19 +5,23 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
-use freshdb_databases::{Changes, Config};
+use freshdb_databases::{Changes, Config, Fingerprint};
 use serde_json::json;
 
 /// With servers that nobody reaches.
-fn freshdb(cache: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_freshdb"))
+fn command(cache: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_freshdb"));
+    command
         .args(arguments)
         .env("FRESHDB_CACHE_DIR", cache)
         .env("FRESHDB_MYSQL_URL", "mysql://root@127.0.0.1:1")
         .env("FRESHDB_POSTGRES_URL", "postgres://postgres@127.0.0.1:1/postgres")
-        .env_remove("FRESHDB_MARIADB_URL")
-        .output()
-        .expect("it runs")
+        .env_remove("FRESHDB_MARIADB_URL");
+    command
+}
+
+fn freshdb(cache: &Path, arguments: &[&str]) -> Output {
+    command(cache, arguments).output().expect("it runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -44,6 +48,46 @@ fn a_whole_name_comes_before_a_part_of_one() {
         let shown = text(&freshdb(cache.path(), &["diff", name]).stdout);
         assert_eq!(shown.lines().next(), Some(found), "{name}: {shown}");
     }
+}
+
+#[test]
+fn the_checkout_that_one_is_in_comes_first() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let config = Config::from_env().expect("a configuration").with_cache_dir(cache.path());
+    let checkouts = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
+    let [here, there] = checkouts.each_ref().map(|checkout| {
+        std::fs::write(checkout.path().join("Cargo.lock"), "").expect("a file");
+        checkout.path().canonicalize().expect("a path")
+    });
+    let store = |at: u64, checkout: &Path, note: &str| {
+        let digest = Fingerprint::new().add("checkout", &*checkout.to_string_lossy()).digest();
+        let changes = json!({
+            "engine": "sqlite", "database": format!("freshdb_s_{}_0_{at}", &digest[..6]), "note": note, "at_ms": at,
+            "schema": [], "tables": [],
+        });
+        serde_json::from_value::<Changes>(changes).expect("changes").store(&config).expect("stored");
+    };
+    let output = |arguments: &[&str]| {
+        let output = command(cache.path(), arguments).current_dir(&here).output().expect("it runs");
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let first = |(stdout, _): (String, String)| stdout.lines().next().map(str::to_owned);
+    store(1, &there, "other");
+    let (shown, said) = output(&["diff"]);
+    assert!(shown.starts_with("other\n") && said.ends_with("; this one is of another\n"), "{shown}{said}");
+    store(2, &here, "one");
+    store(3, &here, "another");
+    store(4, &there, "one");
+    assert_eq!((first(output(&["diff"])).as_deref(), &*output(&["diff"]).1), (Some("another"), ""));
+    assert!(output(&["diff", "one"]).0.contains("_2 of sqlite"), "{:?}", output(&["diff", "one"]));
+    assert_eq!(first(output(&["diff", "other"])).as_deref(), Some("other"), "a whole name");
+    let notes =
+        |(stdout, _): (String, String)| -> Vec<String> { stdout.lines().step_by(2).map(str::to_owned).collect() };
+    assert_eq!(notes(output(&["diff", "--list"])), ["another", "one"]);
+    let said = output(&["diff", "--list"]).1;
+    assert_eq!(said, "freshdb: 2 of other checkouts: `freshdb diff --list --everything` lists them, too\n");
+    assert_eq!(notes(output(&["diff", "--list", "--everything"])), ["one", "another", "one", "other"]);
+    assert_eq!(output(&["diff", "--list", "--everything"]).1, "");
 }
 
 /// Of what could not be written, and of what others were writing when they were killed.

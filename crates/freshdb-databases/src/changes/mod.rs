@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::server::Server;
-use crate::{Error, Kind, runtime};
+use crate::{Error, Kind, names, runtime};
 
 /// How a database differs from the template that it was made from.
 ///
@@ -131,6 +131,11 @@ impl Changes {
     /// The database's name on its server.
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Whether the database is of the checkout that this process works in, by the [default](crate::PoolBuilder::checkout) for that.
+    pub fn is_of_this_checkout(&self) -> bool {
+        names::is_of_this_checkout(&self.database)
     }
 
     /// Why it was kept, or whatever else was [noted](Self::noted).
