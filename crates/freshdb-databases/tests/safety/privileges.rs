@@ -2,6 +2,7 @@
 
 use freshdb_databases::{DatabaseUrl, ErrorKind, Lease, Pool, Server, schema};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use test_support::{Client, Engine, TestDatabase, on_every_engine};
 
 use crate::clean;
@@ -161,6 +162,36 @@ on_every_engine! {
         if let Err(panic) = lived {
             std::panic::resume_unwind(panic);
         }
+    }
+}
+
+on_every_engine! {
+    // A view runs as whoever made it, which nobody else may say of a copy.
+    [mysql, mariadb]
+    async fn a_user_has_templates_of_its_own(database: &TestDatabase) {
+        let user = User::make(database).await;
+        user.may(database, "GRANT ALL ON `freshdb\\_%`.* TO USER").await;
+        match database.engine {
+            Engine::Mysql => user.may(database, "GRANT CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN ON *.* TO USER").await,
+            _ => user.may(database, "GRANT CONNECTION ADMIN, PROCESS ON *.* TO USER").await,
+        }
+        let administrator = DatabaseUrl::parse(database.url()).unwrap();
+        // Some may be there since before, and the others are new copies.
+        for (url, count) in [(&administrator, 1), (&user.url, 8)] {
+            let schema = schema::sql("CREATE TABLE words (word VARCHAR(50)); CREATE VIEW shown AS SELECT * FROM words");
+            let server = Server::existing(url.clone());
+            let pool = Pool::builder(server, schema).checkout(database.url()).open().await.unwrap();
+            for lease in join_all((0..count).map(|_| pool.lease())).await {
+                let lease = lease.unwrap();
+                let mut client = Client::connect(&lease.url().reveal()).await;
+                assert_eq!(client.number("SELECT count(*) FROM shown").await, 0);
+                client.close().await;
+                lease.give_back().await.unwrap();
+            }
+            pool.close().await.unwrap();
+        }
+        clean(database).await;
+        user.drop(database).await;
     }
 }
 

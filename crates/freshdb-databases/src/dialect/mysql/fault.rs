@@ -58,7 +58,7 @@ fn grant(number: u16, message: &str) -> String {
         // Access denied; you need (at least one of) the SUPER, XA_RECOVER_ADMIN privilege(s) for this operation
         1227 => {
             let listed = between(message, "(at least one of) the ", " privilege").unwrap_or("SUPER");
-            let mut names = listed.split(',').map(|name| name.split(" or ").next().unwrap_or(name).trim());
+            let mut names = listed.split(',').flat_map(|names| names.split(" or ")).map(str::trim);
             let first = names.clone().find(|name| *name != "SUPER").or_else(|| names.next());
             (first.unwrap_or("SUPER").to_owned(), None)
         }

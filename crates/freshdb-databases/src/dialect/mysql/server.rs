@@ -59,9 +59,10 @@ pub(super) async fn unlock(connection: &mut MySqlConnection, name: &str) -> Resu
     execute(connection, &format!("SELECT RELEASE_LOCK({})", literal(name))).await
 }
 
+/// The user is part of it: what a schema makes is its definer's, and nobody else may say that of a copy.
 pub(super) async fn identity(connection: &mut MySqlConnection) -> Result<String, sqlx::Error> {
-    let rows = rows(connection, IDENTITY).await?;
-    let lines: Vec<String> = rows
+    let settings = rows(connection, &format!("SELECT 'user', CURRENT_USER(); {IDENTITY}")).await?;
+    let lines: Vec<String> = settings
         .into_iter()
         .map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("="))
         .collect();
