@@ -309,11 +309,13 @@ mod tests {
     use std::time::Duration;
 
     use freshdb_databases::{Config, schema};
+    use tempfile::TempDir;
 
     use super::*;
 
-    fn no_templates() -> (Arc<Servers>, Templates) {
-        let config = Config::from_env().expect("a configuration").without_run();
+    /// On a server of their own: those of one configuration share one, and each test stops it.
+    fn no_templates(cache: &TempDir) -> (Arc<Servers>, Templates) {
+        let config = Config::from_env().expect("a configuration").without_run().with_cache_dir(cache.path());
         let servers = Arc::new(Servers::new(config, &[Kind::Sqlite]));
         let start = Start { schema: Arc::new(schema::sql("")), rebuild: false, connections: 1 };
         (servers.clone(), Templates::new(servers, start))
@@ -322,7 +324,8 @@ mod tests {
     /// An empty one would be taken for the template.
     #[tokio::test]
     async fn what_nobody_was_told_of_is_not_filled() {
-        let (servers, templates) = no_templates();
+        let cache = tempfile::tempdir().expect("a directory");
+        let (servers, templates) = no_templates(&cache);
         let (_, is_new) = templates.find_or_open(Kind::Sqlite, "a hash", None);
         assert!(is_new);
         // Nothing else runs on this thread meanwhile.
@@ -333,12 +336,14 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_away_before_it_is_there_has_given_it_up() {
-        let (servers, templates) = no_templates();
+        let cache = tempfile::tempdir().expect("a directory");
+        let (servers, templates) = no_templates(&cache);
         let gone = tokio::time::timeout(Duration::ZERO, templates.ask(Kind::Sqlite, "a hash", None)).await;
         assert!(gone.is_err(), "it is not there at once");
         assert!(!templates.is_known(Kind::Sqlite, "a hash"));
         let next = tokio::time::timeout(test_support::DEADLINE, templates.ask(Kind::Sqlite, "a hash", None)).await;
-        assert!(matches!(next, Ok(Ok(Asked::Empty(_)))), "the next fills it");
+        let next = next.expect("it is opened in time").unwrap_or_else(|error| panic!("{error:?}"));
+        assert!(matches!(next, Asked::Empty(_)), "the next fills it");
         templates.discard_all().await;
         servers.stop().await.expect("it stops");
     }
