@@ -166,6 +166,29 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // They say where a schema makes its tables.
+    [postgres]
+    async fn a_role_with_other_settings_has_another_template(database: &TestDatabase) {
+        let user = User::make(database).await;
+        user.may(database, "ALTER ROLE USER SUPERUSER").await;
+        for path in ["public", "app"] {
+            user.may(database, &format!("ALTER ROLE USER SET search_path = {path}")).await;
+            let schema = schema::sql("CREATE SCHEMA app; CREATE TABLE words (word VARCHAR(50))");
+            let server = Server::existing(user.url.clone());
+            let pool = Pool::builder(server, schema).checkout(database.url()).open().await.unwrap();
+            let lease = pool.lease().await.unwrap();
+            let mut client = Client::connect(&lease.url().reveal()).await;
+            assert_eq!(client.number(&format!("SELECT count(*) FROM {path}.words")).await, 0);
+            client.close().await;
+            lease.give_back().await.unwrap();
+            pool.close().await.unwrap();
+        }
+        clean(database).await;
+        user.drop(database).await;
+    }
+}
+
+on_every_engine! {
     // A view runs as whoever made it, which nobody else may say of a copy.
     [mysql, mariadb]
     async fn a_user_has_templates_of_its_own(database: &TestDatabase) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, say_goodbye};
-use super::connection::{OWN, SETTINGS, connect, execute, identifier, literal, number, rows};
+use super::connection::{OWN, SETTINGS, connect, execute, identifier, literal, number, results, rows};
 use super::sessions::{end_sessions, on_database};
 use crate::{DatabaseUrl, Kind};
 
@@ -61,9 +61,10 @@ pub(super) async fn unlock(connection: &mut MySqlConnection, name: &str) -> Resu
 
 /// The user is part of it: what a schema makes is its definer's, and nobody else may say that of a copy.
 pub(super) async fn identity(connection: &mut MySqlConnection) -> Result<String, sqlx::Error> {
-    let settings = rows(connection, &format!("SELECT 'user', CURRENT_USER(); {IDENTITY}")).await?;
-    let lines: Vec<String> = settings
+    let answers = results(connection, &format!("SELECT 'user', CURRENT_USER(); {IDENTITY}")).await?;
+    let lines: Vec<String> = answers
         .into_iter()
+        .flatten()
         .map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("="))
         .collect();
     Ok(lines.join("\n"))
