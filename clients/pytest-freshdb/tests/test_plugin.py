@@ -649,6 +649,32 @@ def test_an_answer_of_500_does_not_hide_it(runs: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines([USELESS])
 
 
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+def test_a_test_that_fails_of_an_answer_of_500_is_told_why(runs: pytest.Pytester, workers: list[str]) -> None:
+    result = run_with_app(
+        runs,
+        OVERRIDDEN
+        + """
+    def test_a(app, freshdb_overrides_checked):
+        assert get(app, raise_app_exceptions=False).status_code == 200
+    """,
+        *workers,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*assert 500 == 200", "*- freshdb -*", USELESS, "*routes of the app depend on:"])
+
+
+@pytest.mark.parametrize("style", ["short", "long", "native"])
+def test_an_override_that_failed_the_test_is_told_once(runs: pytest.Pytester, style: str) -> None:
+    tests = """
+    def test_a(app, freshdb_overrides_checked):
+        get(app)
+    """
+    result = run_with_app(runs, OVERRIDDEN + tests, f"--tb={style}", "-rN")
+    result.assert_outcomes(failed=1)
+    assert result.stdout.str().count(" does nothing: ") == 1
+
+
 def test_the_check_may_be_switched_off(runs: pytest.Pytester) -> None:
     result = run_with_app(
         runs,
