@@ -284,6 +284,56 @@ def test_a_dependency_that_is_wrapped(used: Any, key: Any, hint: str) -> None:
         check_overrides(app)
 
 
+def made(result: str) -> Any:
+    def dependency() -> str:
+        return result
+
+    return dependency
+
+
+OBJECT = "hint: override the very object that the route names: "
+
+
+@pytest.mark.parametrize(
+    ("used", "key", "hint"),
+    [
+        (Repository("a"), Repository("b"), f"{OBJECT}an instance of `{__name__}.Repository`"),
+        (Repository("a"), Repository, f"{OBJECT}an instance of `{__name__}.Repository`"),
+        (
+            functools.partial(described, 1),
+            functools.partial(described, 2),
+            f"{OBJECT}a `functools.partial` of `{__name__}.described`",
+        ),
+        (functools.partial(described, 1), described, f"{OBJECT}a `functools.partial` of `{__name__}.described`"),
+        (plain, functools.partial(plain), f"{OBJECT}`{__name__}.plain`"),
+        (made("a"), made("b"), f"{OBJECT}another `{__name__}.made.<locals>.dependency`"),
+        (lambda: "a", lambda: "b", f"{OBJECT}another `{__name__}.<lambda>`"),
+        (plain, Depends(plain), f"hint: override what the `Depends` names, `{__name__}.plain`"),
+        (plain, Annotated[str, Depends(plain)], f"hint: override what the `Depends` names, `{__name__}.plain`"),
+        (plain, "plain", "hint: override the function or class that `Depends` names: a `str` is none"),
+    ],
+)
+def test_an_object_that_only_looks_like_the_dependency(used: Any, key: Any, hint: str) -> None:
+    app = FastAPI(dependencies=[Depends(used)])
+    app.get("/tags")(plain)
+    app.dependency_overrides[key] = replacement
+    with pytest.raises(OverrideError) as raised:
+        check_overrides(app)
+    assert [line for line in str(raised.value).splitlines() if line.startswith("hint: ")] == [hint]
+
+
+def test_a_replacement_that_cannot_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    app = on_a_route()
+    app.dependency_overrides[get_session] = "session"  # type: ignore[assignment]
+    with pytest.raises(OverrideError) as raised:
+        check_overrides(app)
+    assert str(raised.value).splitlines() == [
+        f"the override of `{__name__}.get_session` ({place(get_session)}) cannot be called: it is a `str`",
+        "hint: override it by a function that returns that, such as `lambda: …`",
+    ]
+
+
 def test_instances_and_methods_are_dependencies() -> None:
     first, second = Repository("a"), Repository("b")
     app = FastAPI(dependencies=[Depends(first), Depends(first.__call__)])
@@ -414,6 +464,27 @@ def test_an_override_of_a_mounted_app_does_not_reach_the_outer_one() -> None:
     sub.dependency_overrides[get_session] = replacement
     with pytest.raises(OverrideError, match="hint: the outer app depends on it, and has overrides of its own"):
         check_overrides(app)
+
+
+def test_an_app_may_be_mounted_in_itself() -> None:
+    app, sub = on_a_route(), sub_app()
+    app.mount("/v1", app)
+    app.mount("/sub", sub)
+    sub.mount("/around", app)
+    for each in (app, sub):
+        each.dependency_overrides[get_session] = replacement
+    check_overrides(app)
+    assert get(app, "/v1/v1/tags") == "replaced"
+
+
+def test_what_is_mounted_later_is_looked_at_with_the_next_request() -> None:
+    app = on_a_route()
+    app.dependency_overrides[get_session] = replacement
+    with checked_overrides():
+        assert get(app, "/tags") == "replaced"
+        app.mount("/sub", sub_app())
+        with pytest.raises(OverrideError, match="does not reach the app mounted at `/sub`"):
+            get(app, "/sub/tags")
 
 
 def test_a_mounted_router_has_the_overrides_that_it_was_given() -> None:

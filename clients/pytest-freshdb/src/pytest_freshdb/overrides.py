@@ -54,6 +54,7 @@ def check_overrides(app: FastAPI) -> None:
 def check(apps: list[App]) -> None:
     __tracebackhide__ = True
     complaints = [useless(app, key, apps) for app in apps for key in app.overrides if key not in app.routes]
+    complaints += [uncallable(key, value) for app in apps for key, value in app.overrides.items() if not callable(value)]
     complaints += [unreached(app, key, outer) for app in apps for key, outer in overridden_around(app)]
     if complaints:
         raise OverrideError("\n".join(complaints))
@@ -101,23 +102,24 @@ def checked_overrides() -> Iterator[list[OverrideError]]:
 def check_unless_known(app: FastAPI) -> None:
     __tracebackhide__ = True
     before = known.get(app)
-    if before is None or before.overridden() not in before.sound:
+    if before is None or before.seen() not in before.sound:
         apps = apps_of(app)
         check(apps)
         providers = [weakref.ref(each.provider) for each in apps if each.provider is not None]
         now = known[app] = Known(providers, before.sound if before is not None else set())
-        now.sound.add(now.overridden())
+        now.sound.add(now.seen())
 
 
 @dataclass
 class Known:
-    """What was already found to be in order, of an app and those mounted in it: an app does not lose routes."""
+    """What was already found to be in order, of an app and those mounted in it: what is overridden, of how many routes."""
 
     providers: list[weakref.ref[Any]]
-    sound: set[tuple[frozenset[Dependency], ...]]
+    sound: set[tuple[tuple[frozenset[Dependency], int], ...]]
 
-    def overridden(self) -> tuple[frozenset[Dependency], ...]:
-        return tuple(frozenset(getattr(provider(), "dependency_overrides", ())) for provider in self.providers)
+    def seen(self) -> tuple[tuple[frozenset[Dependency], int], ...]:
+        apps = [provider() for provider in self.providers]
+        return tuple((frozenset(getattr(app, "dependency_overrides", ())), len(getattr(app, "routes", ()))) for app in apps)
 
 
 known: weakref.WeakKeyDictionary[FastAPI, Known] = weakref.WeakKeyDictionary()
@@ -126,16 +128,18 @@ known: weakref.WeakKeyDictionary[FastAPI, Known] = weakref.WeakKeyDictionary()
 def apps_of(asgi: Any) -> list[App]:
     """This app and all that are mounted in it."""
     apps: list[App] = []
-    note_app(apps, asgi, "", None)
+    note_app(apps, asgi, "", None, ())
     return apps
 
 
-def note_app(apps: list[App], asgi: Any, prefix: str, outer: App | None) -> None:
+def note_app(apps: list[App], asgi: Any, prefix: str, outer: App | None, around: tuple[Any, ...]) -> None:
     while not hasattr(asgi, "routes"):
         asgi = getattr(asgi, "app", None)  # a middleware's
         if asgi is None:
             return
     router = getattr(asgi, "router", asgi)
+    if router in around:
+        return  # It is mounted in itself.
     provider = getattr(router, "dependency_overrides_provider", None)
     overrides = getattr(provider, "dependency_overrides", {})
     app = next((app for app in apps if app.overrides is overrides), None)
@@ -148,7 +152,7 @@ def note_app(apps: list[App], asgi: Any, prefix: str, outer: App | None) -> None
         if dependant is not None:
             note_dependencies(app, dependant, f"{kind(route)} {path or '/'}", (), True)
         else:
-            note_app(apps, getattr(route, "app", None), path, app)
+            note_app(apps, getattr(route, "app", None), path, app, (*around, router))
 
 
 def kind(route: Any) -> str:
@@ -178,11 +182,19 @@ def note_dependencies(app: App, dependant: Any, route: str, replaced: tuple[Depe
         if is_reached:
             app.reached[call] = None
         note_dependencies(app, dependency, route, replaced, is_reached and call not in app.overrides)
-        if call in app.overrides and call not in replaced:
+        value = app.overrides.get(call)
+        if callable(value) and call not in replaced:
             from fastapi.dependencies.utils import get_dependant
 
-            replacement = get_dependant(path=dependency.path, call=app.overrides[call])
+            replacement = get_dependant(path=dependency.path, call=value)
             note_dependencies(app, replacement, route, (*replaced, call), is_reached)
+
+
+def uncallable(key: Dependency, value: object) -> str:
+    return (
+        f"the override of {described(key)} cannot be called: it is a `{type(value).__name__}`\n"
+        "hint: override it by a function that returns that, such as `lambda: …`"
+    )
 
 
 def unreached(app: App, key: Dependency, outer: App) -> str:
@@ -208,16 +220,25 @@ def useless(app: App, key: Dependency, apps: list[App]) -> str:
         lines += [f"    {described(used)}: {shortened(list(app.routes[used]))}" for used in nearest[:LISTED]]
         if len(nearest) > LISTED:
             lines.append(f"    and {len(nearest) - LISTED} more")
-    lines += [f"hint: {hint}" for hint in hints(app, key, apps)]
+    lines += [f"hint: {hint}" for hint in dict.fromkeys(hints(app, key, apps))]
     return "\n".join(lines)
 
 
 def hints(app: App, key: Dependency, apps: list[App]) -> Iterator[str]:
+    inner = within_depends(key)
+    if inner is not None:
+        yield f"override what the `Depends` names, {named(inner)}"
+    elif not callable(key):
+        yield f"override the function or class that `Depends` names: a `{type(key).__name__}` is none"
     for used in app.routes:
         if inspect.unwrap(used) is key:
             yield f"override {named(used)}, which wraps it: FastAPI looks for the very object that the route names"
         elif inspect.unwrap(key) is used:
             yield f"override {named(used)}, which this wraps: FastAPI looks for the very object that the route names"
+        elif underlying(used) is underlying(key):
+            yield f"override the very object that the route names: {form(used)}{named(used)}"
+        elif named(used) == named(key):
+            yield f"override the very object that the route names: another {named(used)}"
         elif qualname(used) == qualname(key):
             copies = ": two copies of it were imported" if place_of(used) == place_of(key) else ""
             yield f"override {named(used)}, the same name from another module{copies}"
@@ -225,6 +246,22 @@ def hints(app: App, key: Dependency, apps: list[App]) -> Iterator[str]:
         if other is not app and key in other.routes:
             place = "the outer app" if other is apps[0] else other.name
             yield f"{place} depends on it, and has overrides of its own: set it in that app's `dependency_overrides`"
+
+
+def within_depends(key: Any) -> Dependency | None:
+    """What `Depends(…)` names, or the one in `Annotated[…, Depends(…)]`."""
+    from fastapi.params import Depends
+
+    for each in (key, *getattr(key, "__metadata__", ())):
+        if isinstance(each, Depends):
+            return each.dependency
+    return None
+
+
+def form(dependency: Dependency) -> str:
+    if isinstance(dependency, functools.partial):
+        return "a `functools.partial` of "
+    return "an instance of " if underlying(dependency) is type(dependency) else ""
 
 
 def nearness(used: Dependency, key: Dependency) -> float:
