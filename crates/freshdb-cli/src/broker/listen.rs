@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -28,6 +29,9 @@ use crate::failure::Failure;
 /// How long a client may take until it has shown the token. Afterwards its connection is never closed from here: leases belong
 /// to it, and nobody asks for anything while a test runs.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// There are clients, such as Node's `fetch`, that close a connection after some seconds without a request unless they are told.
+const STAYS: &str = "timeout=86400";
 
 /// The socket's name in its directory, and that of the file from which others of the same user know the token.
 pub(crate) const SOCKET: &str = "broker.sock";
@@ -119,9 +123,9 @@ impl Served {
             async move {
                 let Some(mut request) = admitted else { return Ok(Refusal::unauthorized().into_response()) };
                 request.extensions_mut().insert(owner);
-                Ok::<Response, Infallible>(
-                    router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
-                )
+                let mut response = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+                response.headers_mut().insert("keep-alive", HeaderValue::from_static(STAYS));
+                Ok::<Response, Infallible>(response)
             }
         });
         let mut connection = pin!(

@@ -44,6 +44,18 @@ fn the_token_may_stand_in_front_of_the_path() {
     client.get(&format!("/{}x/v1/status", broker.token)).expect(401);
 }
 
+/// Those that go by this header, as Node's `fetch`, close a connection after four seconds without, and lose its leases.
+#[test]
+fn clients_are_told_that_the_connection_stays() {
+    let broker = Broker::of(Engine::Sqlite);
+    let mut client = broker.client();
+    let answer = client.post("/v1/leases", &json!({}));
+    assert!(answer.head.contains("\r\nkeep-alive: timeout=86400\r\n"), "{}", answer.head);
+    client.token = None;
+    let refusal = client.get("/v1/status");
+    assert!(!refusal.head.contains("keep-alive: "), "{}", refusal.head);
+}
+
 /// In a script that has one set of servers for several commands, and in tests that run freshdb.
 #[test]
 fn brokers_of_one_run_are_there_at_once_and_one_after_the_other() {

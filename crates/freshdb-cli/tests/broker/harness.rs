@@ -134,6 +134,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The lines before the body, in small letters.
+    pub(crate) head: String,
     pub(crate) body: Value,
 }
 
@@ -212,7 +214,7 @@ impl Connection {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).ok()?;
-        Some(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+        Some(Answer { status, head, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
     }
 }
 
