@@ -56,6 +56,21 @@ fn clients_are_told_that_the_connection_stays() {
     assert!(!refusal.head.contains("keep-alive: "), "{}", refusal.head);
 }
 
+#[test]
+fn the_description_has_what_every_request_may_be_refused_with() {
+    let broker = Broker::of(Engine::Sqlite);
+    let document = broker.client().get("/v1/openapi.json").expect(200);
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("methods") {
+            let of_bodies: &[u16] = if operation["requestBody"].is_null() { &[] } else { &[413, 415] };
+            for status in [401].iter().chain(of_bodies) {
+                let refusal = &operation["responses"][status.to_string()]["content"]["application/json"]["schema"];
+                assert_eq!(refusal, &json!({"$ref": "#/components/schemas/Refusal"}), "{method} {path} {status}");
+            }
+        }
+    }
+}
+
 /// In a script that has one set of servers for several commands, and in tests that run freshdb.
 #[test]
 fn brokers_of_one_run_are_there_at_once_and_one_after_the_other() {
