@@ -353,6 +353,7 @@ def test_without_a_broker(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
         consecutive=True,
     )
     result.stdout.no_fnmatch_line("*Traceback*")
+    assert result.stdout.str().count("\nthere is no broker: ") == 2  # Once for each test.
 
 
 def test_a_broker_that_dies_in_the_middle(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:

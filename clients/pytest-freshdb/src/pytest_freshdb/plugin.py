@@ -152,7 +152,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except FreshdbError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from error
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
