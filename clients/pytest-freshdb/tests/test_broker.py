@@ -219,6 +219,14 @@ def test_a_fill_that_raises_discards_the_template(fake_broker: FakeBroker, broke
     broker.template("sqlite", "h1", lambda database: None)
 
 
+def test_a_fill_that_nobody_awaits_discards_the_template(fake_broker: FakeBroker, broker: Broker) -> None:
+    async def fill(database: Database) -> None: ...
+
+    with pytest.raises(FreshdbError, match="the sqlite template `h1` was not filled: what fills it is asynchronous\nhint: "):
+        broker.template("sqlite", "h1", fill)  # type: ignore[arg-type]
+    assert fake_broker.templates == {}
+
+
 def test_a_template_that_is_lost_while_it_is_filled(fake_broker: FakeBroker, broker: Broker) -> None:
     with pytest.raises(LeaseLostError, match="and with it the sqlite template `h1`"):
         broker.template("sqlite", "h1", lambda database: fake_broker.drop_connections())

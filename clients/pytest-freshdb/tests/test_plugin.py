@@ -554,6 +554,28 @@ def test_a_schema_that_fails_is_told_with_its_traceback(runs: pytest.Pytester, f
     assert fake_broker.templates == {}
 
 
+def test_a_schema_that_is_no_template_is_told(runs: pytest.Pytester) -> None:
+    runs.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def freshdb_schema():
+            return "CREATE TABLE tags (name TEXT)"
+        """
+    )
+    runs.makepyfile("def test_a(freshdb_lease): pass")
+    result = runs.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the fixture `freshdb_schema` gives a `str`, and not a `Template` or None",
+            "hint: make one of it, as by `Template.of_sql(*)`",
+        ],
+        consecutive=True,
+    )
+
+
 APP = """
     from typing import Annotated
     import asyncio

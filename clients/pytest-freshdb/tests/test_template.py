@@ -80,6 +80,13 @@ def test_a_directory_without_sql(tmp_path: Path) -> None:
         Template.of_sql(tmp_path)
 
 
+def test_a_text_that_names_a_directory_is_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "1.sql").write_text(SQL, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert Template.of_sql("migrations").hash == Template.of_sql(tmp_path / "migrations").hash
+
+
 def test_hidden_files_of_a_directory_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "001.sql").write_text("CREATE TABLE tags (name TEXT);", encoding="utf-8")
     before = Template.of_sql(tmp_path).hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -140,7 +141,13 @@ class Broker:
             # It has the password, and pytest shows the variables of the functions that an error of `fill` came by.
             del answer
             try:
-                fill(database)
+                given: object = fill(database)  # type: ignore[func-returns-value]
+                if inspect.iscoroutine(given):
+                    given.close()
+                    raise FreshdbError(
+                        f"{name} was not filled: what fills it is asynchronous",
+                        "run it, as by `lambda database: asyncio.run(fill(database))`",
+                    )
             except BaseException:
                 try:
                     channel.end(name, number, "DELETE", path)

@@ -193,6 +193,11 @@ def freshdb_template(freshdb_broker: Broker, freshdb_engine_name: str, freshdb_s
     if freshdb_schema is None:
         return None
     with told():
+        if not isinstance(freshdb_schema, Template):
+            raise FreshdbError(
+                f"the fixture `freshdb_schema` gives a `{type(freshdb_schema).__name__}`, and not a `Template` or None",
+                "make one of it, as by `Template.of_sql(…)`",
+            )
         name = freshdb_schema.hash_for(freshdb_engine_name)
         freshdb_broker.template(freshdb_engine_name, name, freshdb_schema.fill)
     return name

@@ -52,7 +52,9 @@ class Template:
         is capitalised, in their order, without hidden ones and `*.down.sql`. Those in a subdirectory `sqlite`, `mysql`, `mariadb`
         or `postgres` take the place of the others on this engine; MariaDB takes `mysql` where there is no `mariadb`.
 
-        A `str` is a path when it ends with `.sql`, and otherwise the text. Raises FreshdbError when a file cannot be read.
+        A `str` is a path when it ends with `.sql` or there is such a directory, and otherwise the text.
+
+        Raises FreshdbError when a file cannot be read.
         """
         texts = sql_texts(path_or_text)
         hashes = {engine: f"sql-{digest(text)}" for engine, text in texts.items()}
@@ -76,7 +78,7 @@ def digest(text: str) -> str:
 
 def sql_texts(path_or_text: str | os.PathLike[str]) -> dict[str, str]:
     """What is executed on the engines that have something of their own, and on the others."""
-    if isinstance(path_or_text, str) and not path_or_text.lower().endswith(".sql"):
+    if isinstance(path_or_text, str) and not path_or_text.lower().endswith(".sql") and not os.path.isdir(path_or_text):
         return {COMMON: path_or_text}
     path = Path(path_or_text)
     if not path.is_dir():
