@@ -50,8 +50,12 @@ impl Token {
     /// The request without the token in front of its path, if it carries it there or in a header.
     pub(super) fn admit<B>(&self, mut request: Request<B>) -> Option<Request<B>> {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some(credentials) = header.and_then(|header| header.strip_prefix("Bearer ")) {
-            return self.is(credentials.trim()).then_some(request);
+        // The name of a scheme may be written in any case.
+        match header.and_then(|header| header.split_once(' ')) {
+            Some((scheme, credentials)) if scheme.eq_ignore_ascii_case("bearer") => {
+                return self.is(credentials.trim()).then_some(request);
+            }
+            _ => {}
         }
         let path = request.uri().path_and_query()?.as_str();
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
@@ -93,6 +97,7 @@ mod tests {
             token.admit(request(path, header)).map(|request| request.uri().to_string())
         };
         assert_eq!(admitted("/v1/status?a=b", Some("Bearer 0123456789abcdef")).as_deref(), Some("/v1/status?a=b"));
+        assert_eq!(admitted("/v1/status", Some("bearer 0123456789abcdef")).as_deref(), Some("/v1/status"));
         assert_eq!(admitted("/0123456789abcdef/v1/status?a=b", None).as_deref(), Some("/v1/status?a=b"));
         for (path, header) in [
             ("/v1/status", None),
