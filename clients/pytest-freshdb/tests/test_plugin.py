@@ -458,8 +458,8 @@ def test_a_suite_may_run_on_several_engines(server_runs: pytest.Pytester, fake_s
 
 def test_an_unknown_driver_is_told(server_runs: pytest.Pytester) -> None:
     server_runs.makepyfile("def test_a(freshdb_lease): pass")
-    result = server_runs.runpytest("-o", "freshdb_drivers=mysqldb")
-    result.stdout.fnmatch_lines(["`mysqldb` of the ini option `freshdb_drivers` is not known"])
+    result = server_runs.runpytest("-o", "freshdb_drivers=mysqlconnector")
+    result.stdout.fnmatch_lines(["`mysqlconnector` of the ini option `freshdb_drivers` is not known"])
 
 
 def test_a_failure_shows_no_secrets(server_runs: pytest.Pytester) -> None:

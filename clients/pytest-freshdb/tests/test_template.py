@@ -294,6 +294,7 @@ class Recorder(ModuleType):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.calls: list[Any] = []
+        self.autocommit = False
 
     def connect(self, **arguments: Any) -> "Recorder":
         self.calls.append(arguments)
@@ -354,7 +355,14 @@ def test_sql_on_postgres_with_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.calls == [{**CONNECT, "dbname": "freshdb_s_1", "autocommit": True}, SQL, "close"]
 
 
-@pytest.mark.parametrize(("engine", "hint"), [("mysql", "install pymysql"), ("postgres", "install asyncpg or psycopg")])
+def test_sql_on_postgres_with_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Recorder("psycopg2")
+    on_server("postgres", monkeypatch, driver, "asyncpg", "psycopg")
+    assert driver.calls == [{**CONNECT, "dbname": "freshdb_s_1"}, SQL, "close"]
+    assert driver.autocommit
+
+
+@pytest.mark.parametrize(("engine", "hint"), [("mysql", "install pymysql"), ("postgres", "install asyncpg, psycopg or psycopg2")])
 def test_sql_without_a_driver(engine: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DriverError, match=rf"there is no driver to execute SQL on {engine} with\nhint: {hint}"):
-        on_server(engine, monkeypatch, Recorder("none"), "pymysql", "asyncpg", "psycopg")
+        on_server(engine, monkeypatch, Recorder("none"), "pymysql", "asyncpg", "psycopg", "psycopg2")

@@ -32,11 +32,13 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         ("mysql", "aiomysql", "mysql+aiomysql"),
         ("mysql", "asyncmy", "mysql+asyncmy"),
         ("mysql", "pymysql", "mysql+pymysql"),
+        ("mysql", "mysqldb", "mysql+mysqldb"),
         ("mariadb", "aiomysql", "mysql+aiomysql"),
         ("mariadb", "asyncmy", "mysql+asyncmy"),
         ("mariadb", "pymysql", "mysql+pymysql"),
         ("postgres", "asyncpg", "postgresql+asyncpg"),
         ("postgres", "psycopg", "postgresql+psycopg"),
+        ("postgres", "psycopg2", "postgresql+psycopg2"),
     ],
 )
 def test_a_url_says_what_it_was_made_of(engine: str, driver: str, scheme: str) -> None:
@@ -108,7 +110,7 @@ BY_SOCKET = {"url": f"mysql://root:s%40@localhost/d?socket={quote(SOCKET, safe='
 OF_MYSQL = {"host": "localhost", "port": 3306, "user": "root", "password": "s@"}
 
 
-@pytest.mark.parametrize("driver", ["aiomysql", "asyncmy", "pymysql"])
+@pytest.mark.parametrize("driver", ["aiomysql", "asyncmy", "pymysql", "mysqldb"])
 def test_a_socket_of_mysql(driver: str) -> None:
     database = leased(**BY_SOCKET, **OF_MYSQL)  # type: ignore[arg-type]
     assert (database.host, database.port, database.socket) == (None, None, SOCKET)
@@ -118,7 +120,7 @@ def test_a_socket_of_mysql(driver: str) -> None:
     assert arguments(database, driver) == {"user": "root", "password": "s@", "database": "d", "unix_socket": SOCKET}
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
 @pytest.mark.parametrize(
     ("url", "fields"),
     [
@@ -150,6 +152,7 @@ def test_parameters_decide_over_what_stands_before_them() -> None:
     [
         ("postgres://h/d?sslmode=verify-full&sslrootcert=%2Fca", "psycopg", {"sslmode": "verify-full", "sslrootcert": "/ca"}),
         ("postgres://h/d?ssl-mode=require", "psycopg", {"sslmode": "require"}),
+        ("postgres://h/d?ssl-mode=require", "psycopg2", {"sslmode": "require"}),
         ("postgres://h/d?ssl-mode=require&application_name=x", "asyncpg", {"ssl": "require"}),
         ("postgres://h/d?sslmode=require&sslrootcert=%2Fca", "asyncpg", "sslrootcert"),
         ("postgres://h/d?options=-c%20x%3D1", "asyncpg", "options"),
@@ -200,9 +203,9 @@ def test_no_driver_is_installed(installed: set[str]) -> None:
 def test_a_driver_of_another_engine() -> None:
     with pytest.raises(DriverError) as raised:
         server("mysql").sqlalchemy_url("asyncpg")
-    assert str(raised.value) == "`asyncpg` is not a driver for mysql\nhint: one of `aiomysql`, `asyncmy`, `pymysql`"
+    assert str(raised.value) == "`asyncpg` is not a driver for mysql\nhint: one of `aiomysql`, `asyncmy`, `pymysql`, `mysqldb`"
 
 
 def test_an_unknown_driver() -> None:
-    with pytest.raises(DriverError, match="`mysqldb` of the ini option `freshdb_drivers` is not known"):
-        check_names(["aiomysql", "mysqldb"])
+    with pytest.raises(DriverError, match="`mysqlconnector` of the ini option `freshdb_drivers` is not known"):
+        check_names(["aiomysql", "mysqlconnector"])

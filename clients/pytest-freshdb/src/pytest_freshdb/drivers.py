@@ -26,6 +26,8 @@ DRIVERS = (
     Driver("psycopg", ("postgres",), "postgresql+psycopg", "psycopg", True),
     Driver("aiosqlite", ("sqlite",), "sqlite+aiosqlite", "aiosqlite", True),
     Driver("pymysql", ("mysql", "mariadb"), "mysql+pymysql", "pymysql", False),
+    Driver("mysqldb", ("mysql", "mariadb"), "mysql+mysqldb", "MySQLdb", False),
+    Driver("psycopg2", ("postgres",), "postgresql+psycopg2", "psycopg2", False),
     Driver("pysqlite", ("sqlite",), "sqlite+pysqlite", "sqlite3", False),
 )
 

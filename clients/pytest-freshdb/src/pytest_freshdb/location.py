@@ -57,7 +57,7 @@ def parameters_for(driver: str, parameters: Mapping[str, str]) -> dict[str, str]
     found = {}
     for name, value in parameters.items():
         usual = NAMES_OF_LIBPQ.get(name, name)
-        if driver == "psycopg" and usual in {"sslmode", "sslrootcert", "sslcert", "sslkey", "options"}:
+        if driver in {"psycopg", "psycopg2"} and usual in {"sslmode", "sslrootcert", "sslcert", "sslkey", "options"}:
             found[usual] = value
         elif driver == "asyncpg" and usual == "sslmode":
             found["ssl"] = value

@@ -156,12 +156,22 @@ def execute_postgres(database: Database, text: str) -> None:
         in_own_loop(run())
     elif is_installed("psycopg"):
         psycopg = importlib.import_module("psycopg")
-        values = arguments(database, "psycopg")
-        values["dbname"] = values.pop("database")
-        with contextlib.closing(psycopg.connect(**values, autocommit=True)) as connection:
+        with contextlib.closing(psycopg.connect(**arguments_of_libpq(database), autocommit=True)) as connection:
             connection.execute(text)
+    elif is_installed("psycopg2"):
+        psycopg2 = importlib.import_module("psycopg2")
+        with contextlib.closing(psycopg2.connect(**arguments_of_libpq(database))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(text)
     else:
-        raise DriverError("there is no driver to execute SQL on postgres with", "install asyncpg or psycopg")
+        raise DriverError("there is no driver to execute SQL on postgres with", "install asyncpg, psycopg or psycopg2")
+
+
+def arguments_of_libpq(database: Database) -> dict[str, Any]:
+    found = arguments(database, "psycopg")
+    found["dbname"] = found.pop("database")
+    return found
 
 
 def arguments(database: Database, driver: str) -> dict[str, Any]:
