@@ -327,7 +327,7 @@ def test_a_broker_that_is_gone_does_not_hide_why_a_test_failed(runs: pytest.Pyte
     runs.makepyfile("def test_fails(freshdb_lease, freshdb_broker):\n    freshdb_broker.close()\n    assert 'the reason' == ''")
     result = runs.runpytest()
     result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(["*assert 'the reason' == ''*", "what it did to its database is not known: *"])
+    result.stdout.fnmatch_lines(["*assert 'the reason' == ''*", "what it did to its database is not written down: *"])
 
 
 def test_what_failed_is_given_back_without_the_option(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:

@@ -137,7 +137,7 @@ def told_of_failure(item: pytest.Item, call: pytest.CallInfo[None], lease: Lease
         changes = lease.tell_failure(call.excinfo.exconly() if call.excinfo is not None else "")
     except FreshdbError as error:
         # The test's own failure is what its report is about.
-        yield f"what it did to its database is not known: {error}"
+        yield f"what it did to its database is not written down: {error}"
     else:
         yield f"what it did to its database: {changes or 'nothing'}"
         if changes is not None:

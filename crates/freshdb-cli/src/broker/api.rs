@@ -233,12 +233,15 @@ pub(super) async fn tell_outcome(
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, fact)
     })?;
     let changes = changes?.noted(note);
-    changes.store(broker.config())?;
-    let changes = (!changes.is_empty()).then(|| changes.to_string());
-    if let (Some(recorder), Some(number), Some(changes)) = (&broker.recorder, number, &changes) {
-        recorder.wrote(number, changes);
+    let told = (!changes.is_empty()).then(|| changes.to_string());
+    if let (Some(recorder), Some(number), Some(told)) = (&broker.recorder, number, &told) {
+        recorder.wrote(number, told);
     }
-    Ok(Json(Heard { changes }))
+    changes.store(broker.config()).map_err(|error| {
+        let told = told.as_deref().unwrap_or("nothing");
+        Refusal::from(error).add(&format!("\n  what was to be written: {told}"))
+    })?;
+    Ok(Json(Heard { changes: told }))
 }
 
 /// What was done to a database that is leased

@@ -46,6 +46,23 @@ fn shown(cache: &Path, arguments: &[&str], database: &str) -> String {
     format!("{before}{rest}")
 }
 
+/// As in a container whose user has no directory to write to.
+#[test]
+fn what_cannot_be_written_down_is_told_all_the_same() {
+    let schema = schema();
+    let arguments = ["--schema", schema.path().to_str().expect("text")];
+    let broker = Broker::in_environment(Engine::Sqlite, &arguments, &[("FRESHDB_CACHE_DIR", "/dev/null/cache")]);
+    let mut client = broker.client();
+    let lease = client.post("/v1/leases", &json!({})).expect(201);
+    sql::execute(&text(&lease["url"]), "DELETE FROM tags");
+    let path = format!("/v1/leases/{}/outcome", text(&lease["id"]));
+    let refusal = client.ask("PUT", &path, r#"{"outcome": "failed"}"#).expect(503);
+    let told = text(&refusal["error"]);
+    assert!(told.starts_with("failed to write `/dev/null/cache/"), "{told}");
+    assert!(told.ends_with("\n  what was to be written: tags: 2 deleted"), "{told}");
+    assert_eq!(refusal["hint"], "set FRESHDB_CACHE_DIR to a directory that can be written");
+}
+
 fn what_a_failed_test_did_is_told_and_written_down(engine: Engine) {
     let (schema, cache) = (schema(), tempfile::tempdir().expect("a directory"));
     let environment = [("FRESHDB_CACHE_DIR", cache.path().to_str().expect("text"))];

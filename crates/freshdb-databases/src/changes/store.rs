@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::geteuid;
 
 use super::Changes;
+use crate::config::variables;
 use crate::server::write_private;
 use crate::{Config, Error, ErrorKind};
 
@@ -38,7 +39,9 @@ impl Changes {
         written.map_err(|error| {
             // It may not have been begun.
             drop(fs::remove_file(&part));
-            Error::new(ErrorKind::Files, format!("failed to write `{}`", path.display())).because(error)
+            Error::new(ErrorKind::Files, format!("failed to write `{}`", path.display()))
+                .because(error)
+                .hint(format!("set {} to a directory that can be written", variables::CACHE_DIR))
         })?;
         forget_the_oldest(&directory);
         Ok(path)
