@@ -21,6 +21,13 @@ def test_the_smallest_test(pytester: pytest.Pytester, fake_broker: FakeBroker) -
     pytester.runpytest().assert_outcomes(passed=1)
 
 
+def test_a_database_that_tests_share(pytester: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    tests = "def test_a(shared_lease): ...\ndef test_b(shared_lease, freshdb_lease): ..."
+    pytester.makepyfile(f"import pytest\n\n{blocks('python')[1]}\n{tests}")
+    pytester.runpytest("-p", "no:asyncio").assert_outcomes(passed=2)
+    assert fake_broker.leases == {}
+
+
 @pytest.mark.usefixtures("fake_broker")
 def test_the_wrong_override(pytester: pytest.Pytester) -> None:
     shutil.copytree(ROOT / "example", pytester.path, dirs_exist_ok=True)
