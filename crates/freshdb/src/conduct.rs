@@ -20,6 +20,8 @@ pub(crate) enum Conduct {
     Spoiled,
     /// A statement was dropped before its answer came. The driver may have lost count of the answers it is owed.
     Cut,
+    /// The driver waits for the answer to a statement that it has not sent.
+    Confused,
     /// The connection is gone.
     Broken,
 }

@@ -33,6 +33,9 @@ enum Kind {
     CutOff {
         place: Place,
     },
+    Confused {
+        place: Place,
+    },
     Aborted {
         cause: String,
     },
@@ -78,6 +81,10 @@ impl Error {
 
     pub(crate) fn cut_off(place: Place) -> Self {
         Self(Box::new(Kind::CutOff { place }))
+    }
+
+    pub(crate) fn confused(place: Place) -> Self {
+        Self(Box::new(Kind::Confused { place }))
     }
 
     pub(crate) fn aborted(cause: String) -> Self {
@@ -130,6 +137,7 @@ impl Error {
             Kind::Closed { .. }
             | Kind::RuntimeGone { .. }
             | Kind::CutOff { .. }
+            | Kind::Confused { .. }
             | Kind::Aborted { .. }
             | Kind::Ended
             | Kind::Options { .. } => Verdict::Refused,
@@ -189,6 +197,7 @@ impl Error {
                 Some("bind an engine only to a runtime that outlives it, or leave out `EngineOptions::runtime`")
             }
             Kind::CutOff { .. } => Some("drop the session together with the statement, and take a new one"),
+            Kind::Confused { .. } => Some("bind as many values as the statement has places, and take a new session"),
             Kind::Aborted { .. } => {
                 Some("return the error of a statement in a transaction instead of going on, or undo it by a savepoint")
             }
@@ -239,6 +248,10 @@ impl fmt::Display for Error {
             Kind::CutOff { place } => write!(
                 formatter,
                 "the session opened at {place} cannot be used any more: a statement on it was dropped before its answer came"
+            ),
+            Kind::Confused { place } => write!(
+                formatter,
+                "the session opened at {place} cannot be used any more: a statement on it had more or fewer values than places"
             ),
             Kind::Aborted { cause } => {
                 write!(formatter, "the transaction cannot go on: it was undone before ({cause})")

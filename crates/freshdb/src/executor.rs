@@ -217,6 +217,7 @@ impl Watch<'_> {
             }
             // Nothing was sent: the values could not be written.
             sqlx::Error::Encode(_) => Conduct::Doubtful,
+            error if DB::confuses(error) => Conduct::Confused,
             _ => Conduct::Unknown,
         };
         let lost = Verdict::of(error) == Verdict::Lost;

@@ -116,8 +116,8 @@ impl<DB: Backend> Lease<DB> {
     ///
     /// # Errors
     ///
-    /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one. If the
-    /// transaction is gone: what is executed next would be stored at once.
+    /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one. If the driver waits for
+    /// an answer that never comes. If the transaction is gone: what is executed next would be stored at once.
     pub(crate) fn watched(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
         if let Some((Undone::Gone, cause)) = self.transaction.as_ref().and_then(|open| open.undone.as_ref()) {
             return Err(crate::Error::aborted(cause.clone()).into());
@@ -126,8 +126,10 @@ impl<DB: Backend> Lease<DB> {
     }
 
     fn watched_anyway(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
-        if self.conduct == Conduct::Cut {
-            return Err(crate::Error::cut_off(self.place).into());
+        match self.conduct {
+            Conduct::Cut => return Err(crate::Error::cut_off(self.place).into()),
+            Conduct::Confused => return Err(crate::Error::confused(self.place).into()),
+            _ => {}
         }
         let target = &self.slot.as_ref().expect("a lease has a slot").pool().settings.target;
         let live = self.live.as_mut().expect("a lease has a connection");
@@ -356,6 +358,8 @@ impl<DB: Backend> Drop for Lease<DB> {
             Conduct::Unknown => pool.spawn(returning.prove(PROOF_WHILE_UNKNOWN)),
             Conduct::Spoiled => pool.spawn(returning.cancel("it keeps what no other session can use")),
             Conduct::Cut => pool.spawn(returning.cancel("a statement was dropped half-way")),
+            // Nothing is under way; the server rolls back when it finds the connection closed.
+            Conduct::Confused => drop(returning),
             Conduct::Broken => {
                 pool.vigilance.lost_one();
                 drop(returning);

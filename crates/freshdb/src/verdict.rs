@@ -22,8 +22,9 @@ impl Verdict {
     pub fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => of_database(&**error),
-            // The driver has no other word for it, and sends nothing (sqlx 0.9).
+            // The drivers have no other word for it, and send nothing (sqlx 0.9).
             sqlx::Error::Protocol(message) if message.contains("too many arguments for query") => Self::Refused,
+            error if lacks_values(error) => Self::Refused,
             // Half an answer is as good as none.
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 Self::Lost
@@ -40,6 +41,11 @@ impl Verdict {
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Lost | Self::Conflict)
     }
+}
+
+/// Whether MySQL's driver says that a statement has not as many values as it has places.
+pub(crate) fn lacks_values(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Protocol(message) if message.starts_with("prepared statement expected "))
 }
 
 /// The errors of the drivers are types of their own, each known to one dialect.

@@ -126,6 +126,11 @@ pub trait Backend: sqlx::Database {
         false
     }
 
+    /// Whether the driver, which gives this error by itself, waits from then on for an answer that nobody owes it.
+    fn confuses(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Whether the connection would give this error again, which another would not.
     fn spoils(_error: &dyn sqlx::error::DatabaseError) -> bool {
         false

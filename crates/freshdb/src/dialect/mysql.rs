@@ -195,6 +195,11 @@ impl Backend for MySql {
         }
     }
 
+    /// sqlx 0.9 counts the statement before it compares its values with its places, and does not take that back.
+    fn confuses(error: &sqlx::Error) -> bool {
+        crate::verdict::lacks_values(error)
+    }
+
     /// A deadlock undoes the whole transaction, and so does 1206, the end of the memory for locks; 1205, too long a wait for a
     /// lock, where the server is set up for that. Any other error undoes just its statement:
     /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-error-handling.html>.

@@ -3,11 +3,11 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use freshdb::{Engine, EngineOptions, Error};
+use freshdb::{Engine, EngineOptions, Error, Verdict};
 use insta::assert_snapshot;
-use test_support::{Proxy, Weather};
+use test_support::{DEADLINE, Proxy, Weather};
 
-use crate::harness::{CLOSE, driven_runtime, patient, runtime_of_a_test};
+use crate::harness::{CLOSE, driven_runtime, number, patient, runtime_of_a_test};
 
 /// Both forms of an error: `{}`, and `{:?}` as `unwrap` shows it.
 fn both(error: impl std::fmt::Display + std::fmt::Debug) -> String {
@@ -164,6 +164,26 @@ with_every_driver! {
         the transaction cannot go on: it was undone before (division by zero at line #)
         hint: return the error of a statement in a transaction instead of going on, or undo it by a savepoint
         "#);
+    }
+}
+
+with_every_driver! {
+    [mysql]
+    /// The driver would wait for ever for an answer to what it has not sent.
+    async fn a_statement_that_lacks_values(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        let mut tx = engine.begin().await.expect("a transaction");
+        let error = sqlx::query("SELECT ?").execute(&mut tx).await.expect_err("it lacks a value");
+        assert_eq!(Verdict::of(&error), Verdict::Refused);
+        let rolled_back = tokio::time::timeout(DEADLINE, tx.rollback()).await.expect("nobody waits for the driver");
+        assert_snapshot!(both(rolled_back.expect_err("it is of no use")), @r#"
+        the session opened at crates/freshdb/tests/sessions/messages.rs:#:# cannot be used any more: a statement on it had more or fewer values than places
+        --- {:?}
+        the session opened at crates/freshdb/tests/sessions/messages.rs:#:# cannot be used any more: a statement on it had more or fewer values than places
+        hint: bind as many values as the statement has places, and take a new session
+        "#);
+        assert_eq!(number(&engine, "SELECT 1").await.expect("another connection"), 1);
+        engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
 
