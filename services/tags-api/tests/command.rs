@@ -132,6 +132,19 @@ fn what_is_stored_survives_a_restart() {
 }
 
 #[test]
+fn it_serves_on_a_database_in_memory() {
+    let data = tempfile::tempdir().expect("a directory");
+    for url in ["sqlite::memory:", "sqlite://tags.db?mode=memory"] {
+        let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0", "--database-url", url]));
+        let answer = service.post("/api/tags", r#"{"tags":[{"tag_id":"Python"}]}"#);
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{url}: {answer}");
+        assert!(service.get("/api/tag").contains("Python"), "{url}");
+        assert_eq!(service.stop().0, Some(0));
+    }
+    assert_eq!(std::fs::read_dir(data.path()).expect("a directory").count(), 0, "nothing is written");
+}
+
+#[test]
 fn echo_logs_statements() {
     let data = tempfile::tempdir().expect("a directory");
     let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0", "--echo"]));

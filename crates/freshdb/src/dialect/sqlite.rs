@@ -32,17 +32,26 @@ impl Backend for Sqlite {
         }
     }
 
-    /// A database in memory must be one that a second connection can open: it takes over when the first is lost.
+    /// As the engine connects: who else connects by them finds the same database in memory.
+    fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+        Ok(Self::adapt(url.parse()?).0)
+    }
+
+    /// A database in memory must be one that a second connection can open: it takes over when the first is lost. That it can
+    /// by a URI alone, and by a shared cache: <https://www.sqlite.org/inmemorydb.html>.
     fn adapt(options: SqliteConnectOptions) -> (SqliteConnectOptions, Lifetime) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-        let name = options.get_filename().to_string_lossy().into_owned();
-        if name == ":memory:" || name.is_empty() {
-            let name = format!("file:freshdb-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-            return (options.filename(name).in_memory(true).shared_cache(true), Lifetime::OfItsConnections);
+        if !lives_in_memory(&options) {
+            return (options, Lifetime::Own);
         }
-        let lifetime = if lives_in_memory(&options) { Lifetime::OfItsConnections } else { Lifetime::Own };
-        (options, lifetime)
+        let is_uri = options.get_filename().to_string_lossy().starts_with("file:");
+        let options = if is_uri {
+            options
+        } else {
+            options.filename(format!("file:freshdb-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+        };
+        (options.in_memory(true).shared_cache(true), Lifetime::OfItsConnections)
     }
 
     /// SQLite bounds just how long a statement waits for a writer of another process. The file's readers never wait.

@@ -165,24 +165,26 @@ with_every_driver! {
     [sqlite]
     async fn a_database_in_memory_outlives_the_runtime_that_made_it(_database: &TestDatabase, open: Open) {
         on_a_thread(|| {
-            let engine = open("sqlite::memory:", patient());
-            runtime_of_a_test().block_on(sqlx::query(CREATE).execute(&engine)).expect("a table");
-            for count in 0..31 {
-                runtime_of_a_test().block_on(async {
-                    let insert = sqlx::query("INSERT INTO items VALUES (?)").bind(count);
-                    insert.execute(&engine).await.expect("a row");
+            for url in ["sqlite::memory:", "sqlite://items.db?mode=memory", "sqlite://?mode=memory&cache=private"] {
+                let engine = open(url, patient());
+                runtime_of_a_test().block_on(sqlx::query(CREATE).execute(&engine)).expect("a table");
+                for count in 0..31 {
+                    runtime_of_a_test().block_on(async {
+                        let insert = sqlx::query("INSERT INTO items VALUES (?)").bind(count);
+                        insert.execute(&engine).await.expect("a row");
+                    });
+                }
+                // Not even with the connection that it was made on.
+                let cut_off = runtime_of_a_test().block_on(async {
+                    let mut session = engine.session().await.expect("a session");
+                    let endless = sqlx::query("WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step) SELECT COUNT(*) FROM step");
+                    tokio::time::timeout(Duration::from_millis(20), endless.execute(&mut session)).await
                 });
+                assert!(cut_off.is_err());
+                let count: i64 = runtime_of_a_test().block_on(sqlx::query_scalar(COUNT).fetch_one(&engine)).expect("the table");
+                assert_eq!(count, 31, "{url}");
+                runtime_of_a_test().block_on(engine.close(CLOSE)).expect("nothing leaks");
             }
-            // Not even with the connection that it was made on.
-            let cut_off = runtime_of_a_test().block_on(async {
-                let mut session = engine.session().await.expect("a session");
-                let endless = sqlx::query("WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step) SELECT COUNT(*) FROM step");
-                tokio::time::timeout(Duration::from_millis(20), endless.execute(&mut session)).await
-            });
-            assert!(cut_off.is_err());
-            let count: i64 = runtime_of_a_test().block_on(sqlx::query_scalar(COUNT).fetch_one(&engine)).expect("the table");
-            assert_eq!(count, 31);
-            runtime_of_a_test().block_on(engine.close(CLOSE)).expect("nothing leaks");
         });
     }
 }

@@ -1,11 +1,11 @@
 //! SQLite, embedded: a file, many readers and one writer.
 
-use std::str::FromStr;
 use std::time::Duration;
 
+use freshdb::SqliteEngine;
 use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions};
 use sea_orm_migration::async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use super::{Dialect, Driver, Opened};
 use crate::database::error::OpenError;
@@ -22,8 +22,8 @@ pub(super) const COLLATION_BY_CODE_POINT: &str = "BINARY";
 impl Dialect for Sqlite {
     async fn open(&self, url: &DatabaseUrl, options: &Options) -> Result<Opened, OpenError> {
         let in_memory = url.database().starts_with(":memory:") || url.database().contains("mode=memory");
-        let mut driver =
-            SqliteConnectOptions::from_str(&url.reveal()).map_err(|error| self.cannot_open(url, &error))?;
+        // And not as sqlx parses it, by which each connection would have a database in memory for itself.
+        let mut driver = SqliteEngine::driver_options(&url.reveal()).map_err(|error| OpenError::of(url, &error))?;
         if !url.database().contains("mode=") && !in_memory {
             driver = driver.create_if_missing(true);
         }
