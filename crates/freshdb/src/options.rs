@@ -198,13 +198,14 @@ impl EngineOptions {
             options = options.log_statements(level).log_slow_statements(log::LevelFilter::Warn, SLOW_STATEMENT);
         }
         let bound = self.statement_timeout.map(DB::bound_statements);
-        let statements: Vec<String> = bound.into_iter().chain(self.on_connect).collect();
+        let statements: Vec<String> = bound.into_iter().chain(self.on_connect).map(|text| without_end(&text)).collect();
         let settings = Settings {
             max_connections: self.max_connections,
             acquire_timeout: self.acquire_timeout,
             idle_timeout: self.idle_timeout,
             max_lifetime: self.max_lifetime,
-            statements: statements.join("; "),
+            // Each behind the line of the one before it, which may end with a comment.
+            statements: statements.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n; "),
             target: DB::target(&options),
             #[cfg(feature = "test")]
             made_at: Location::caller(),
@@ -238,6 +239,11 @@ impl EngineOptions {
             Ok(engine)
         }
     }
+}
+
+/// Without the `;` at its end, behind which MySQL and MariaDB want another statement.
+fn without_end(statements: &str) -> String {
+    statements.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';').to_owned()
 }
 
 /// See [`Engine::driver_options`].

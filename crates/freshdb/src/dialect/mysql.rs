@@ -68,7 +68,7 @@ impl Backend for MySql {
 
     fn settle<'c>(connection: &'c mut MySqlConnection, settings: &'c str) -> BoxFuture<'c, Result<Birth, sqlx::Error>> {
         Box::pin(async move {
-            let separator = if settings.is_empty() { "" } else { "; " };
+            let separator = if settings.is_empty() { "" } else { "\n; " };
             // A server may be set up so that a statement, or a COMMIT, leaves a transaction open.
             let sql = format!(
                 "SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'; {settings}{separator}\

@@ -87,7 +87,7 @@ impl Backend for Postgres {
 
     fn settle<'c>(connection: &'c mut PgConnection, settings: &'c str) -> BoxFuture<'c, Result<Birth, sqlx::Error>> {
         Box::pin(async move {
-            let separator = if settings.is_empty() { "" } else { "; " };
+            let separator = if settings.is_empty() { "" } else { "\n; " };
             let rows = simple(connection, format!("{settings}{separator}SELECT pg_backend_pid()")).await?;
             let id: i32 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
             Ok(Birth { id: u64::try_from(id).ok(), interrupt: None, signs: Signs::default() })

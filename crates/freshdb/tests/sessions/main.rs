@@ -14,5 +14,6 @@ mod disconnect;
 
 mod closing;
 mod messages;
+mod options;
 mod survival;
 mod transactions;
