@@ -107,11 +107,12 @@ impl Backend for Postgres {
     /// by the simple protocol alone. Outside of one a ROLLBACK would leave a warning in the server's log each time. In a
     /// transaction that an error has aborted, every statement but ROLLBACK fails, with 25P02.
     ///
-    /// DISCARD ALL and DEALLOCATE take from the server what the driver believes to be prepared there.
+    /// DISCARD ALL and DEALLOCATE take from the server what the driver believes to be prepared there. The driver takes a notification
+    /// for the answer to whatever is executed when it comes.
     fn prove(connection: &mut PgConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
         Box::pin(async move {
             let answer = format!(
-                "SELECT {nonce}::bigint, now() <> statement_timestamp(), pg_advisory_unlock_all(), \
+                "UNLISTEN *; SELECT {nonce}::bigint, now() <> statement_timestamp(), pg_advisory_unlock_all(), \
                  (SELECT count(*) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'sqlx\\_s\\_%')"
             );
             let proof = |rows: Vec<PgRow>| -> Result<Option<(bool, i64)>, sqlx::Error> {

@@ -503,6 +503,25 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    [postgres]
+    /// The driver takes a notification for the answer to whatever is executed then.
+    async fn what_a_session_listens_to_does_not_disturb_the_next(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        for listen in ["LISTEN news", "BEGIN; LISTEN news; COMMIT; BEGIN", "BEGIN; LISTEN news; COMMIT; BEGIN; SELECT 1 / 0"] {
+            let mut session = engine.session().await.expect("a session");
+            let id = session.connection_id();
+            drop(sqlx::raw_sql(listen).execute(&mut session).await);
+            drop(session);
+            let mut session = engine.session().await.expect("a session");
+            assert_eq!(session.connection_id(), id, "{listen}: the connection is kept");
+            database.execute("NOTIFY news").await;
+            sqlx::query("SELECT pg_sleep(0.1)").execute(&mut session).await.unwrap_or_else(|error| panic!("after {listen}: {error}"));
+        }
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
     [mysql, mariadb]
     /// All who alter a table would wait for a connection that is idle.
     async fn what_no_rollback_gives_up_ends_with_the_session(database: &TestDatabase, open: Open) {
