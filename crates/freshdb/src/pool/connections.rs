@@ -1,6 +1,7 @@
 //! Connections: made, kept, and handed out.
 
 use std::fmt;
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -14,9 +15,9 @@ use crate::conduct::{Last, LastStatement};
 use crate::counters::Counters;
 use crate::dialect::{Backend, ConnectOptions, Lifetime};
 use crate::error::{Error, Wanted};
-use crate::lease::{Lease, Live, bounded, prove, timed_out};
+use crate::lease::{Lease, Live, prove, timed_out};
 use crate::options::Settings;
-use crate::registry::{OpenSession, Place, Registry, Use};
+use crate::registry::{OpenSession, Place, Registry, Use, seconds};
 use crate::runtime::{Home, within};
 #[cfg(feature = "test")]
 use crate::test::reuse::Reuse;
@@ -255,11 +256,13 @@ impl<DB: Backend> Pool<DB> {
         slot: Slot<DB>,
         started: Instant,
     ) -> Result<(Live<DB>, Slot<DB>), Error> {
-        let limit = self.settings.acquire_timeout.saturating_sub(started.elapsed());
+        let waited = started.elapsed();
+        let limit = self.settings.acquire_timeout.saturating_sub(waited);
         let (sender, receiver) = oneshot::channel();
         let pool = self.clone();
         self.spawn(async move {
-            let connected = bounded(limit, pool.connect()).await;
+            let connected = within(limit, pool.connect()).await;
+            let connected = connected.unwrap_or_else(|| Err(out_of_time(limit, waited)));
             match sender.send(connected.map(|live| (live, slot))) {
                 Ok(()) | Err(Err(_)) => {}
                 Err(Ok((live, slot))) => pool.put_back(live, slot),
@@ -269,12 +272,15 @@ impl<DB: Backend> Pool<DB> {
         match within(limit.saturating_add(REPORT), receiver).await {
             Some(Ok(Ok(connected))) => Ok(connected),
             Some(Ok(Err(error))) => {
-                self.vigilance.lost_one();
-                self.counters.lost();
+                // That somebody was late says nothing of the server.
+                if waited <= limit || !is_out_of_time(&error) {
+                    self.vigilance.lost_one();
+                    self.counters.lost();
+                }
                 Err(Error::connect(&self.settings.target, error))
             }
             Some(Err(_dropped)) => Err(Error::runtime_gone(&self.settings.target)),
-            None => Err(Error::connect(&self.settings.target, timed_out(limit))),
+            None => Err(Error::connect(&self.settings.target, out_of_time(limit, waited))),
         }
     }
 
@@ -364,6 +370,21 @@ impl<DB: Backend> Pool<DB> {
             |live: &mut Live<DB>| live.idle_since.elapsed() > idle_timeout || live.born.elapsed() > max_lifetime;
         self.idle().connections.extract_if(.., expired).collect()
     }
+}
+
+/// The error of a connection that was not made in the time that a wait for a place had left.
+fn out_of_time(limit: Duration, waited: Duration) -> sqlx::Error {
+    match timed_out(limit) {
+        sqlx::Error::Io(error) if waited > REPORT => {
+            let message = format!("{error}, after {} of waiting for a place", seconds(waited));
+            sqlx::Error::Io(io::Error::new(error.kind(), message))
+        }
+        error => error,
+    }
+}
+
+fn is_out_of_time(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// How long a server may be silent until another connection is tried besides, where that is known to help.

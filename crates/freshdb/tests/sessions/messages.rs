@@ -264,6 +264,30 @@ with_every_driver! {
     }
 }
 
+with_every_driver! {
+    [postgres]
+    /// Not the server's fault, and no reason to distrust the other connections.
+    async fn a_place_that_came_late(database: &TestDatabase, open: Open) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let limit = Duration::from_secs(1);
+        let options = EngineOptions::new().max_connections(1).acquire_timeout(limit).max_lifetime(Duration::ZERO);
+        let engine = open(&database.url_through(proxy.port), options);
+        let session = engine.session().await.expect("a session");
+        proxy.set(Weather::Stall);
+        let late = async {
+            tokio::time::sleep(limit * 7 / 10).await;
+            drop(session);
+        };
+        let error = tokio::join!(engine.session(), late).0.expect_err("there is no time left");
+        assert_snapshot!(redacted(&format!("{error:?}")), @r"
+        cannot connect to `postgres://postgres@<server>/freshdb_test_#_#`
+          caused by: error communicating with database: no answer within #.# s, after #.# s of waiting for a place
+          caused by: no answer within #.# s, after #.# s of waiting for a place
+        ");
+        assert_eq!(engine.stats().losses, 0);
+    }
+}
+
 #[test]
 fn options_that_cannot_be_kept() {
     let error = Engine::<sqlx::Postgres>::lazy("u:s3cr3t@db").expect_err("it is no URL");
