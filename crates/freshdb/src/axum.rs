@@ -48,6 +48,7 @@
 
 use std::fmt;
 
+use ::axum::extract::OriginalUri;
 use axum_core::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -127,9 +128,10 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    /// Of a request.
+    /// Of a request, as its client sent it: a nested router sees what is left of the path.
     pub fn of(parts: &Parts) -> Self {
-        Self { method: parts.method.clone(), uri: parts.uri.clone() }
+        let sent = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri);
+        Self { method: parts.method.clone(), uri: sent.unwrap_or(&parts.uri).clone() }
     }
 }
 

@@ -61,6 +61,10 @@ async fn refuse(session: Result<OrmSession, SessionRejection>) -> String {
     session.map_or_else(|rejection| rejection.error().to_string(), |_| "a session".into())
 }
 
+async fn purpose(axum::extract::State(engine): axum::extract::State<OrmEngine>, _session: OrmSession) -> String {
+    engine.open_sessions()[0].label().expect("a label").to_owned()
+}
+
 fn items() -> impl Schema {
     schema::sql("CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(20)); INSERT INTO items VALUES (1, 'first');")
 }
@@ -84,6 +88,7 @@ async fn serve(lease: &Lease, options: EngineOptions) -> Server {
         .route("/name", get(name).post(rename))
         .route("/linger", post(linger))
         .route("/refuse", get(refuse))
+        .nest("/nested", Router::new().route("/purpose", get(purpose)))
         .with_state(app.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -144,6 +149,13 @@ async fn a_client_that_goes_away_takes_its_transaction_with_it(lease: Lease) {
     assert!(gone.elapsed() < Duration::from_secs(20), "it waited for the statement: {:?}", gone.elapsed());
     assert!(send(address, "GET", "/name", "").await.ends_with("\r\n\r\nothers"));
     eventually("no transaction is open", async || elsewhere(&lease).open_transactions().await == 0).await;
+}
+
+/// Routers in one another may have the same routes.
+#[freshdb::test(schema = items(), on = [sqlite])]
+async fn a_session_is_for_what_the_client_asked(lease: Lease) {
+    let Server { address, _stop, .. } = serve(&lease, patient()).await;
+    assert!(send(address, "GET", "/nested/purpose?of=it", "").await.ends_with("\r\n\r\nGET /nested/purpose"));
 }
 
 /// A body that comes slowly holds no connection, where the handler asks for the body first.
