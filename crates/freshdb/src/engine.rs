@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
@@ -284,7 +284,7 @@ impl<DB: Dialect> Lease<DB> {
             (statement, is_to_write) = beginning.resolve::<DB>();
             // One that was dropped, and whose ROLLBACK goes first on this connection, may not have let go of it yet.
             if is_to_write && !self.has_writer() {
-                let writer = self.pool().writer().await?;
+                let writer = self.pool().writer(Instant::now()).await?;
                 self.keep_writer(writer);
             }
         }

@@ -101,7 +101,8 @@ impl EngineOptions {
         self
     }
 
-    /// How long [`Engine::session`] waits, for a free connection or a new one: 10 s if nothing else is said.
+    /// How long [`Engine::session`] and [`Engine::begin`] wait, for a free connection or a new one, and on SQLite for other writers: 10 s
+    /// if nothing else is said.
     pub fn acquire_timeout(mut self, limit: Duration) -> Self {
         self.acquire_timeout = limit;
         self

@@ -144,18 +144,20 @@ impl<DB: Backend> Pool<DB> {
     pub(crate) async fn acquire_to_write(self: &Arc<Self>, place: Place) -> Result<Lease<DB>, Error> {
         #[cfg(feature = "test")]
         crate::test::guard::admit(&self.settings.target, place)?;
+        // Of all waits together.
+        let started = Instant::now();
         // Before the connection: who waits for the right to write must not keep readers from theirs.
-        let mut writer = self.writer().await?;
+        let mut writer = self.writer(started).await?;
         let slot = if let Some(slot) = self.free_slot()? {
             slot
         } else {
             // Who has a connection may be waiting for the right to write, and must not wait for whoever waits for that connection.
             drop(writer);
-            let slot = self.slot(Instant::now()).await?;
-            writer = self.writer().await?;
+            let slot = self.slot(started).await?;
+            writer = self.writer(started).await?;
             slot
         };
-        let mut lease = self.lease(slot, Instant::now(), place).await?;
+        let mut lease = self.lease(slot, started, place).await?;
         lease.keep_writer(writer);
         Ok(lease)
     }
@@ -205,24 +207,28 @@ impl<DB: Backend> Pool<DB> {
     }
 
     /// Waits for the right to write, where the engine limits that.
-    pub(crate) async fn writer(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    pub(crate) async fn writer(&self, started: Instant) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let Some(writers) = &self.writers else { return Ok(None) };
         if let Ok(permit) = writers.clone().try_acquire_owned() {
             return Ok(Some(permit));
         }
-        let started = Instant::now();
-        match within(self.settings.acquire_timeout, writers.clone().acquire_owned()).await {
+        match within(self.rest(started), writers.clone().acquire_owned()).await {
             Some(Ok(permit)) => Ok(Some(permit)),
             Some(Err(_closed)) => Err(Error::closed(&self.settings.target)),
             None => Err(self.exhausted(started, Wanted::Writer)),
         }
     }
 
+    /// What is left of the time that one waits.
+    fn rest(&self, started: Instant) -> Duration {
+        self.settings.acquire_timeout.saturating_sub(started.elapsed())
+    }
+
     async fn slot(self: &Arc<Self>, started: Instant) -> Result<Slot<DB>, Error> {
         if let Some(slot) = self.free_slot()? {
             return Ok(slot);
         }
-        match within(self.settings.acquire_timeout, self.slots.clone().acquire_owned()).await {
+        match within(self.rest(started), self.slots.clone().acquire_owned()).await {
             Some(Ok(permit)) => Ok(Slot { pool: self.clone(), permit: Some(permit) }),
             Some(Err(_closed)) => Err(Error::closed(&self.settings.target)),
             None => {
@@ -257,7 +263,7 @@ impl<DB: Backend> Pool<DB> {
         started: Instant,
     ) -> Result<(Live<DB>, Slot<DB>), Error> {
         let waited = started.elapsed();
-        let limit = self.settings.acquire_timeout.saturating_sub(waited);
+        let limit = self.rest(started);
         let (sender, receiver) = oneshot::channel();
         let pool = self.clone();
         self.spawn(async move {
