@@ -126,6 +126,11 @@ pub trait Backend: sqlx::Database {
         false
     }
 
+    /// Whether the server has as many connections as it takes, from all or from this user.
+    fn is_full(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Whether the driver, which gives this error by itself, waits from then on for an answer that nobody owes it.
     fn confuses(_error: &sqlx::Error) -> bool {
         false

@@ -195,6 +195,11 @@ impl Backend for MySql {
         }
     }
 
+    /// 1040: too many connections. 1203 and 1226: too many of this user's.
+    fn is_full(error: &sqlx::Error) -> bool {
+        matches!(number(error), Some(1040 | 1203 | 1226))
+    }
+
     /// sqlx 0.9 counts the statement before it compares its values with its places, and does not take that back.
     fn confuses(error: &sqlx::Error) -> bool {
         crate::verdict::lacks_values(error)

@@ -186,6 +186,11 @@ impl Backend for Postgres {
         }
     }
 
+    /// `too_many_connections`: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+    fn is_full(error: &sqlx::Error) -> bool {
+        sqlstate(error).as_deref() == Some("53300")
+    }
+
     /// What the driver has prepared is not what the table's columns are any more: `cached plan must not change result type`. The driver
     /// prepares it once. The code alone says of many things that the server cannot do them.
     fn spoils(error: &dyn sqlx::error::DatabaseError) -> bool {

@@ -38,6 +38,7 @@ impl<DB: Backend> Pool<DB> {
             std::mem::take(&mut idle.connections)
         };
         self.slots.close();
+        self.returned.notify_waiters();
         self.ended.notify_one();
         if let Some(writers) = &self.writers {
             writers.close();

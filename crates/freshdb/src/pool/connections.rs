@@ -41,6 +41,8 @@ pub(crate) struct Pool<DB: Backend> {
     pub(super) control: tokio::sync::Mutex<Option<(DB::Connection, Instant)>>,
     /// Somebody has freed a slot.
     pub(super) freed: Notify,
+    /// A connection is idle, for one who cannot have a new one.
+    pub(super) returned: Notify,
     /// Held by the engine's regular work, and dropped with it when the runtime ends.
     pub(super) reaper: OnceLock<Weak<()>>,
     /// Tells that work that there is none any more: the engine is closed, or dropped. It may run on a runtime of the user's, who is
@@ -85,6 +87,10 @@ pub(crate) async fn open_plain<DB: Backend>(options: Option<&ConnectOptions<DB>>
 /// How long a connection that was idle may take to prove itself.
 const PROOF_OF_IDLE: Duration = Duration::from_secs(1);
 
+/// How long one waits for a connection to come back until a full server is asked for another one again.
+const SHORTEST_PAUSE_WHILE_FULL: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE_WHILE_FULL: Duration = Duration::from_secs(1);
+
 /// A control connection that nobody needed for so long is closed.
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
 
@@ -109,6 +115,7 @@ impl<DB: Backend> Pool<DB> {
             anchor: tokio::sync::Mutex::new(None),
             control: tokio::sync::Mutex::new(None),
             freed: Notify::new(),
+            returned: Notify::new(),
             reaper: OnceLock::new(),
             ended: Arc::new(Notify::new()),
             sessions: Registry::default(),
@@ -168,7 +175,35 @@ impl<DB: Backend> Pool<DB> {
         if self.slots.is_closed() { Err(Error::closed(&self.settings.target)) } else { Ok(lease) }
     }
 
-    async fn lease_of(self: &Arc<Self>, slot: Slot<DB>, started: Instant, place: Place) -> Result<Lease<DB>, Error> {
+    /// As [`Self::lease_once`]; where the server is full, one that comes back will do.
+    async fn lease_of(
+        self: &Arc<Self>,
+        mut slot: Slot<DB>,
+        started: Instant,
+        place: Place,
+    ) -> Result<Lease<DB>, Error> {
+        let mut pause = SHORTEST_PAUSE_WHILE_FULL;
+        let mut full = None;
+        loop {
+            let error = match self.lease_once(slot, started, place).await {
+                Err(error) if error.driver_error().is_some_and(DB::is_full) => error,
+                // There was no time left to be refused once more.
+                Err(error) => return Err(full.filter(|_| self.rest(started).is_zero()).unwrap_or(error)),
+                leased => return leased,
+            };
+            let (idle, taken) = self.counts();
+            if self.rest(started).is_zero() || idle + taken == 0 {
+                return Err(error);
+            }
+            full = Some(error);
+            // The server may have a place again without any of ours having come back.
+            within(pause.min(self.rest(started)), self.returned.notified()).await;
+            pause = (2 * pause).min(LONGEST_PAUSE_WHILE_FULL);
+            slot = self.slot(started).await?;
+        }
+    }
+
+    async fn lease_once(self: &Arc<Self>, slot: Slot<DB>, started: Instant, place: Place) -> Result<Lease<DB>, Error> {
         // What is idle is dead then, and may have been in use too short a while ago to be asked.
         if self.reaper.get().is_some_and(|reaper| reaper.strong_count() == 0) {
             // Unless it was closed since the slot was taken.
@@ -280,8 +315,11 @@ impl<DB: Backend> Pool<DB> {
             Some(Ok(Err(error))) => {
                 // That somebody was late says nothing of the server.
                 if waited <= limit || !is_out_of_time(&error) {
-                    self.vigilance.lost_one();
                     self.counters.lost();
+                    // Nor does a full one say that connections are dead.
+                    if !DB::is_full(&error) {
+                        self.vigilance.lost_one();
+                    }
                 }
                 Err(Error::connect(&self.settings.target, error))
             }
@@ -358,6 +396,7 @@ impl<DB: Backend> Pool<DB> {
             idle.connections.push(live);
             drop(idle);
             drop(slot);
+            self.returned.notify_one();
         }
     }
 

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use freshdb::EngineOptions;
 
-use crate::harness::{CLOSE, number, patient};
+use test_support::DEADLINE;
+
+use crate::harness::{CLOSE, number, patient, unique};
 
 with_every_driver! {
     async fn statements_for_new_connections_may_end_as_they_like(database: &TestDatabase, open: Open) {
@@ -43,5 +45,58 @@ with_every_driver! {
         assert!(waited < limit * 3 / 2, "{waited:?}");
         drop((taken, reader));
         engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    /// The server takes fewer connections than the engine may have.
+    async fn where_the_server_is_full_one_waits_for_a_session(database: &TestDatabase, open: Open) {
+        let user = format!("few_{}_{}", std::process::id(), unique());
+        let (_, address) = database.url().rsplit_once('@').expect("a user");
+        let (create, url) = match database.engine {
+            Kind::Postgres => (
+                format!("CREATE ROLE {user} LOGIN PASSWORD 'few' CONNECTION LIMIT 2"),
+                format!("postgres://{user}:few@{address}"),
+            ),
+            engine => (
+                format!("CREATE USER {user} WITH MAX_USER_CONNECTIONS 2; GRANT SELECT ON *.* TO {user}"),
+                format!("{}://{user}@{address}", engine.name()),
+            ),
+        };
+        database.execute(&create).await;
+        let limit = Duration::from_secs(5);
+        let engine = open(&url, EngineOptions::new().max_connections(4).acquire_timeout(limit));
+        let first = engine.session().await.expect("a session");
+        let second = engine.session().await.expect("a session");
+        let ends = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(second);
+        };
+        let (third, ()) = tokio::join!(engine.session(), ends);
+        let mut third = third.expect("the one that came back");
+        assert_eq!(number(&mut third, "SELECT 1").await.expect("an answer"), 1);
+
+        // None comes back in time.
+        let started = Instant::now();
+        let error = engine.session().await.expect_err("the server is full");
+        assert!(error.is_connect() && !format!("{error:?}").contains("no answer"), "{error:?}");
+        assert!(started.elapsed() >= limit, "{:?}", started.elapsed());
+
+        // Where none can come back, that is said at once.
+        let started = Instant::now();
+        let error = open(&url, patient()).session().await.expect_err("the server is full");
+        assert!(error.is_connect() && started.elapsed() < DEADLINE / 2, "{error:?}");
+
+        let ends = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop((first, third));
+        };
+        let (fourth, closed, ()) = tokio::join!(engine.session(), engine.close(CLOSE), ends);
+        assert!(fourth.expect_err("it is closed").is_closed());
+        closed.expect("nothing leaks");
+        let mut observer = database.observer().await;
+        let drop_user = if database.engine == Kind::Postgres { "DROP ROLE" } else { "DROP USER" };
+        observer.try_execute(&format!("{drop_user} {user}")).await.expect("it is dropped");
     }
 }
