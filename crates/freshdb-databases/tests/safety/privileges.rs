@@ -170,7 +170,7 @@ on_every_engine! {
     [postgres]
     async fn a_role_with_other_settings_has_another_template(database: &TestDatabase) {
         let user = User::make(database).await;
-        user.may(database, "ALTER ROLE USER SUPERUSER").await;
+        database.execute(&format!("ALTER ROLE {} SUPERUSER", user.name)).await;
         for path in ["public", "app"] {
             user.may(database, &format!("ALTER ROLE USER SET search_path = {path}")).await;
             let schema = schema::sql("CREATE SCHEMA app; CREATE TABLE words (word VARCHAR(50))");

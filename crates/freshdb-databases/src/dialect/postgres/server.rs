@@ -23,7 +23,8 @@ fn key(name: &str) -> i64 {
     i64::from_be_bytes(std::array::from_fn(|index| hash[index]))
 }
 
-/// The role is part of it: what a schema makes is its maker's, and nobody else may copy that.
+/// The role is part of it: what a schema makes is its maker's, and nobody else may copy that. So is what it has set for itself, which of
+/// this connection's settings some hide.
 pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx::Error> {
     let sql = "SELECT 'PostgreSQL ' || current_setting('server_version') || ' as ' || current_user
         || (SELECT concat_ws(', ', '', pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
@@ -33,7 +34,9 @@ pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx
             WHERE name IN ('DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'backslash_quote', 'block_size', 'bytea_output',
                 'default_table_access_method', 'default_tablespace', 'default_text_search_config', 'default_toast_compression',
                 'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'quote_all_identifiers',
-                'standard_conforming_strings', 'timezone_abbreviations', 'transform_null_equals', 'xmlbinary', 'xmloption'))";
+                'standard_conforming_strings', 'timezone_abbreviations', 'transform_null_equals', 'xmlbinary', 'xmloption'))
+        || (SELECT coalesce(string_agg(', ' || setconfig::text, '' ORDER BY setrole), '') FROM pg_db_role_setting
+            WHERE setdatabase = 0 AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user)))";
     Ok(value(connection, sql).await?.unwrap_or_default())
 }
 
