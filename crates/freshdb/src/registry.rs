@@ -260,7 +260,7 @@ impl fmt::Display for OpenSession {
         }
         let state = self.state.as_deref().map(|state| format!("{state}, ")).unwrap_or_default();
         writeln!(formatter, ": {state}open for {}", seconds(self.open_for))?;
-        let label = self.label.as_deref().map(|label| format!(" for {label}")).unwrap_or_default();
+        let label = self.label.as_deref().map(|label| format!(" for {}", one_line(label))).unwrap_or_default();
         writeln!(formatter, "    opened{label} at {}", self.source())?;
         let last = match &self.last_statement {
             LastStatement::None => "none".into(),
@@ -283,11 +283,11 @@ pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// A statement in one line of at most a hundred characters.
-fn one_line(sql: &str) -> String {
+/// A statement, or a label, in one line of at most a hundred characters.
+fn one_line(text: &str) -> String {
     const MOST: usize = 100;
 
-    let words: Vec<&str> = sql.split_whitespace().collect();
+    let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{} …", &line[..end]),

@@ -220,6 +220,22 @@ with_every_driver! {
     }
 }
 
+with_every_driver! {
+    // It may be what a client has sent.
+    [sqlite]
+    async fn a_label_is_shown_in_one_short_line(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        let session = engine.session().await.expect("a session");
+        let label = format!("GET /first\n    last statement: none\n{}", "/x".repeat(30_000));
+        session.label(label.clone());
+        let error = engine.close(Duration::ZERO).await.expect_err("the session is open");
+        let told = error.to_string();
+        assert!(told.contains("opened for GET /first last statement: none /x/x") && told.len() < 1000, "{told}");
+        assert_eq!(engine.open_sessions()[0].label(), Some(&*label));
+        drop(session);
+    }
+}
+
 /// Drivers of other languages have parameters that sqlx does not know, and would log with their values: libpq's `sslpassword` is one.
 #[test]
 fn the_log_tells_no_value_of_a_parameter_that_the_driver_does_not_know() {
