@@ -38,6 +38,9 @@ pub(super) fn broker(config: &Config) -> Option<&'static Broker> {
     BROKER.get_or_init(|| Broker::of(config)).as_ref()
 }
 
+/// Of what a test did.
+const SHOWN: &str = "`freshdb diff` shows the rows";
+
 impl Leased {
     pub(super) fn name(&self) -> &str {
         match self {
@@ -88,10 +91,16 @@ impl Leased {
         match self {
             Self::Pool { lease, .. } => {
                 let changes = lease.changes().await?.noted(test);
-                changes.store(config)?;
-                Ok((!changes.is_empty()).then(|| changes.to_string()))
+                let shown = match changes.store(config) {
+                    Ok(_) => SHOWN.to_owned(),
+                    Err(error) => format!("{error}: {}", error.advice().unwrap_or_default()),
+                };
+                Ok((!changes.is_empty()).then(|| format!("{changes}; {shown}")))
             }
-            Self::Broker(lease) => lease.tell_failure(failure, leaks).await,
+            Self::Broker(lease) => {
+                let told = lease.tell_failure(failure, leaks).await?;
+                Ok(told.map(|changes| format!("{changes}; {SHOWN}")))
+            }
         }
     }
 

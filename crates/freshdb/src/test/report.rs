@@ -185,7 +185,7 @@ pub(super) struct Report<'a> {
 impl Report<'_> {
     /// What became of the database.
     pub(super) fn note(&self) -> Option<String> {
-        let wrote = self.fate.wrote.as_ref().map(|what| format!("  wrote: {what}; `freshdb diff` shows the rows"));
+        let wrote = self.fate.wrote.as_ref().map(|what| format!("  wrote: {what}"));
         let notes: Vec<String> = [wrote, self.kept()].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("\n"))
     }

@@ -273,11 +273,10 @@ fn write_down(
     // What a session that was left open has locked is not waited for.
     let told = within(COMPARISON_LIMIT, lease.tell_failure(config, &case.name, &failure, &leaks));
     match futures_executor::block_on(told) {
-        Some(Ok(wrote)) => return wrote,
-        Some(Err(error)) => tracing::warn!("what `{}` did to its database is not known: {error:?}", case.name),
-        None => tracing::warn!("what `{}` did to its database was not known in {COMPARISON_LIMIT:?}", case.name),
+        Some(Ok(wrote)) => wrote,
+        Some(Err(error)) => Some(format!("not known: {}", report::with_causes(&error).replace('\n', "; "))),
+        None => Some(format!("not known in {COMPARISON_LIMIT:?}")),
     }
-    None
 }
 
 /// Gives the database back. One of a test that failed is kept, where its server outlives this process; and so is, wherever it is, one

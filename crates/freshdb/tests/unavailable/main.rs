@@ -34,6 +34,14 @@ async fn of_mysql_and_mariadb(engine: freshdb::MySqlEngine) {
     drop(engine);
 }
 
+#[freshdb::test(on = [sqlite], schema = schema::sql("CREATE TABLE tags (tag_id VARCHAR(50) PRIMARY KEY)"))]
+#[ignore = "it is run by the tests of this file"]
+async fn writes_and_fails(engine: freshdb::SqliteEngine) {
+    let mut session = engine.session().await.expect("a session");
+    sqlx::query("INSERT INTO tags VALUES ('x')").execute(&mut session).await.expect("it is inserted");
+    panic!("it fails");
+}
+
 /// What the harness printed, on both streams, and whether all tests have passed.
 #[derive(Debug)]
 struct Run {
@@ -90,6 +98,15 @@ fn sqlite_needs_no_server() {
     assert!(run.passed, "{run:?}");
 }
 
+/// As in a container whose user has no directory to write to.
+#[test]
+fn what_cannot_be_written_down_is_told_all_the_same() {
+    let run = run("writes_and_fails", &[("FRESHDB_CACHE_DIR", "/dev/null/cache")]);
+    let told = shown_of_failure(&run);
+    assert!(told.contains("\n  wrote: tags: 1 inserted; failed to write `/dev/null/cache/changes-of-user"), "{told}");
+    assert!(told.contains(".json`: set FRESHDB_CACHE_DIR to a directory that can be written\n"), "{told}");
+}
+
 #[test]
 fn a_server_that_does_not_answer_is_named() {
     // Nobody may listen on port 1 but root, who does not.
@@ -107,7 +124,7 @@ fn a_skipped_engine_is_said_past_the_harness_and_counts_as_passed() {
     running 1 test
     test wanted::mysql ... ok
 
-    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 20 filtered out
+    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 22 filtered out
     ");
 }
 
