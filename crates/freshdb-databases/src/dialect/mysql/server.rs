@@ -22,7 +22,8 @@ const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version',
      'collation_server', 'lower_case_table_names', 'explicit_defaults_for_timestamp', 'default_storage_engine', \
      'innodb_default_row_format', 'innodb_file_per_table', 'innodb_strict_mode', 'time_zone', 'sql_generate_invisible_primary_key', \
      'character_set_collations', 'default_collation_for_utf8mb4', 'auto_increment_increment', 'auto_increment_offset', \
-     'innodb_page_size', 'div_precision_increment', 'default_week_format', 'restrict_fk_on_non_standard_key')";
+     'innodb_page_size', 'div_precision_increment', 'default_week_format', 'restrict_fk_on_non_standard_key', \
+     'init_connect')";
 
 pub(super) async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
     let mut connection = connect(server, "").await?;
