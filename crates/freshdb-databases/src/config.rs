@@ -551,7 +551,7 @@ mod tests {
         the variable FRESHDB_MYSQL_URL is a URL of PostgreSQL
 
         the variable FRESHDB_MYSQL_URL cannot be used
-          caused by: the database URL is not valid (invalid port number)
+          caused by: the database URL is not valid (invalid port number; in a password, `/` is written `%2F`, `?` `%3F` and `#` `%23`)
         hint: write `mysql://user:password@host:3306`, `mariadb://…`, `postgres://…` or `sqlite:///directory`
 
         the variable FRESHDB_POSTGRES_URL cannot be used

@@ -42,7 +42,13 @@ impl DatabaseUrl {
             }
             return Ok(Self(Location::Path(path.into())));
         }
-        let url = Url::parse(text).map_err(|error| Error::url(&format!("is not valid ({error})")))?;
+        let url = Url::parse(text).map_err(|error| match error {
+            // Where a password has one of these, what is before it looks like a port.
+            ::url::ParseError::InvalidPort if text.contains('@') => Error::url(&format!(
+                "is not valid ({error}; in a password, `/` is written `%2F`, `?` `%3F` and `#` `%23`)"
+            )),
+            _ => Error::url(&format!("is not valid ({error})")),
+        })?;
         let kind = match url.scheme() {
             "mysql" => Kind::Mysql,
             "mariadb" => Kind::Mariadb,

@@ -41,6 +41,7 @@ impl DatabaseUrl {
     /// If it is no URL, names another scheme, or no database.
     pub fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let fact = |fact: String| DatabaseUrlError { fact };
+        let text = text.trim();
         if text.is_empty() {
             return Err(fact(format!("is empty: write {EXAMPLES}, or leave DATABASE_URL unset")));
         }
@@ -52,7 +53,13 @@ impl DatabaseUrl {
             }
             return Ok(Self(Location::Sqlite(path.to_owned())));
         }
-        let url = Url::parse(text).map_err(|error| fact(format!("is not valid ({error}): write {EXAMPLES}")))?;
+        let url = Url::parse(text).map_err(|error| match error {
+            // Where a password has one of these, what is before it looks like a port.
+            ::url::ParseError::InvalidPort if text.contains('@') => fact(format!(
+                "is not valid ({error}): in a password, write `%2F` for `/`, `%3F` for `?` and `%23` for `#`"
+            )),
+            _ => fact(format!("is not valid ({error}): write {EXAMPLES}")),
+        })?;
         let kind = match url.scheme() {
             "mysql" | "mariadb" => Kind::MySql,
             "postgres" | "postgresql" => Kind::Postgres,
@@ -170,6 +177,7 @@ mod tests {
         insta::assert_snapshot!(shown("mariadb://tags:secret@db/tags"), @"mariadb://tags:***@db/tags");
         insta::assert_snapshot!(shown("postgres://db/tags?user=u&password=secret"), @"postgres://db/tags?user=u&password=***");
         insta::assert_snapshot!(shown("sqlite://data/tags.db"), @"sqlite://data/tags.db");
+        insta::assert_snapshot!(shown(" sqlite://data/tags.db\n"), @"sqlite://data/tags.db");
         insta::assert_snapshot!(shown("sqlite:///var/lib/tags.db?mode=ro"), @"sqlite:///var/lib/tags.db?mode=ro");
         insta::assert_snapshot!(shown("sqlite::memory:"), @"sqlite://:memory:");
     }
@@ -181,7 +189,8 @@ mod tests {
         insta::assert_snapshot!(shown("secret"), @"error: the database URL is not valid (relative URL without a base): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
         insta::assert_snapshot!(shown("mysql+aiomysql://u:secret@db/tags"), @"error: the database URL has the scheme `mysql+aiomysql`: leave out the driver `+aiomysql` and write `mysql://…`");
         insta::assert_snapshot!(shown("mysql://u:secret@db"), @"error: the database URL names no database: end it with one, as in `mysql://host/tags`");
-        insta::assert_snapshot!(shown("postgres://u:secret@db:port/x"), @"error: the database URL is not valid (invalid port number): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown("postgres://db:port/x"), @"error: the database URL is not valid (invalid port number): write `sqlite://tags.db`, `mysql://user:password@host:3306/tags`, `mariadb://…` or `postgres://…`");
+        insta::assert_snapshot!(shown("postgres://u:sec/ret@db/x"), @"error: the database URL is not valid (invalid port number): in a password, write `%2F` for `/`, `%3F` for `?` and `%23` for `#`");
         insta::assert_snapshot!(shown("mysql://u:/secret@db/tags"), @"error: the database URL has an `@` behind its host: in a password, write `%2F` for `/`");
         insta::assert_snapshot!(shown("mysql:u:secret@db/tags"), @"error: the database URL has an `@` behind its host: in a password, write `%2F` for `/`");
         insta::assert_snapshot!(shown("sqlite:"), @"error: the database URL names no SQLite file: write `sqlite://tags.db`");
