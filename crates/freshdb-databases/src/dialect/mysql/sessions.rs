@@ -142,6 +142,11 @@ async fn chosen_of_listed(
     }
 }
 
+/// Whether its client has said goodbye, or somebody has killed it: nobody has left it open. Both are `Killed` to MariaDB.
+fn is_ending(session: &ServerSession) -> bool {
+    matches!(session.state.as_deref(), Some("Killed" | "Quit"))
+}
+
 /// Kills the sessions that `chosen` names, and returns once none of them is left. Those that are `staying` have a moment to finish,
 /// after which `chosen` may no longer name them.
 pub(super) async fn end_sessions(
@@ -150,11 +155,11 @@ pub(super) async fn end_sessions(
     staying: &[u64],
 ) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut ended: Vec<ServerSession> = Vec::new();
+    let mut known: Vec<u64> = Vec::new();
     let mut own = Vec::new();
     let started = Instant::now();
     loop {
         // However one is called meanwhile that is being ended.
-        let known: Vec<u64> = ended.iter().map(|session| session.id).collect();
         let is_left = |session: &ServerSession| known.contains(&session.id) || chosen(session);
         let left = chosen_of_listed(connection, &is_left).await?;
         if left.is_empty() {
@@ -164,15 +169,18 @@ pub(super) async fn end_sessions(
         own.extend(unlisted(connection, &left).await?);
         for session in left {
             let is_waited_for = session.may_yet_stay(staying) && started.elapsed() < STAYING_GRACE;
-            if is_waited_for || ended.iter().any(|known| known.id == session.id) {
+            if is_waited_for || known.contains(&session.id) {
                 continue;
             }
+            known.push(session.id);
             match execute(connection, &format!("KILL {}", session.id)).await {
                 // It has ended by itself.
                 Err(error) if number(&error) == Some(NO_SUCH_THREAD) => {}
-                answer => answer?,
+                answer => {
+                    answer?;
+                    ended.extend(Some(session).filter(|session| !is_ending(session)));
+                }
             }
-            ended.push(session);
         }
         if started.elapsed() > PATIENCE {
             return Err(sqlx::Error::Protocol(format!("sessions that were killed are still there after {PATIENCE:?}")));
