@@ -41,6 +41,16 @@ impl User {
         database.execute(&grant.replace("USER", &self.name)).await;
     }
 
+    /// Of MySQL and MariaDB.
+    async fn may_what_the_docs_ask_for(&self, database: &TestDatabase) {
+        self.may(database, "GRANT ALL ON `freshdb\\_%`.* TO USER").await;
+        let more = match database.engine {
+            Engine::Mysql => "CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN",
+            _ => "CONNECTION ADMIN, PROCESS",
+        };
+        self.may(database, &format!("GRANT {more} ON *.* TO USER")).await;
+    }
+
     async fn open(&self, database: &TestDatabase) -> Result<Pool, freshdb_databases::Error> {
         let tables = schema::sql(
             "CREATE TABLE parent (id INTEGER PRIMARY KEY);
@@ -88,11 +98,7 @@ on_every_engine! {
     [mysql, mariadb]
     async fn what_the_docs_ask_for_is_enough(database: &TestDatabase) {
         let user = User::make(database).await;
-        user.may(database, "GRANT ALL ON `freshdb\\_%`.* TO USER").await;
-        match database.engine {
-            Engine::Mysql => user.may(database, "GRANT CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN ON *.* TO USER").await,
-            _ => user.may(database, "GRANT CONNECTION ADMIN, PROCESS ON *.* TO USER").await,
-        }
+        user.may_what_the_docs_ask_for(database).await;
         live(&user, database).await;
         user.drop(database).await;
     }
@@ -123,22 +129,28 @@ on_every_engine! {
 /// Where somebody else made the registry, which is so on the servers that tests share.
 const BOOKS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.freshdb_databases TO USER";
 
+/// A role of PostgreSQL that may just create databases and write into the books.
+async fn live_by_the_books(database: &TestDatabase) {
+    let user = User::make(database).await;
+    user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
+    let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
+    let mut books = Client::connect(&registry).await;
+    books.execute(&BOOKS.replace("USER", &user.name)).await;
+    let lived = std::panic::AssertUnwindSafe(live(&user, database)).catch_unwind().await;
+    clean(database).await;
+    books.execute(&format!("DROP OWNED BY {}", user.name)).await;
+    books.close().await;
+    user.drop(database).await;
+    if let Err(panic) = lived {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 on_every_engine! {
     [postgres]
     async fn a_role_that_may_create_databases_and_write_the_books(database: &TestDatabase) {
         clean(database).await;
-        let user = User::make(database).await;
-        user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
-        let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
-        let mut books = Client::connect(&registry).await;
-        books.execute(&BOOKS.replace("USER", &user.name)).await;
-        let lived = std::panic::AssertUnwindSafe(live(&user, database)).catch_unwind().await;
-        books.execute(&format!("DROP OWNED BY {}", user.name)).await;
-        books.close().await;
-        user.drop(database).await;
-        if let Err(panic) = lived {
-            std::panic::resume_unwind(panic);
-        }
+        live_by_the_books(database).await;
     }
 }
 
@@ -149,19 +161,7 @@ on_every_engine! {
         clean(database).await;
         let administrator = User { name: String::new(), url: DatabaseUrl::parse(database.url()).unwrap() };
         administrator.open(database).await.unwrap().close().await.unwrap();
-        let user = User::make(database).await;
-        user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
-        let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
-        let mut books = Client::connect(&registry).await;
-        books.execute(&BOOKS.replace("USER", &user.name)).await;
-        let lived = std::panic::AssertUnwindSafe(live(&user, database)).catch_unwind().await;
-        clean(database).await;
-        books.execute(&format!("DROP OWNED BY {}", user.name)).await;
-        books.close().await;
-        user.drop(database).await;
-        if let Err(panic) = lived {
-            std::panic::resume_unwind(panic);
-        }
+        live_by_the_books(database).await;
     }
 }
 
@@ -193,11 +193,7 @@ on_every_engine! {
     [mysql, mariadb]
     async fn a_user_has_templates_of_its_own(database: &TestDatabase) {
         let user = User::make(database).await;
-        user.may(database, "GRANT ALL ON `freshdb\\_%`.* TO USER").await;
-        match database.engine {
-            Engine::Mysql => user.may(database, "GRANT CONNECTION_ADMIN, PROCESS, XA_RECOVER_ADMIN ON *.* TO USER").await,
-            _ => user.may(database, "GRANT CONNECTION ADMIN, PROCESS ON *.* TO USER").await,
-        }
+        user.may_what_the_docs_ask_for(database).await;
         let administrator = DatabaseUrl::parse(database.url()).unwrap();
         // Some may be there since before, and the others are new copies.
         for (url, count) in [(&administrator, 1), (&user.url, 8)] {
