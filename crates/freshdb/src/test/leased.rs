@@ -80,7 +80,8 @@ impl Leased {
         }
     }
 
-    /// The test has failed: what it did to its database is written down, for `freshdb diff`, and told in short, if it did anything.
+    /// The test has failed: what it did to its database is written down, for `freshdb diff`, and told in short, if it did anything,
+    /// and where to see the rest.
     pub(super) async fn tell_failure(
         &self,
         config: &Config,

@@ -42,6 +42,13 @@ async fn writes_and_fails(engine: freshdb::SqliteEngine) {
     panic!("it fails");
 }
 
+#[freshdb::test(on = [sqlite])]
+#[ignore = "it is run by the tests of this file"]
+async fn loses_its_database_and_fails(lease: Lease) {
+    std::fs::remove_file(lease.url().path().expect("a file")).expect("it is removed");
+    panic!("it fails");
+}
+
 /// What the harness printed, on both streams, and whether all tests have passed.
 #[derive(Debug)]
 struct Run {
@@ -108,6 +115,13 @@ fn what_cannot_be_written_down_is_told_all_the_same() {
 }
 
 #[test]
+fn what_is_not_known_is_said_to_be() {
+    let run = run("loses_its_database_and_fails", &[]);
+    let told = shown_of_failure(&run);
+    assert!(told.contains("\n  wrote: not known: "), "{told}");
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_named() {
     // Nobody may listen on port 1 but root, who does not.
     let variables = [("FRESHDB_POSTGRES_URL", "postgres://tester:secret@127.0.0.1:1/postgres")];
@@ -124,7 +138,7 @@ fn a_skipped_engine_is_said_past_the_harness_and_counts_as_passed() {
     running 1 test
     test wanted::mysql ... ok
 
-    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 22 filtered out
+    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 24 filtered out
     ");
 }
 
