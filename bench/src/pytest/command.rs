@@ -2,11 +2,10 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::contender::Contender;
 use super::report::{HEADER, Record, line};
-use super::suite::{Ground, HINT, Suite};
+use super::suite::{Ground, HINT, Run, Suite};
 use crate::databases::{Databases, collect};
 use crate::directory;
 use crate::engine::{Engine, EngineArgs, Place};
@@ -91,11 +90,11 @@ async fn compare(
         let mut rounds = [Vec::new(), Vec::new()];
         // The first is not counted: it makes the template, and Python compiles what it imports.
         for round in 0..=args.rounds {
-            for (contender, times) in Contender::ALL.into_iter().zip(&mut rounds) {
-                let time = suite.run(contender, &ground).await?;
-                eprintln!("{engine}, {tables} tables, {}: {:.2} s", contender.name(), time.as_secs_f64());
+            for (contender, runs) in Contender::ALL.into_iter().zip(&mut rounds) {
+                let run = suite.run(contender, &ground).await?;
+                eprintln!("{engine}, {tables} tables, {}: {:.2} s", contender.name(), run.time.as_secs_f64());
                 if round > 0 {
-                    times.push(time);
+                    runs.push(run);
                 }
             }
         }
@@ -104,10 +103,10 @@ async fn compare(
     Ok(())
 }
 
-fn report(args: &Args, workers: usize, ground: &Ground<'_>, rounds: &[Vec<Duration>; 2]) -> Result<(), Failure> {
+fn report(args: &Args, workers: usize, ground: &Ground<'_>, rounds: &[Vec<Run>; 2]) -> Result<(), Failure> {
     let [ours, theirs] = Contender::ALL;
     let records = [(ours, &rounds[0]), (theirs, &rounds[1])]
-        .map(|(contender, times)| Record::of(ground.engine, ground.tables, workers, contender, times));
+        .map(|(contender, runs)| Record::of(ground.engine, ground.tables, workers, contender, runs));
     if !args.json {
         return print(&line(&records));
     }

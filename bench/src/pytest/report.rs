@@ -1,11 +1,9 @@
 //! From times to figures, and how those are printed.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::contender::Contender;
-use super::suite::TESTS;
+use super::suite::{Run, TESTS};
 use crate::engine::Engine;
 use crate::quantile::quantile;
 
@@ -19,14 +17,18 @@ pub(super) struct Record {
     contender: Contender,
     /// The median of the rounds: the time from the start of the process to its end, by the number of tests.
     ms_per_test: f64,
+    /// The median of all tests of all rounds: what a test spent on having a database.
+    database_ms: f64,
     tests: usize,
     rounds: usize,
 }
 
 impl Record {
     #[allow(clippy::cast_precision_loss, reason = "two hundred")]
-    pub(super) fn of(engine: Engine, tables: usize, workers: usize, contender: Contender, rounds: &[Duration]) -> Self {
-        let millis: Vec<f64> = rounds.iter().map(|time| time.as_secs_f64() * 1e3 / TESTS as f64).collect();
+    pub(super) fn of(engine: Engine, tables: usize, workers: usize, contender: Contender, rounds: &[Run]) -> Self {
+        let millis: Vec<f64> = rounds.iter().map(|run| run.time.as_secs_f64() * 1e3 / TESTS as f64).collect();
+        let databases: Vec<f64> =
+            rounds.iter().flat_map(|run| &run.databases).map(|time| time.as_secs_f64() * 1e3).collect();
         Self {
             benchmark: "pytest",
             engine: engine.name(),
@@ -34,6 +36,7 @@ impl Record {
             workers,
             contender,
             ms_per_test: (quantile(&millis, 0.5) * 100.0).round() / 100.0,
+            database_ms: (quantile(&databases, 0.5) * 100.0).round() / 100.0,
             tests: TESTS,
             rounds: rounds.len(),
         }
@@ -41,17 +44,20 @@ impl Record {
 }
 
 pub(super) const HEADER: &str = "\
-| engine   | tables | workers |    freshdb | create-all | create-all / freshdb |
-|----------|-------:|--------:|-----------:|-----------:|---------------------:|
+| engine   | tables | workers | take, give back | create, drop | times | run, freshdb | run, create-all | times |
+|----------|-------:|--------:|----------------:|-------------:|------:|-------------:|----------------:|------:|
 ";
 
 /// A row of the table, of what both contenders took.
 pub(super) fn line([ours, theirs]: &[Record; 2]) -> String {
     format!(
-        "| {:<8} | {:>6} | {:>7} | {:>10.1} | {:>10.1} | {:>20.2} |\n",
+        "| {:<8} | {:>6} | {:>7} | {:>15.2} | {:>12.2} | {:>5.1} | {:>12.1} | {:>15.1} | {:>5.2} |\n",
         ours.engine,
         ours.tables,
         ours.workers,
+        ours.database_ms,
+        theirs.database_ms,
+        theirs.database_ms / ours.database_ms,
         ours.ms_per_test,
         theirs.ms_per_test,
         theirs.ms_per_test / ours.ms_per_test,
@@ -60,11 +66,19 @@ pub(super) fn line([ours, theirs]: &[Record; 2]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn records() -> [Record; 2] {
-        [(Contender::Freshdb, [5, 4, 6]), (Contender::CreateAll, [31, 28, 30])]
-            .map(|(contender, seconds)| Record::of(Engine::Mysql, 30, 2, contender, &seconds.map(Duration::from_secs)))
+        let runs = |seconds: [u64; 3], database| {
+            seconds.map(|seconds| Run {
+                time: Duration::from_secs(seconds),
+                databases: vec![Duration::from_millis(database); TESTS],
+            })
+        };
+        [(Contender::Freshdb, runs([5, 4, 6], 2)), (Contender::CreateAll, runs([31, 28, 30], 130))]
+            .map(|(contender, runs)| Record::of(Engine::Mysql, 30, 2, contender, &runs))
     }
 
     #[test]

@@ -26,6 +26,14 @@ pub(super) struct Suite {
     pub(super) directory: PathBuf,
 }
 
+/// What one run of all tests took.
+pub(super) struct Run {
+    /// From the start of the process to its end.
+    pub(super) time: Duration,
+    /// What each test spent on having a database.
+    pub(super) databases: Vec<Duration>,
+}
+
 /// On what it is run.
 pub(super) struct Ground<'a> {
     pub(super) engine: Engine,
@@ -36,9 +44,11 @@ pub(super) struct Ground<'a> {
 }
 
 impl Suite {
-    /// One run of all tests: from the start of the process to its end.
-    pub(super) async fn run(&self, contender: Contender, ground: &Ground<'_>) -> Result<Duration, Failure> {
+    /// Runs all tests.
+    pub(super) async fn run(&self, contender: Contender, ground: &Ground<'_>) -> Result<Run, Failure> {
+        let times = tempfile::tempdir_in(&self.directory).or_fail(|| "cannot create a directory for times".into())?;
         let mut command = self.command(contender, ground)?;
+        command.env("FRESHDB_BENCH_TIMES", times.path());
         let began = Instant::now();
         let output = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
             Ok(child) => child.wait_with_output().await,
@@ -48,7 +58,7 @@ impl Suite {
         let output = output.or_fail(|| format!("cannot run `{}`", self.pytest.display()))?;
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         if output.status.success() && passed_in(&text) == Some(TESTS) {
-            return Ok(elapsed);
+            return Ok(Run { time: elapsed, databases: times_in(times.path())? });
         }
         let lines: Vec<&str> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(20)..].iter().map(|line| (*line).to_owned());
@@ -77,7 +87,8 @@ impl Suite {
                 command
             }
         };
-        command.args(["-q", "-p", "no:cacheprovider", "-p", "many_tables", "-n", &self.workers.to_string()]);
+        command.args(["-q", "-p", "no:cacheprovider", "-p", "many_tables", "-p", "database_times"]);
+        command.args(["-n", &self.workers.to_string()]);
         command.arg("-c").arg(example.join("pytest.ini")).arg("--rootdir").arg(&example).arg(tests);
         command.current_dir(&self.directory);
         command.env("FRESHDB_BENCH_TABLES", ground.tables.to_string());
@@ -105,6 +116,23 @@ fn directories() -> Result<(PathBuf, PathBuf), Failure> {
         }
     }
     Ok((example, plugins))
+}
+
+/// What the tests' plugin wrote: seconds, a line a test.
+fn times_in(directory: &Path) -> Result<Vec<Duration>, Failure> {
+    let unreadable = || format!("cannot read the times in `{}`", directory.display());
+    let mut times = Vec::new();
+    for entry in std::fs::read_dir(directory).or_fail(unreadable)? {
+        let text = entry.and_then(|entry| std::fs::read_to_string(entry.path())).or_fail(unreadable)?;
+        for line in text.lines() {
+            times.push(Duration::from_secs_f64(line.parse().or_fail(unreadable)?));
+        }
+    }
+    if times.len() == TESTS {
+        Ok(times)
+    } else {
+        Err(Failure::new(format!("there are times of {} tests, and there were {TESTS}", times.len())))
+    }
 }
 
 fn python_path(plugins: &Path, example: &Path) -> OsString {
@@ -147,6 +175,18 @@ mod tests {
         assert_eq!(passed_in("1 failed, 199 passed in 4.05s\n"), None);
         assert_eq!(passed_in("199 passed, 1 skipped in 4.05s\n"), None);
         assert_eq!(passed_in("no tests ran in 0.01s\n"), None);
+    }
+
+    #[test]
+    fn the_times_are_those_of_all_processes_and_all_tests() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("1"), "0.001500000\n".repeat(TESTS - 1)).expect("a file");
+        let failure = times_in(directory.path()).expect_err("one is missing");
+        assert_eq!(failure.to_string(), "error: there are times of 199 tests, and there were 200\n");
+        std::fs::write(directory.path().join("2"), "0.002000000\n").expect("a file");
+        let mut times = times_in(directory.path()).expect("all are there");
+        times.sort();
+        assert_eq!(times[TESTS - 2..], [Duration::from_micros(1500), Duration::from_millis(2)]);
     }
 
     #[test]
