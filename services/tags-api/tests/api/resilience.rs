@@ -1,5 +1,6 @@
 //! What happens when clients go away, get in each other's way, or are too many, and when the database does.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -393,6 +394,44 @@ async fn what_is_under_way_is_finished(app: TestApp) {
     lock.release().await;
     let answer = request.await.expect("the request ends").expect("an answer");
     assert_eq!(answer.status(), StatusCode::CREATED);
+    assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
+}
+
+/// So it does with what was sent over connections that the system has made and the service has not accepted yet.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn who_was_let_in_before_is_answered(app: TestApp) {
+    let server = app.listen(DEADLINE);
+    // On the only thread: the service has not begun.
+    let mut clients: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(server.address).expect("a connection");
+            client.write_all(b"GET /api/tag HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is taken");
+            client.set_nonblocking(true).expect("a setting");
+            TcpStream::from_std(client).expect("a socket")
+        })
+        .collect();
+    server.stop.send(()).expect("the service runs");
+    for client in &mut clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    }
+    assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
+}
+
+/// Who has just connected has a moment to say what for, and who has been silent for longer is not waited for.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn who_has_just_connected_is_heard(app: TestApp) {
+    let server = app.listen(DEADLINE);
+    let mut silent = TcpStream::connect(server.address).await.expect("a connection");
+    let mut client = TcpStream::connect(server.address).await.expect("a connection");
+    server.stop.send(()).expect("the service runs");
+    eventually("nobody listens", async || TcpStream::connect(server.address).await.is_err()).await;
+    client.write_all(b"GET /api/tag HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is taken");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    assert_eq!(silent.read(&mut [0]).await.expect("an end"), 0);
     assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
 }
 
