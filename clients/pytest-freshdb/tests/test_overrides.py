@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -543,6 +544,67 @@ def test_apps_are_checked_when_they_are_sent_a_request() -> None:
         assert get(app, "/tags") == "replaced"
     assert len(found) == 2
     assert FastAPI.__call__ is call
+
+
+@dataclass
+class Depending:
+    """One that cannot be hashed."""
+
+    inner: str = "inner"
+
+    def __call__(self, inner: Annotated[str, Depends(get_sessions)]) -> str:
+        return inner
+
+
+def depending() -> Any:
+    def depends(inner: Annotated[str, Depends(get_sessions)]) -> str:
+        return inner
+
+    return depends
+
+
+def wrapping() -> Any:
+    @functools.wraps(depending())
+    def wraps(**values: str) -> str:
+        return values["inner"]
+
+    return wraps
+
+
+@pytest.mark.parametrize("make", [depending, wrapping, Depending, lambda: functools.partial(depending())])
+def test_an_override_may_be_what_only_the_replacement_of_an_earlier_test_depends_on(make: Any) -> None:
+    app = on_a_route()
+    with checked_overrides():
+        app.dependency_overrides.update({get_session: make(), get_sessions: replacement})
+        assert get(app, "/tags") == "replaced"
+        app.dependency_overrides[get_session] = lambda: "of the later test"
+        with pytest.raises(OverrideError, match=rf"the override of `{__name__}.get_sessions` .* does nothing"):
+            get(app, "/tags")
+
+
+def test_a_replacement_of_a_later_test_cannot_be_called() -> None:
+    app = on_a_route()
+    with checked_overrides():
+        app.dependency_overrides[get_session] = lambda: "replaced"
+        assert get(app, "/tags") == "replaced"
+        app.dependency_overrides[get_session] = "replaced"  # type: ignore[assignment]
+        with pytest.raises(OverrideError, match="cannot be called: it is a `str`"):
+            get(app, "/tags")
+
+
+def returning(name: str) -> Any:
+    return lambda: name
+
+
+def test_apps_are_checked_once_for_replacements_that_depend_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[object] = []
+    monkeypatch.setattr("pytest_freshdb.overrides.check", checked.append)
+    app = on_a_route()
+    with checked_overrides():
+        for name in ["first", "second"]:
+            app.dependency_overrides[get_session] = returning(name)
+            assert get(app, "/tags") == name
+    assert len(checked) == 1
 
 
 def test_nothing_is_checked_without_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:

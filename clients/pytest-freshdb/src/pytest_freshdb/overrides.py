@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .errors import OverrideError
@@ -112,14 +113,33 @@ def check_unless_known(app: FastAPI) -> None:
 
 @dataclass
 class Known:
-    """What was already found to be in order, of an app and those mounted in it: what is overridden, of how many routes."""
+    """What was found to be in order, of an app and those mounted in it: what is overridden by what, of how many routes."""
 
     providers: list[weakref.ref[Any]]
-    sound: set[tuple[tuple[frozenset[Dependency], int], ...]]
+    sound: set[tuple[tuple[frozenset[tuple[Dependency, object]], int], ...]]
 
-    def seen(self) -> tuple[tuple[frozenset[Dependency], int], ...]:
+    def seen(self) -> tuple[tuple[frozenset[tuple[Dependency, object]], int], ...]:
         apps = [provider() for provider in self.providers]
-        return tuple((frozenset(getattr(app, "dependency_overrides", ())), len(getattr(app, "routes", ()))) for app in apps)
+        overrides = [getattr(app, "dependency_overrides", {}) for app in apps]
+        kept = [frozenset((key, identity(value)) for key, value in each.items()) for each in overrides]
+        return tuple((each, len(getattr(app, "routes", ()))) for each, app in zip(kept, apps, strict=True))
+
+
+def identity(replacement: Any) -> object:
+    """What tells a replacement from those that may depend on something else. Tests make functions without parameters anew all the
+    time, and these are all the same: they depend on nothing.
+    """
+    if isinstance(replacement, FunctionType) and not replacement.__dict__:
+        code = replacement.__code__
+        if not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)):
+            return None
+    try:
+        # It must not live on with what it has of a test.
+        found = weakref.ref(replacement)
+        hash(found)
+    except TypeError:
+        return object()
+    return found
 
 
 known: weakref.WeakKeyDictionary[FastAPI, Known] = weakref.WeakKeyDictionary()
