@@ -86,6 +86,30 @@ fn numbers_that_an_option_takes() {
     }
 }
 
+/// It is the cause, however far it came, and not that nothing is installed.
+#[test]
+fn too_few_files() {
+    let said = |limit: u32| {
+        let output = Command::new("/bin/sh")
+            .args(["-c", r#"ulimit -n "$1" && exec "$2" run --quiet --postgres -- true"#, "sh", &limit.to_string()])
+            .arg(env!("CARGO_BIN_EXE_freshdb"))
+            .env_remove("FRESHDB_POSTGRES_URL")
+            .output()
+            .expect("it runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for limit in 8.. {
+        let said = said(limit);
+        if said.contains("did not start: it ended") {
+            // It is the server's turn to say so.
+            assert!(said.contains("file descriptors"), "{limit}: {said}");
+            break;
+        }
+        assert!(said.to_lowercase().contains("too many open files"), "{limit}: {said}");
+        assert!(!said.contains("there is no"), "{limit}: {said}");
+    }
+}
+
 #[test]
 fn shells_are_told_what_can_be_completed() {
     for shell in ["bash", "zsh", "fish"] {

@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rustix::io::Errno;
 
 use super::engine::Engine;
 use super::user::User;
@@ -33,7 +36,7 @@ impl Program {
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is none, or none can be tried.
 pub(super) fn find(engine: &dyn Engine, config: &Config, user: &User) -> Result<Program, Error> {
     let directories = directories(engine, config);
     let mut refused: Vec<String> = Vec::new();
@@ -46,7 +49,11 @@ pub(super) fn find(engine: &dyn Engine, config: &Config, user: &User) -> Result<
             }
             match accept(engine, config, user, &server) {
                 Ok(program) => return Ok(program),
-                Err(reason) => refused.push(format!("`{}` {reason}", server.display())),
+                Err(Refusal::NotTried(error)) => {
+                    let fact = format!("cannot run `{}`", server.display());
+                    return Err(Error::new(ErrorKind::NoServer, fact).because(error));
+                }
+                Err(Refusal::Unfit(reason)) => refused.push(format!("`{}` {reason}", server.display())),
             }
             seen.push(server);
         }
@@ -78,25 +85,43 @@ fn executable(path: &Path) -> Option<PathBuf> {
     (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then(|| fs::canonicalize(path).ok())?
 }
 
-/// The program, or why it cannot be used.
-fn accept(engine: &dyn Engine, config: &Config, user: &User, server: &Path) -> Result<Program, String> {
+/// Why a program cannot be used.
+enum Refusal {
+    Unfit(String),
+    /// The system runs nothing more for this process, whatever the program is.
+    NotTried(io::Error),
+}
+
+impl Refusal {
+    fn to_run(error: io::Error, user: &User) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM) => Self::NotTried(error),
+            _ => Self::Unfit(format!("cannot be run by {}: {error}", user.title())),
+        }
+    }
+}
+
+fn accept(engine: &dyn Engine, config: &Config, user: &User, server: &Path) -> Result<Program, Refusal> {
     let mut command = Command::new(server);
     command.arg("--version").stdin(Stdio::null()).current_dir("/");
     command.env_clear().envs(config.environment().iter().map(|(name, value)| (name, value)));
     user.run(&mut command);
-    let output = command.output().map_err(|error| format!("cannot be run by {}: {error}", user.title()))?;
+    let output = command.output().map_err(|error| Refusal::to_run(error, user))?;
     let banner = String::from_utf8_lossy(&output.stdout);
     let Some(version) = engine.version(&banner).map(str::to_owned) else {
         if output.status.success() {
-            return Err(format!("is another server: {}", banner.trim()));
+            return Err(Refusal::Unfit(format!("is another server: {}", banner.trim())));
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
         let complaint = complaint.trim().lines().next_back().unwrap_or("it says nothing");
-        return Err(format!("does not say its version ({}): {complaint}", output.status));
+        return Err(Refusal::Unfit(format!("does not say its version ({}): {complaint}", output.status)));
     };
     let initialiser = match engine.initialisers() {
         [] => server.to_owned(),
-        names => tool(config, server, names).ok_or_else(|| format!("has no `{}` with it", names[0]))?,
+        names => {
+            let missing = || Refusal::Unfit(format!("has no `{}` with it", names[0]));
+            tool(config, server, names).ok_or_else(missing)?
+        }
     };
     Ok(Program { server: server.to_owned(), initialiser, version })
 }

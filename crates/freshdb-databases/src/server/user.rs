@@ -1,6 +1,7 @@
 //! The user that servers run as. MySQL and PostgreSQL refuse to be root.
 
 use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,6 +20,8 @@ pub(super) enum User {
     Other { name: String, uid: u32, gid: u32 },
 }
 
+const ACCOUNTS: &str = "/etc/passwd";
+
 /// Best first. That of a server that is installed need not be there.
 const UNPRIVILEGED: [&str; 3] = ["postgres", "mysql", "nobody"];
 
@@ -27,12 +30,17 @@ impl User {
     ///
     /// # Errors
     ///
-    /// If we are root, and there is nobody else.
+    /// If we are root, and there is nobody else, or it cannot be read who there is.
     pub(super) fn for_server() -> Result<Self, Error> {
         if !geteuid().is_root() {
             return Ok(Self::Ourselves);
         }
-        let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let accounts = match fs::read_to_string(ACCOUNTS) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::new(ErrorKind::NoServer, format!("cannot read `{ACCOUNTS}`")).because(error));
+            }
+            read => read.unwrap_or_default(),
+        };
         let found = UNPRIVILEGED.iter().find_map(|name| Self::in_accounts(name, &accounts));
         found.ok_or_else(|| {
             Error::new(ErrorKind::NoServer, "there is no unprivileged user to run a database server as")
