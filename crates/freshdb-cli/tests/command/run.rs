@@ -35,6 +35,25 @@ fn a_filter_of_the_log_that_is_none_is_said() {
     }
 }
 
+#[test]
+fn a_private_postgresql_has_no_tls() {
+    let run = |mode: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshdb"));
+        command.args(["run", "--quiet", "--postgres", "--", "true"]).env("PGSSLMODE", mode);
+        command.env_remove("FRESHDB_POSTGRES_URL").output().expect("it runs")
+    };
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let output = run(mode);
+        assert_eq!(output.status.code(), Some(125), "{mode}");
+        insta::allow_duplicates!(insta::assert_snapshot!(said(&output), @r"
+        freshdb: error: a private PostgreSQL has no TLS, without which PGSSLMODE lets nobody connect
+        freshdb: hint: unset PGSSLMODE, or set FRESHDB_POSTGRES_URL to the URL of a server that has TLS
+        "));
+    }
+    let output = run("prefer");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
+
 /// As with `freshdb run … 2>&1 | head -1`.
 #[test]
 fn nobody_need_listen() {

@@ -43,6 +43,7 @@ pub(super) async fn start(kind: Kind, config: Config, sharing: Option<&Run>) -> 
         Error::new(ErrorKind::Config, format!("this build has no driver for {kind}"))
             .hint(format!("enable the feature `{}` of freshdb-databases", kind.name()))
     })?;
+    engine.can_be_reached()?;
     let settings = config.clone();
     let (program, user) = blocking(move || {
         let user = User::for_server()?;

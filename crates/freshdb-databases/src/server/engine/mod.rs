@@ -18,11 +18,20 @@ use rustix::process::Signal;
 
 use super::programs::Program;
 use crate::schema::BoxFuture;
-use crate::{DatabaseUrl, Kind};
+use crate::{DatabaseUrl, Error, Kind};
 
 /// One kind of server.
 pub(super) trait Engine: Send + Sync {
     fn kind(&self) -> Kind;
+
+    /// Whether drivers that go by this process's environment could connect to such a server.
+    ///
+    /// # Errors
+    ///
+    /// If none could.
+    fn can_be_reached(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The names that the server's program has.
     fn programs(&self) -> &'static [&'static str];

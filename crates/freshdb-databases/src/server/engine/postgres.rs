@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::{Door, Ending, Engine, Invocation};
 use crate::schema::BoxFuture;
 use crate::server::programs::Program;
-use crate::{DatabaseUrl, Kind};
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
 pub(super) struct Postgres;
 
@@ -32,6 +32,20 @@ const LOCALE: &str = if cfg!(target_os = "macos") { "--locale=C" } else { "--loc
 impl Engine for Postgres {
     fn kind(&self) -> Kind {
         Kind::Postgres
+    }
+
+    /// PGSSLMODE says of every URL without an `sslmode` whether it needs TLS, to the drivers of tests as to sqlx:
+    /// <https://www.postgresql.org/docs/current/libpq-envars.html>.
+    fn can_be_reached(&self) -> Result<(), Error> {
+        let mode = PgConnectOptions::new_without_pgpass().get_ssl_mode();
+        if !matches!(mode, PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Config,
+            "a private PostgreSQL has no TLS, without which PGSSLMODE lets nobody connect",
+        )
+        .hint("unset PGSSLMODE, or set FRESHDB_POSTGRES_URL to the URL of a server that has TLS"))
     }
 
     fn programs(&self) -> &'static [&'static str] {
