@@ -73,7 +73,7 @@ pub(super) struct Table {
     pub(super) unique: bool,
     /// Whether it has so few rows that all of them are soon written.
     pub(super) small: bool,
-    /// Whether it has columns that are computed when they are read.
+    /// Whether it has columns that are computed when they are read: hidden ones, too, which MySQL makes of an index's expressions.
     pub(super) computes: bool,
     /// Whether a trigger fires when a row of it is written.
     pub(super) triggers: bool,
@@ -171,7 +171,8 @@ async fn read_with(
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%';
              SELECT DISTINCT table_name FROM information_schema.statistics WHERE table_schema = {schema}
               AND non_unique = 0 AND index_name <> 'PRIMARY';
-             SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %';
+             SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %'
+              UNION SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND column_name IS NULL;
              SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
               AND extra LIKE 'STORED GENERATED%' ORDER BY table_name, ordinal_position;
              SELECT table_name, COUNT(*) FROM information_schema.columns WHERE table_schema = {schema}
