@@ -32,13 +32,17 @@ pub(super) const OWN: &str = "/* freshdb */";
 /// - `information_schema_stats_expiry`: otherwise MySQL answers with an AUTO_INCREMENT of yesterday's.
 /// - `sql_generate_invisible_primary_key`, `sql_require_primary_key`: a template's table without a primary key is copied as it is.
 /// - `system_versioning_insert_history`: so is MariaDB's history of rows.
+/// - `innodb_strict_mode`, `restrict_fk_on_non_standard_key`, `check_constraint_checks`: what was let in once is let in again.
 /// - `sql_log_bin`: where the server has no number, no replica can follow it
 ///   (<https://dev.mysql.com/doc/refman/9.7/en/replication-options.html>), and what is done here need not be logged.
-const OPTIONAL: [&str; 5] = [
+const OPTIONAL: [&str; 8] = [
     "information_schema_stats_expiry = 0",
     "sql_generate_invisible_primary_key = 0",
     "sql_require_primary_key = 0",
     "system_versioning_insert_history = 1",
+    "innodb_strict_mode = 0",
+    "restrict_fk_on_non_standard_key = 0",
+    "check_constraint_checks = 0",
     "sql_log_bin = IF(@@GLOBAL.server_id = 0, 0, @@SESSION.sql_log_bin)",
 ];
 const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;

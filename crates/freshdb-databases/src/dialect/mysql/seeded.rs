@@ -255,5 +255,15 @@ pub(super) async fn history_differs(
     let sql = format!("SELECT (SELECT COUNT(*) FROM {slot} FOR SYSTEM_TIME ALL) <> (SELECT COUNT(*) FROM {original})");
     let answer = rows(connection, &sql).await?;
     let other = answer.into_iter().flatten().flatten().next().as_deref() != Some("0");
-    Ok(other || !matches!(differences(connection, template, name, table, &Part::All).await?, Differences::None))
+    Ok(other || differs(connection, template, name, table).await?)
+}
+
+/// Whether the rows of a table are other ones, or may be.
+pub(super) async fn differs(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    table: &Table,
+) -> Result<bool, sqlx::Error> {
+    Ok(!matches!(differences(connection, template, name, table, &Part::All).await?, Differences::None))
 }

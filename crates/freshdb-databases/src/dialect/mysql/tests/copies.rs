@@ -4,6 +4,7 @@ use super::*;
 
 on_both!(
     a_copy_is_equal_whatever_the_template_holds,
+    what_was_let_in_once_is_let_in_again,
     a_table_whose_rows_are_elsewhere_is_refused,
     rows_that_were_in_memory_are_missed
 );
@@ -72,6 +73,32 @@ async fn a_copy_is_equal_whatever_the_template_holds(kind: Kind) {
     let reset = fixture.reset().await;
     assert_eq!(outcome(&reset), 3, "log, watched, and the table without a key");
     fixture.assert_pristine("being taken over");
+    fixture.drop().await;
+}
+
+/// What a schema switches off for its own session only: the server itself would refuse all of it.
+async fn what_was_let_in_once_is_let_in_again(kind: Kind) {
+    let own: &[&str] = match kind {
+        Kind::Mariadb => &[
+            "CREATE TABLE checked (id INT PRIMARY KEY, CHECK (id > 0))",
+            "SET check_constraint_checks = 0; INSERT INTO checked VALUES (-1); SET check_constraint_checks = 1",
+        ],
+        _ => &[
+            "SET restrict_fk_on_non_standard_key = 0; CREATE TABLE checked (id INT PRIMARY KEY, k INT, KEY (k));
+              CREATE TABLE pointing (k INT, FOREIGN KEY (k) REFERENCES checked (k)); SET restrict_fk_on_non_standard_key = 1",
+            "INSERT INTO checked VALUES (-1, 5)",
+        ],
+    };
+    let common = [
+        "SET innodb_strict_mode = 0; CREATE TABLE old (id INT PRIMARY KEY) ROW_FORMAT = FIXED",
+        "CREATE TABLE packed (id INT PRIMARY KEY) ROW_FORMAT = COMPRESSED KEY_BLOCK_SIZE = 32; SET innodb_strict_mode = 1",
+        "INSERT INTO old VALUES (1), (2); INSERT INTO packed VALUES (1)",
+    ];
+    let mut fixture = Fixture::new(kind, "lax", &[&common, own].concat()).await;
+    fixture.assert_pristine("being copied");
+    drop(fixture.run("DELETE FROM checked; UPDATE old SET id = 7 WHERE id = 2; DELETE FROM packed").await);
+    outcome(&fixture.reset().await);
+    fixture.assert_pristine("being written to");
     fixture.drop().await;
 }
 
