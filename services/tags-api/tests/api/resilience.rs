@@ -419,20 +419,28 @@ async fn who_was_let_in_before_is_answered(app: TestApp) {
     assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
 }
 
-/// Who has just connected has a moment to say what for, and who has been silent for longer is not waited for.
+/// Who has just connected has a second to say what for, and who has been silent for longer is not waited for.
 #[freshdb::test(schema = schema(), on = [sqlite])]
 async fn who_has_just_connected_is_heard(app: TestApp) {
-    let server = app.listen(DEADLINE);
-    let mut silent = TcpStream::connect(server.address).await.expect("a connection");
-    let mut client = TcpStream::connect(server.address).await.expect("a connection");
-    server.stop.send(()).expect("the service runs");
-    eventually("nobody listens", async || TcpStream::connect(server.address).await.is_err()).await;
-    client.write_all(b"GET /api/tag HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is taken");
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).await.expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
-    assert_eq!(silent.read(&mut [0]).await.expect("an end"), 0);
-    assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
+    loop {
+        let server = app.listen(DEADLINE);
+        let begun = Instant::now();
+        let mut silent = TcpStream::connect(server.address).await.expect("a connection");
+        let mut client = TcpStream::connect(server.address).await.expect("a connection");
+        server.stop.send(()).expect("the service runs");
+        eventually("nobody listens", async || TcpStream::connect(server.address).await.is_err()).await;
+        client.write_all(b"GET /api/tag HTTP/1.1\r\nhost: x\r\n\r\n").await.ok();
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer).await;
+        let too_late = begun.elapsed() >= Duration::from_secs(1);
+        assert_eq!(silent.read(&mut [0]).await.expect("an end"), 0);
+        assert!(!server.served.await.expect("the service ends"), "nothing was cut off");
+        if answer.starts_with("HTTP/1.1 200 OK\r\n") {
+            return;
+        }
+        // A busy machine let the second pass.
+        assert!(too_late, "{read:?}: {answer:?}");
+    }
 }
 
 /// And not for ever.
