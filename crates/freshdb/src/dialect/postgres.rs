@@ -175,11 +175,12 @@ impl Backend for Postgres {
     /// a lock that was not to be had in time. Class 57P: the server is going down or coming up. Class 08: the connection
     /// broke. 53300: too many connections. A function may raise each of these, such as one that asks another server; the connection is
     /// gone if it is said to be: <https://www.postgresql.org/docs/15/protocol-error-fields.html>. 25P03: nothing happened in the
-    /// transaction for longer than `idle_in_transaction_session_timeout`, and the server has closed the connection.
+    /// transaction for longer than `idle_in_transaction_session_timeout`, and the server has closed the connection. 25P04: so it has
+    /// because the whole of it took longer than `transaction_timeout`, which it would take again (PostgreSQL 17).
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.code().as_deref() {
             Some("40001" | "40P01") => Verdict::Conflict,
-            Some("57014" | "55P03") => Verdict::Overtime,
+            Some("57014" | "55P03" | "25P04") => Verdict::Overtime,
             Some("53300" | "25P03") if is_the_end(error) => Verdict::Lost,
             Some(state) if (state.starts_with("57P") || state.starts_with("08")) && is_the_end(error) => Verdict::Lost,
             _ => Verdict::Refused,
@@ -283,4 +284,43 @@ fn is_the_end(error: &dyn sqlx::error::DatabaseError) -> bool {
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sqlx::Connection as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a server's words mean that greets with them: later ones than those that the tests have know more of them.
+    async fn check(severity: &str, code: &str, expected: Verdict) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = async {
+            let (mut client, _) = listener.accept().await.expect("a client");
+            client.read_buf(&mut Vec::with_capacity(1 << 10)).await.expect("its first message");
+            let fields = format!("S{severity}\0V{severity}\0C{code}\0Mwords\0\0");
+            let length = u32::try_from(fields.len() + 4).expect("a short message").to_be_bytes();
+            client.write_all(&[b"E", &length[..], fields.as_bytes()].concat()).await.expect("it is taken");
+        };
+        let url = format!("postgres://app@127.0.0.1:{port}/tags?sslmode=disable");
+        let (connected, ()) = tokio::join!(PgConnection::connect(&url), server);
+        let error = connected.expect_err("it was refused");
+        assert_eq!(Verdict::of(&error), expected, "{severity} {code}: {error}");
+    }
+
+    #[tokio::test]
+    async fn what_the_server_says_is_understood() {
+        check("FATAL", "25P03", Verdict::Lost).await;
+        check("FATAL", "25P04", Verdict::Overtime).await;
+        check("FATAL", "57P05", Verdict::Lost).await;
+        check("ERROR", "57P05", Verdict::Refused).await;
+        check("ERROR", "40001", Verdict::Conflict).await;
+        check("ERROR", "57014", Verdict::Overtime).await;
+        check("FATAL", "28P01", Verdict::Refused).await;
+    }
 }
