@@ -425,12 +425,17 @@ impl<DB: Backend> Returning<DB> {
             }
             drop((writer, slot));
         } else if let Some(id) = live.id {
-            drop(live);
+            // Otherwise it is closed here.
+            let open = DB::ENDS_WHILE_OPEN.then_some(live);
             let mut ending = std::pin::pin!(within(CANCEL_AT_ALL, pool.cancel(id)));
             let in_time = within(CANCEL, ending.as_mut()).await;
             // Who waits for the place waits no longer. The server is told all the same, for the sake of its locks.
-            drop((writer, slot));
+            drop((open, writer, slot));
             let ended = match in_time {
+                // The server may have a place for whoever tells it, now that the connection is closed.
+                Some(Some(Err(error))) if DB::ENDS_WHILE_OPEN && DB::is_full(&error) => {
+                    within(CANCEL_AT_ALL, pool.cancel(id)).await
+                }
                 Some(ended) => ended,
                 None => ending.await,
             };

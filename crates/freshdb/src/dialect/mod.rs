@@ -56,6 +56,10 @@ pub trait Backend: sqlx::Database {
     /// Whether a new connection may be left without a word by a server that is well.
     const MAY_BE_SILENT: bool = false;
 
+    /// Whether a session can be told to end while its connection is open. Once that is closed, a pooler between the two gives the session
+    /// to somebody else.
+    const ENDS_WHILE_OPEN: bool = false;
+
     /// Whether a SELECT may be refused after its rows were sent, so that one of which just the first row is wanted is read to its
     /// end too.
     const SELECT_MAY_FAIL_LATE: bool = false;

@@ -74,6 +74,9 @@ impl Backend for Postgres {
 
     const SCHEMES: &[&str] = &["postgres", "postgresql"];
 
+    /// By `pg_terminate_backend`.
+    const ENDS_WHILE_OPEN: bool = true;
+
     /// A function may write, and constraints that are deferred are looked at in the end. The driver reads to the end as well:
     /// <https://www.postgresql.org/docs/15/sql-set-constraints.html>.
     const SELECT_MAY_FAIL_LATE: bool = true;

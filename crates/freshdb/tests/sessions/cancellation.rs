@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _};
-use test_support::{FAIR, Weather};
+use test_support::{FAIR, Weather, eventually};
 use tokio::time::timeout;
 
 use crate::harness::{
@@ -347,6 +347,31 @@ with_every_driver! {
         network.set(FAIR);
         all_are_in_order(&engine, &mut observer, "timeouts").await;
         all_come_back(&engine).await;
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [postgres]
+    /// As a pooler has it: whose connection is closed first has given its server's session to somebody else, who is then ended.
+    async fn a_session_is_ended_while_its_connection_is_open(database: &TestDatabase, open: Open) {
+        const TIMES: u32 = 5;
+
+        let mut observer = database.observer().await;
+        let engine = open(database.url(), patient());
+        // The answer may be there at once, and then nothing is to be ended.
+        while engine.stats().cancellations < u64::from(TIMES) {
+            let mut session = engine.session().await.expect("a session");
+            drop_after(1, number(&mut session, "SELECT 1")).await;
+            drop(session);
+        }
+        eventually("all of them have ended", async || {
+            let sql = "SELECT sessions_killed + sessions_abandoned FROM pg_stat_database WHERE datname = current_database()";
+            observer.number(sql).await >= i64::from(TIMES)
+        })
+        .await;
+        let sql = "SELECT sessions_abandoned FROM pg_stat_database WHERE datname = current_database()";
+        assert_eq!(observer.number(sql).await, 0, "none was left to itself");
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
