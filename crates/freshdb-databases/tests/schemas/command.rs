@@ -122,6 +122,19 @@ on_every_engine! {
     }
 }
 
+on_every_engine! {
+    [sqlite] async fn what_python_compiles_meanwhile_is_no_change(database: &TestDatabase) {
+        let directory = directory(&[("versions/1.py", "a")]);
+        let python = "mkdir -p versions/__pycache__ && echo b > versions/__pycache__/1.cpython-311.pyc";
+        let schema = || schema::command("sh").args(["-c", python]).current_dir(directory.path()).watch(directory.path());
+        let (first, before) = (schema(), fingerprint(&schema()));
+        assert_eq!(fingerprint(&first), before);
+        apply(first, database).await.expect("the schema");
+        assert!(directory.path().join("versions/__pycache__").exists());
+        assert_eq!(fingerprint(&schema()), before);
+    }
+}
+
 #[test]
 fn a_fingerprint_tells_every_change() {
     let directory = directory(&[("1.sql", "a"), ("more/2.sql", "b"), ("one", "x"), (".git/x", "x")]);

@@ -108,8 +108,8 @@ impl Command {
         self
     }
 
-    /// A file that decides what the program makes, or a directory of such files, with its subdirectories, but nothing hidden:
-    /// if one of them changes, the schema is another. Not the whole project, but its migrations.
+    /// A file that decides what the program makes, or a directory of such files, with its subdirectories, but nothing hidden, and
+    /// no `__pycache__`: if one of them changes, the schema is another. Not the whole project, but its migrations.
     #[must_use]
     pub fn watch(mut self, path: impl Into<PathBuf>) -> Self {
         self.watched.push(path.into());
@@ -144,7 +144,8 @@ fn add_file_or_directory(fingerprint: &mut Fingerprint, path: &Path, name: &str)
         std::fs::metadata(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
     if metadata.is_dir() {
         fingerprint.add("directory", name);
-        for inner in files::names_in(path)? {
+        // Python writes down there what it has compiled, as in a checkout that is new while it makes the schema.
+        for inner in files::names_in(path)?.into_iter().filter(|name| name != "__pycache__") {
             add_file_or_directory(fingerprint, &path.join(&inner), &inner)?;
         }
         fingerprint.add("end", name);
