@@ -156,10 +156,12 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     if first {
         // Other processes may be at the same work, and a busy machine takes its time for all of it.
         execute(inside, "SET lock_timeout = '5min'").await?;
+        // Of each of the server's own tables that another role than a superuser's cannot vacuum it says so.
+        execute(inside, "SET client_min_messages = error").await?;
         // Once for all copies: statistics for the planner, and nothing that each copy's autovacuum would find to do.
         execute(inside, "VACUUM (FREEZE, ANALYZE)").await?;
         close_gaps(inside).await?;
-        execute(inside, "RESET lock_timeout").await?;
+        execute(inside, "RESET client_min_messages; RESET lock_timeout").await?;
     }
     // Servers with this function write statistics to shared memory; older ones send them, and nobody knows when they arrive.
     let counters = counters(inside).await?;

@@ -129,6 +129,7 @@ async fn a_template_is_read_by_many_at_once() {
 
 #[tokio::test]
 async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
+    test_support::begin_log();
     let mut admin = admin().await;
     let role = free_name("owner");
     execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
@@ -136,6 +137,7 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     let schema = "CREATE TABLE seeded (id serial, x text); CREATE TABLE empty (id serial);
         INSERT INTO seeded (x) VALUES ('a'), ('b');";
     let mut fixture = Fixture::on(server, "owner", schema).await;
+    assert!(!test_support::warned(&["sqlx::postgres::notice", "vacuum"]), "the server's own tables are named");
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
     fixture.run("INSERT INTO empty DEFAULT VALUES").await.close().await.expect("it closes");
     let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
