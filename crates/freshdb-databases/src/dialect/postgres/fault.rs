@@ -56,6 +56,9 @@ fn grant(error: &sqlx::Error) -> String {
         return format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO <user>");
     } else if let Some(table) = denied("table") {
         return format!("GRANT ALL ON TABLE {table} TO <user>");
+    } else if message.contains("row-level security") {
+        // `FORCE ROW LEVEL SECURITY` hides rows from their owner, too.
+        "ALTER ROLE <user> BYPASSRLS"
     } else {
         "ALTER ROLE <user> SUPERUSER"
     };

@@ -161,6 +161,30 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     execute(&mut admin, &sql).await.expect("the role can be dropped");
 }
 
+/// A superuser would see them, and a test of such policies nothing of these.
+#[tokio::test]
+async fn one_whose_own_rows_are_hidden_is_told_what_shows_them() {
+    let mut admin = admin().await;
+    let role = free_name("owner");
+    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    let server = server_of(&role);
+    let name = free_name("hidden");
+    let mut maker = connect(&server, REGISTRY).await.expect("a connection");
+    Postgres::create(&mut maker, &name).await.expect("an empty database");
+    let mut inside = user(&server, &name).await;
+    let schema = "CREATE TABLE tenants (id int); ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
+        ALTER TABLE tenants FORCE ROW LEVEL SECURITY";
+    execute(&mut inside, schema).await.expect("the schema");
+    inside.close().await.expect("it closes");
+    let error = Postgres::read_template(&server, &name).await.map(|_| ()).expect_err("its rows are hidden");
+    assert!(format!("{error:?}").contains("run `ALTER ROLE <user> BYPASSRLS`"), "{error:?}");
+    execute(&mut admin, &format!("ALTER ROLE {role} BYPASSRLS")).await.expect("it is granted");
+    Postgres::read_template(&server, &name).await.expect("it can be read");
+    maker.close().await.expect("it closes");
+    Postgres::drop(&mut admin, &name).await.expect("it can be dropped");
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+}
+
 /// The rows of a large object are a superuser's to read.
 #[tokio::test]
 async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
