@@ -112,22 +112,27 @@ pub(super) async fn copy_settings(
     if let Some(privileges) = &settings.privileges {
         copy_privileges(connection, privileges, name).await?;
     }
-    if settings.variables.is_empty() {
-        return Ok(());
-    }
-    // A value is set and then taken over, because only the server knows how each variable's values are written. What is set that
-    // way must not stay: on a connection of its own.
-    let mut setting = connection.elsewhere(REGISTRY).await?;
     for (role, variable, value) in &settings.variables {
         let whose = match role {
             Some(role) => format!("ALTER ROLE {} IN DATABASE {}", identifier(role), identifier(name)),
             None => format!("ALTER DATABASE {}", identifier(name)),
         };
         let quoted = variable.split('.').map(identifier).collect::<Vec<_>>().join(".");
-        execute(&mut setting, &format!("SELECT set_config({}, {}, false)", literal(variable), literal(value))).await?;
-        execute(&mut setting, &format!("{whose} SET {quoted} FROM CURRENT")).await?;
+        let value = literal(value);
+        // A value is set and then taken over, because only the server knows how each variable's values are written. A role is not, for that one
+        // need not be permitted what is done here.
+        let sql = if variable == "role" {
+            format!("{whose} SET {quoted} = {value}")
+        } else {
+            // What is set this way ends with the transaction, which no value can make one that only reads.
+            format!(
+                "BEGIN READ WRITE; SELECT set_config({}, {value}, true); {whose} SET {quoted} FROM CURRENT; COMMIT",
+                literal(variable)
+            )
+        };
+        execute(connection, &sql).await?;
     }
-    setting.close().await
+    Ok(())
 }
 
 /// Grants what a list of privileges says, in its order, after all that any new database grants is revoked.

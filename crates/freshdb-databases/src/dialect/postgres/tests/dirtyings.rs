@@ -382,16 +382,25 @@ async fn settings_of_the_database_are_copied() {
     let schema = r#"CREATE TABLE t (id int);
         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = "odd, ""name''", public', current_database()); 
             EXECUTE format('ALTER DATABASE %I SET my.own = ''it''''s \ so''', current_database());
+            EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+            EXECUTE format('ALTER ROLE ROLE IN DATABASE %I SET role = pg_read_all_stats', current_database());
+            EXECUTE format('ALTER ROLE ROLE IN DATABASE %I SET my.other = ''''', current_database());
             EXECUTE format('COMMENT ON DATABASE %I IS ''it''''s \ so''', current_database()); END $$"#;
-    let mut fixture = Fixture::new("settings", schema).await;
+    let mut admin = admin().await;
+    let role = free_name("role");
+    execute(&mut admin, &format!("CREATE ROLE {role}")).await.expect("a role");
+    let mut fixture = Fixture::new("settings", &schema.replace("ALTER ROLE ROLE", &format!("ALTER ROLE {role}"))).await;
     let sql = format!("SELECT {}", crate::dialect::postgres::probe::DATABASE);
     let mut inside = fixture.user().await;
     let copied = value(&mut inside, &sql).await.expect("the server answers").expect("a value");
     assert_eq!(copied, fixture.template.database);
-    assert!(copied.contains("odd") && copied.contains("my.own"), "{copied}");
+    for setting in ["odd", "my.own", "default_transaction_read_only=on", "role=pg_read_all_stats", "my.other="] {
+        assert!(copied.contains(setting), "{copied}");
+    }
     inside.close().await.expect("it closes");
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
     fixture.drop().await;
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
 }
 
 #[tokio::test]
