@@ -79,9 +79,8 @@ pub(crate) fn schema(databases: &Databases) -> Result<Arc<dyn Schema>, Failure> 
         let next: Arc<dyn Schema> = if path.is_dir() {
             Arc::new(schema::SqlDirectory::new(absolute(path)?))
         } else {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::new(format!("cannot read the schema `{}`", path.display())).because(error))?;
-            Arc::new(schema::sql(text))
+            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+            Arc::new(schema::sql(text).named(format!("`{}`", absolute(path)?.display())))
         };
         whole = Arc::new(whole.then(next));
     }
@@ -93,6 +92,15 @@ pub(crate) fn schema(databases: &Databases) -> Result<Arc<dyn Schema>, Failure> 
         whole = Arc::new(whole.then(program));
     }
     Ok(whole)
+}
+
+fn unreadable(schema: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot read the schema `{}`", schema.display())).because(error);
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return failure
+            .hint("write it as UTF-8; of what `BINARY` and `BLOB` hold, `mysqldump` writes text with `--hex-blob`");
+    }
+    failure
 }
 
 /// As it is named when it cannot be read: where a relative one begins is told to programmers in Rust otherwise.

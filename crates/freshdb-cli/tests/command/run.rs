@@ -193,6 +193,16 @@ fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     let output = freshdb(&["run", "--sqlite", "--schema", path, "--", "echo", "it runs"]);
     assert_eq!(output.status.code(), Some(125), "{}", said(&output));
     assert!(output.stdout.is_empty() && said(&output).contains("the schema could not be applied"), "{}", said(&output));
+    assert!(said(&output).contains(&format!("statement 1 of `{path}` fails")), "{}", said(&output));
+    std::fs::write(file.path(), b"INSERT INTO tags VALUES ('\xff');").expect("written");
+    let output = freshdb(&["run", "--sqlite", "--schema", path, "--", "echo", "it runs"]);
+    assert_eq!(output.status.code(), Some(125), "{}", said(&output));
+    assert!(said(&output).contains(&format!("cannot read the schema `{path}`")), "{}", said(&output));
+    assert!(
+        said(&output).contains("hint: write it as UTF-8; ") && said(&output).contains("--hex-blob"),
+        "{}",
+        said(&output)
+    );
     let output = freshdb(&["run", "--sqlite", "--schema", "nowhere.sql", "--", "echo", "it runs"]);
     assert_eq!(output.status.code(), Some(125));
     assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));

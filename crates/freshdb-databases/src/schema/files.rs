@@ -26,7 +26,9 @@ pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
 pub(super) fn text_of(file: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(file).map_err(|error| unreadable(file, "the file").because(error))?;
     String::from_utf8(bytes).map_err(|error| {
-        Error::new(ErrorKind::Files, format!("the file `{}` is not valid UTF-8", file.display())).because(error)
+        Error::new(ErrorKind::Files, format!("the file `{}` is not valid UTF-8", file.display()))
+            .because(error)
+            .hint("write it as UTF-8; of what `BINARY` and `BLOB` hold, `mysqldump` writes text with `--hex-blob`")
     })
 }
 

@@ -29,8 +29,12 @@ on_every_engine! {
 on_every_engine! {
     async fn a_statement_that_fails_is_named(database: &TestDatabase) {
         let schema = schema::sql(format!("{TAGS};\nINSERT INTO tags VALUES ('x');\nINSERT INTO tags VALUES (NULL)"));
+        let named = schema.clone().named("`tags.sql`");
+        assert_eq!(fingerprint(&named), fingerprint(&schema));
         let (message, _) = refusal(schema, database).await;
         assert!(message.starts_with("statement 3 of the SQL text fails: error returned from database: "), "{message}");
+        let (message, _) = refusal(named, database).await;
+        assert!(message.contains(" of `tags.sql` fails: "), "{message}");
     }
 }
 
@@ -126,6 +130,8 @@ on_every_engine! {
 
         let (message, hint) = refusal(schema::sql("\\connect other\nSELECT 1"), database).await;
         assert!(message.starts_with("line 1 of the SQL text fails: "), "{message}");
+        assert!(hint.expect("a hint").contains("without `--create`"), "{message}");
+        let (message, hint) = refusal(schema::sql("\\set ON_ERROR_STOP on\nSELECT 1"), database).await;
         assert!(hint.expect("a hint").contains("psql"), "{message}");
         let (message, hint) = refusal(schema::sql("COPY tags FROM stdin;\nx\n\\.\n"), database).await;
         assert!(hint.expect(&message).contains("--inserts"), "{message}");

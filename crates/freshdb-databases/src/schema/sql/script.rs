@@ -104,6 +104,10 @@ fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
         );
     }
     match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+        Some("42601") if text.lines().any(|line| line.starts_with("\\connect ") || line.starts_with("\\c ")) => Some(
+            "leave the `\\connect` out, which is for psql: each test has a database of another name; `pg_dump` without `--create` \
+             writes none",
+        ),
         Some("42601") if text.lines().any(|line| line.starts_with('\\')) => Some(
             "a line that begins with a backslash is for psql, not for the server: let `pg_dump` write the rows with `--inserts`",
         ),

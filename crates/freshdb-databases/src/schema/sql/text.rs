@@ -7,6 +7,8 @@ use crate::schema::{BoxFuture, Fingerprint, Schema, SchemaError, Target};
 /// One SQL statement or several, in a string. Made by [`sql`].
 #[derive(Clone, Debug)]
 pub struct SqlText {
+    /// As messages name it.
+    name: String,
     text: String,
     others: Vec<(Kind, String)>,
 }
@@ -36,10 +38,17 @@ pub struct SqlText {
 /// # }
 /// ```
 pub fn sql(text: impl Into<String>) -> SqlText {
-    SqlText { text: text.into(), others: Vec::new() }
+    SqlText { name: "the SQL text".to_owned(), text: text.into(), others: Vec::new() }
 }
 
 impl SqlText {
+    /// What messages call it instead of `the SQL text`, such as the file that it was read from. It makes no difference to the fingerprint.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Another text for one engine. MariaDB takes MySQL's where it has none of its own.
     #[must_use]
     pub fn on(mut self, kind: Kind, text: impl Into<String>) -> Self {
@@ -66,7 +75,7 @@ impl Schema for SqlText {
 
     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
         Box::pin(async move {
-            let script = Script { name: "the SQL text".into(), text: self.text_on(target.kind()) };
+            let script = Script { name: self.name.clone(), text: self.text_on(target.kind()) };
             Ok(script.run(target).await?)
         })
     }
