@@ -39,6 +39,7 @@ class FakeBroker:
         self.requests: list[str] = []
         self.notes: list[str | None] = []
         self.kept: list[str] = []
+        self.private = False
         self.outcomes: dict[str, str] = {}
         self.changes: str | None = None
         self.refusal: tuple[int, dict[str, str]] | None = None
@@ -185,7 +186,7 @@ class Handler(BaseHTTPRequestHandler):
             self.copy(template, database["path"])
         broker.leases[id] = {"owner": self, **database}
         broker.notes.append(body.get("note"))
-        return 201, {"id": id, "engine": engine, "waited_ms": 0.2, **database}
+        return 201, {"id": id, "engine": engine, "private": broker.private, "waited_ms": 0.2, **database}
 
     def copy(self, template: str | None, path: str) -> None:
         if template is None:

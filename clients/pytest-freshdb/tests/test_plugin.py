@@ -462,6 +462,30 @@ def test_an_unknown_driver_is_told(server_runs: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["`mysqlconnector` of the ini option `freshdb_drivers` is not known"])
 
 
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ("mysql", "  until `freshdb` ends, with which its server does: of one that FRESHDB_MYSQL_URL names, it stays"),
+        ("postgres", "  until `freshdb` ends, with which its server does: of one that FRESHDB_POSTGRES_URL names, it stays"),
+    ],
+)
+def test_what_is_kept_of_a_private_server_ends_with_it(
+    server_runs: pytest.Pytester, fake_servers: FakeBroker, engine: str, told: str
+) -> None:
+    fake_servers.private = True
+    server_runs.makepyfile("def test_a(freshdb_lease): assert False")
+    result = server_runs.runpytest("--freshdb-engine", engine, "--freshdb-keep-failed")
+    result.stdout.re_match_lines([rf"kept: {engine}://root:\*\*\*@.*/freshdb_s_1$", f"{told}$"], consecutive=True)
+
+
+def test_what_is_kept_of_a_private_directory_ends_with_it(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    fake_broker.private = True
+    runs.makepyfile("def test_a(freshdb_lease): assert False")
+    result = runs.runpytest("--freshdb-keep-failed")
+    told = "  until `freshdb` ends, with which its server does$"
+    result.stdout.re_match_lines([r"kept: sqlite://.*\.sqlite$", told], consecutive=True)
+
+
 def test_a_failure_shows_no_secrets(server_runs: pytest.Pytester) -> None:
     server_runs.makepyfile(
         "def test_a(freshdb_url, freshdb_lease, freshdb_broker):\n    local = freshdb_url\n    assert not local"

@@ -24,10 +24,11 @@ FAILURE_LENGTH = 4000
 class Lease(Database):
     """A database that is nobody else's until it is given back, or the connection to the broker ends.
 
-    As a context manager it is given back at the end.
+    As a context manager it is given back at the end. Of a private server, which ends with the broker, it `is_private`.
     """
 
     id: str
+    is_private: bool
     channel: Channel
     number: int
     pid: int
@@ -115,6 +116,7 @@ class Broker:
             **Database.fields_of(answer),
             drivers=self._drivers,
             id=answer["id"],
+            is_private=answer["private"],
             channel=self._channel,
             number=number,
             pid=os.getpid(),

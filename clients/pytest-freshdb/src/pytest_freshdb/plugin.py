@@ -143,7 +143,15 @@ def told_of_failure(item: pytest.Item, call: pytest.CallInfo[None], lease: Lease
         if changes is not None:
             yield "`freshdb diff` shows the rows"
     if item.config.getoption("freshdb_keep_failed"):
-        yield f"kept: {lease.url.masked()}"
+        yield f"kept: {lease.url.masked()}{until(lease)}"
+
+
+def until(lease: Lease) -> str:
+    """For how long a database that is kept is there, where that is shorter than one may think."""
+    if not lease.is_private:
+        return ""
+    ends = "\n  until `freshdb` ends, with which its server does"
+    return ends if lease.path is not None else f"{ends}: of one that FRESHDB_{lease.engine.upper()}_URL names, it stays"
 
 
 @contextlib.contextmanager
