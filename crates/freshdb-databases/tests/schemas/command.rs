@@ -114,11 +114,15 @@ on_every_engine! {
 
 on_every_engine! {
     [sqlite] async fn files_that_change_meanwhile_make_it_fail(database: &TestDatabase) {
-        let directory = directory(&[("1.sql", "a")]);
-        let schema = schema::command("sh").args(["-c", "echo b > 1.sql"]).current_dir(directory.path()).watch(directory.path());
-        assert_eq!(fingerprint(&schema), fingerprint(&schema));
-        let (message, _) = refusal(schema, database).await;
-        assert_eq!(message, "files that `sh -c echo b > 1.sql` reads changed while it made the schema");
+        for (script, path) in [("echo b > 1.sql", "1.sql"), ("rm 2.sql", "2.sql"), ("mkdir more", "more")] {
+            let directory = directory(&[("1.sql", "a"), ("2.sql", "a")]);
+            let schema = schema::command("sh").args(["-c", script]).current_dir(directory.path()).watch(directory.path());
+            assert_eq!(fingerprint(&schema), fingerprint(&schema));
+            let (message, hint) = refusal(schema, database).await;
+            let path = directory.path().join(path);
+            assert_eq!(message, format!("`{}` changed while `sh -c {script}` made the schema", path.display()));
+            assert_eq!(hint.as_deref(), Some("try again, or watch no files that the program writes itself"));
+        }
     }
 }
 

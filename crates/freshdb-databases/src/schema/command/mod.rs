@@ -3,6 +3,7 @@
 mod output;
 mod process;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -22,8 +23,11 @@ pub struct Command {
     watched: Vec<PathBuf>,
     version: Option<String>,
     /// What the watched files were when the fingerprint was made.
-    seen: Mutex<Option<Fingerprint>>,
+    seen: Mutex<Option<Watched>>,
 }
+
+/// The files that are watched, each with its digest, and the directories.
+type Watched = BTreeMap<PathBuf, Option<String>>;
 
 /// A program that makes the schema: any migration tool, in any language. It finds the database's URL in the variable
 /// `DATABASE_URL`, or in those that [`url_in`](Command::url_in) names.
@@ -128,33 +132,46 @@ impl Command {
         words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
-    fn watched_now(&self) -> Result<Fingerprint, Error> {
-        let mut fingerprint = Fingerprint::new();
+    fn watched_now(&self) -> Result<(Fingerprint, Watched), Error> {
+        let (mut fingerprint, mut watched) = (Fingerprint::new(), Watched::new());
         for path in &self.watched {
             fingerprint.add("watched", "");
-            add_file_or_directory(&mut fingerprint, path, "")?;
+            add_file_or_directory(&mut fingerprint, &mut watched, path, "")?;
         }
-        Ok(fingerprint)
+        Ok((fingerprint, watched))
     }
 }
 
 /// A directory is what its files are called and what they hold; what it is called itself makes no difference.
-fn add_file_or_directory(fingerprint: &mut Fingerprint, path: &Path, name: &str) -> Result<(), Error> {
+fn add_file_or_directory(
+    fingerprint: &mut Fingerprint,
+    watched: &mut Watched,
+    path: &Path,
+    name: &str,
+) -> Result<(), Error> {
     let metadata =
         std::fs::metadata(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
     if metadata.is_dir() {
         fingerprint.add("directory", name);
         // Python writes down there what it has compiled, as in a checkout that is new while it makes the schema.
         for inner in files::names_in(path)?.into_iter().filter(|name| name != "__pycache__") {
-            add_file_or_directory(fingerprint, &path.join(&inner), &inner)?;
+            add_file_or_directory(fingerprint, watched, &path.join(&inner), &inner)?;
         }
         fingerprint.add("end", name);
+        watched.insert(path.to_owned(), None);
     } else {
         let content =
             std::fs::read(path).map_err(|error| files::unreadable(path, "the watched file").because(error))?;
+        watched.insert(path.to_owned(), Some(Fingerprint::new().add("content", &content).digest()));
         fingerprint.add("file", name).add("content", content);
     }
     Ok(())
+}
+
+/// The first that is not the same, or in one of the two alone.
+fn changed<'a>(before: &'a Watched, now: &'a Watched) -> Option<&'a Path> {
+    let paths = before.keys().chain(now.keys());
+    paths.filter(|path| before.get(*path) != now.get(*path)).min().map(PathBuf::as_path)
 }
 
 impl Schema for Command {
@@ -165,7 +182,7 @@ impl Schema for Command {
                 .hint("name the files that it reads with `.watch(\"migrations\")`, or give it a `.version(\"1\")`")
                 .into());
         }
-        let watched = self.watched_now()?;
+        let (watched, files) = self.watched_now()?;
         fingerprint.add("command", self.program.as_encoded_bytes());
         for argument in &self.arguments {
             fingerprint.add("argument", argument.as_encoded_bytes());
@@ -180,7 +197,7 @@ impl Schema for Command {
             fingerprint.add("url", name.as_encoded_bytes());
         }
         fingerprint.add("version", self.version.as_deref().unwrap_or("")).add("watched", watched.digest());
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(watched);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
         Ok(())
     }
 
@@ -188,9 +205,13 @@ impl Schema for Command {
         Box::pin(async move {
             self.run(target).await?;
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if seen.is_some_and(|seen| Ok(seen) != self.watched_now().map_err(drop)) {
-                let fact = format!("files that `{}` reads changed while it made the schema", self.name());
-                return Err(Error::new(ErrorKind::Schema, fact).hint("try again").into());
+            let Some(seen) = seen else { return Ok(()) };
+            let (_, now) = self.watched_now()?;
+            if let Some(path) = changed(&seen, &now) {
+                let fact = format!("`{}` changed while `{}` made the schema", path.display(), self.name());
+                return Err(Error::new(ErrorKind::Schema, fact)
+                    .hint("try again, or watch no files that the program writes itself")
+                    .into());
             }
             Ok(())
         })
