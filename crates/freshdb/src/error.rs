@@ -9,8 +9,8 @@ use crate::verdict::Verdict;
 
 /// Why there is no session, or why its transaction did not begin or end as it was told to.
 ///
-/// Shown by `{}`: the fact, and who is in the way. By `{:?}`, as `unwrap` and `expect` show it: with its causes and, where
-/// there is one, a hint.
+/// Shown by `{}`: the fact, and who is in the way; and of one behind an error of the driver's, why there is no connection. By `{:?}`,
+/// as `unwrap` and `expect` show it: with its causes and, where there is one, a hint.
 pub struct Error(Box<Kind>);
 
 enum Kind {
@@ -26,6 +26,8 @@ enum Kind {
     Connect {
         target: String,
         source: sqlx::Error,
+        /// Whether it is behind an error of the driver's, whose readers find the reason in its words, and SeaORM's nowhere else.
+        says_why: bool,
     },
     RuntimeGone {
         target: String,
@@ -72,7 +74,7 @@ impl Error {
     }
 
     pub(crate) fn connect(target: &str, source: sqlx::Error) -> Self {
-        Self(Box::new(Kind::Connect { target: target.to_owned(), source }))
+        Self(Box::new(Kind::Connect { target: target.to_owned(), source, says_why: false }))
     }
 
     pub(crate) fn runtime_gone(target: &str) -> Self {
@@ -217,6 +219,16 @@ const MOST_HOLDERS: usize = 10;
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fact(formatter)?;
+        match &*self.0 {
+            Kind::Connect { source, says_why: true, .. } => write!(formatter, ": {source}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    fn fact(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Closed { target } => write!(formatter, "the engine of `{target}` is closed"),
             Kind::Exhausted { target, waited, wanted, holders } => {
@@ -269,7 +281,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{self}")?;
+        self.fact(formatter)?;
         let mut cause = self.source();
         while let Some(error) = cause {
             write!(formatter, "\n  caused by: {error}")?;
@@ -293,6 +305,9 @@ impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         match *error.0 {
             Kind::Statement { source, .. } => source,
+            Kind::Connect { target, source, .. } => {
+                Self::AnyDriverError(Box::new(Error(Box::new(Kind::Connect { target, source, says_why: true }))))
+            }
             kind => Self::AnyDriverError(Box::new(Error(Box::new(kind)))),
         }
     }

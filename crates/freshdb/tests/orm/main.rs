@@ -282,6 +282,21 @@ async fn errors_keep_their_meaning(lease: Lease) {
     assert!(freshdb::Error::within_orm(&error).is_some_and(freshdb::Error::is_closed), "{error}");
 }
 
+/// SeaORM's errors show no causes: what they do not say themselves, no log has.
+#[tokio::test]
+async fn an_error_says_why_there_is_no_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("postgres://app@{}/tags", listener.local_addr().expect("an address"));
+    drop(listener);
+    let engine = EngineOptions::new().lazy_orm(&url).expect("an engine");
+    let error = engine.execute_unprepared("SELECT 1").await.expect_err("nobody listens");
+    let said = format!("cannot connect to `{url}`: error communicating with database: Connection refused");
+    assert!(error.to_string().contains(&said), "{error}");
+    let error = freshdb::Error::within_orm(&error).expect("freshdb's own error");
+    assert!(error.is_connect());
+    assert!(format!("{error:?}").starts_with(&format!("cannot connect to `{url}`\n  caused by: ")), "{error:?}");
+}
+
 /// Whatever the server's own limit to it is.
 #[freshdb::test]
 async fn a_statement_may_take_as_long_as_anybody_says(lease: Lease) {
