@@ -21,12 +21,12 @@ use crate::tags::{NewTag, Patch, Tag, TagId};
 #[schema(as = Tag)]
 pub(super) struct TagView {
     /// The tag's identity: its exact code points. The empty string is a tag, NUL is not part of any.
-    #[schema(max_length = 255, examples("Python"))]
+    #[schema(max_length = 255, pattern = r"^[^\x00]*$", examples("Python"))]
     tag_id: String,
     /// What the tag means. Posted, `null` clears it; absent, it stays as it is. It is left out of answers where there is
     /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 1000, examples("A language"))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$", examples("A language"))]
     description: Option<String>,
 }
 
@@ -69,9 +69,9 @@ pub(super) async fn upsert(
     path = "/api/tag",
     tag = "tags",
     params(
-        ("prefix" = Option<String>, Query, description = "Only tags that begin with this, code point for code point"),
-        ("after" = Option<String>, Query, description = "Only tags that come after this one"),
-        ("limit" = Option<u64>, Query, description = "At most this many; 0 or absent: all"),
+        ("prefix" = Option<String>, Query, description = "Only tags that begin with this, code point for code point", pattern = r"^[^\x00]*$"),
+        ("after" = Option<String>, Query, description = "Only tags that come after this one", pattern = r"^[^\x00]*$"),
+        ("limit" = Option<u64>, Query, description = "At most this many; 0 or absent: all", format = "uint64"),
     ),
     responses(
         (status = 200, description = "The tags", body = TagsView),
@@ -91,7 +91,7 @@ pub(super) async fn list(listing: Listing, Reading(session): Reading) -> Result<
     get,
     path = "/api/tag/{tag_id}",
     tag = "tags",
-    params(("tag_id" = String, Path, description = "The tag, percent-encoded")),
+    params(("tag_id" = String, Path, description = "The tag, percent-encoded", min_length = 1)),
     responses(
         (status = 200, description = "The tag", body = TagView),
         (status = 404, description = "There is no such tag", body = super::docs::Detail),
@@ -114,7 +114,7 @@ pub(super) async fn find(NamedTag(tag_id): NamedTag, Reading(session): Reading) 
     delete,
     path = "/api/tag/{tag_id}",
     tag = "tags",
-    params(("tag_id" = String, Path, description = "The tag, percent-encoded")),
+    params(("tag_id" = String, Path, description = "The tag, percent-encoded", min_length = 1)),
     responses(
         (status = 204, description = "It is deleted"),
         (status = 404, description = "There is no such tag", body = super::docs::Detail),

@@ -61,6 +61,32 @@ fn the_document_is_valid_openapi() {
     }
 }
 
+/// Programs that make requests of the document make none that is refused, and none for another path.
+#[test]
+fn what_is_refused_is_described() {
+    let refused = |mut schema: Value, value: Value| {
+        schema["components"] = DOCUMENT["components"].clone();
+        !jsonschema::validator_for(&schema).expect("a schema").is_valid(&value)
+    };
+    let parameter = |path: &str, method: &str, name: &str| {
+        let parameters = DOCUMENT["paths"][path][method]["parameters"].as_array().expect("parameters");
+        parameters.iter().find(|one| one["name"] == name).expect("it is described")["schema"].clone()
+    };
+    let body = &DOCUMENT["paths"]["/api/tags"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    assert!(!refused(body.clone(), json!({ "tags": [{ "tag_id": "a\nb", "description": null }] })));
+    assert!(refused(body.clone(), json!({ "tags": [{ "tag_id": "a\0b" }] })));
+    assert!(refused(body.clone(), json!({ "tags": [{ "tag_id": "", "description": "\0" }] })));
+    for name in ["prefix", "after"] {
+        assert!(refused(parameter("/api/tag", "get", name), json!("\0")), "{name}");
+        assert!(!refused(parameter("/api/tag", "get", name), json!("")), "{name}");
+    }
+    assert!(!refused(parameter("/api/tag", "get", "limit"), json!(u64::MAX)));
+    assert_ne!(parameter("/api/tag", "get", "limit")["format"], "int64");
+    for method in ["get", "delete"] {
+        assert!(refused(parameter("/api/tag/{tag_id}", method, "tag_id"), json!("")), "{method}");
+    }
+}
+
 /// What `/openapi.json` serves is what `tags-api openapi` prints.
 #[freshdb::test(schema = schema(), on = [sqlite])]
 async fn the_document_is_served(app: TestApp) {
