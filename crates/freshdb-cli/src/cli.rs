@@ -244,11 +244,14 @@ pub(crate) fn integresql(url: &str, token: &str) -> String {
     format!("{url}/{token}/api")
 }
 
+/// Of what a statement takes long for sqlx warns with its text, which of a schema is the whole file.
+const LOG: &str = "warn,sqlx::query=error";
+
 /// Warnings go to standard error; `FRESHDB_LOG` says otherwise.
 pub(crate) fn begin_log() {
     let (filter, misunderstood) = match EnvFilter::try_from_env("FRESHDB_LOG") {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("warn"), std::env::var_os("FRESHDB_LOG").map(|_| error)),
+        Err(error) => (EnvFilter::new(LOG), std::env::var_os("FRESHDB_LOG").map(|_| error)),
     };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);

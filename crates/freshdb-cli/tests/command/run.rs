@@ -208,6 +208,17 @@ fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));
 }
 
+on_every_server!(a_schema_that_takes_long_is_not_recited);
+
+fn a_schema_that_takes_long_is_not_recited(engine: &str) {
+    let file = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    let sleep = if engine == "postgres" { "pg_sleep(1.2)" } else { "SLEEP(1.2)" };
+    std::fs::write(file.path(), format!("SELECT {sleep}; SELECT {}", std::process::id())).expect("written");
+    let path = file.path().to_str().expect("text");
+    let output = freshdb(&["run", "--quiet", "--rebuild", &format!("--{engine}"), "--schema", path, "--", "true"]);
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+}
+
 /// A hint for programmers in Rust is of no use to whoever runs a command.
 #[test]
 fn what_a_schema_is_made_of_and_is_not_there_is_named() {
