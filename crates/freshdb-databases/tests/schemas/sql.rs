@@ -74,6 +74,22 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // MariaDB's own default is Latin 1, and that of its packages is not.
+    [mysql, mariadb] async fn a_sign_that_a_column_cannot_hold_has_a_hint(database: &TestDatabase) {
+        let rows = "INSERT INTO tags VALUES ('🦀')";
+        for begin in ["", "DELIMITER //\nSELECT 1//\nDELIMITER ;\n"] {
+            let script = format!("DROP TABLE IF EXISTS tags;\n{begin}{TAGS} CHARACTER SET latin1;\n{rows}");
+            let (message, hint) = refusal(schema::sql(script), database).await;
+            let hint = hint.expect(&message);
+            assert!(hint.contains("`ALTER DATABASE CHARACTER SET utf8mb4`"), "{hint}");
+        }
+        let script = format!("DROP TABLE tags;\nALTER DATABASE CHARACTER SET utf8mb4;\n{TAGS};\n{rows}");
+        apply(schema::sql(script), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags").await, ["🦀"]);
+    }
+}
+
+on_every_engine! {
     // The server splits the statements itself then, by its own grammar.
     [mysql, mariadb] async fn a_routine_needs_no_delimiter(database: &TestDatabase) {
         let script = format!(

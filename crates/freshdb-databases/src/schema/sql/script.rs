@@ -49,7 +49,7 @@ impl Script<'_> {
                 Some(line) => format!("line {line}"),
                 None => format!("statement {}", succeeded + 1),
             };
-            let hint = hint(&error, text);
+            let hint = lacks_a_sign(&error).or_else(|| hint(&error, text));
             self.failure(&place, error, hint)
         })
     }
@@ -63,7 +63,8 @@ impl Script<'_> {
         })?;
         for (index, Statement { text, line, .. }) in statements.into_iter().enumerate() {
             connection.execute(text).await.map_err(|failed| {
-                self.failure(&format!("statement {}, on line {line},", index + 1), failed.error, None)
+                let hint = lacks_a_sign(&failed.error);
+                self.failure(&format!("statement {}, on line {line},", index + 1), failed.error, hint)
             })?;
         }
         Ok(())
@@ -92,6 +93,16 @@ fn line_of(error: &sqlx::Error, text: &str) -> Option<usize> {
         let _ = (error, text);
         None
     }
+}
+
+/// What can be done where MySQL or MariaDB, whose own default is Latin 1 up to 11.5, cannot store a text as a column has it:
+/// <https://mariadb.com/kb/en/changing-the-default-character-set/>.
+fn lacks_a_sign(error: &sqlx::Error) -> Option<&'static str> {
+    let error = error.as_database_error()?;
+    error.message().starts_with("Incorrect string value").then_some(
+        "the column's character set has no such sign; where a table names none it is the database's, which \
+         `ALTER DATABASE CHARACTER SET utf8mb4` at the beginning of the schema sets",
+    )
 }
 
 /// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
