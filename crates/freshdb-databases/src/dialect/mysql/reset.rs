@@ -140,22 +140,31 @@ async fn end_others(
     Ok(may_be_left)
 }
 
-/// The history that a table keeps of its rows cannot be deleted.
+/// The history that a table keeps of its rows cannot be deleted, nor can the rows of an archive.
 async fn forbids(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     touched: &Touched,
 ) -> Result<Option<String>, sqlx::Error> {
-    let versioned = |indexes: &[usize]| -> Vec<&Table> {
-        indexes.iter().map(|index| &template.tables[*index]).filter(|table| table.versioned).collect()
+    let keeping = |indexes: &[usize]| -> Vec<&Table> {
+        let tables = indexes.iter().map(|index| &template.tables[*index]);
+        tables.filter(|table| table.versioned || table.archives).collect()
     };
-    let mut written = versioned(&touched.filled).into_iter().next();
-    for table in versioned(&touched.suspect) {
+    let mut written = keeping(&touched.filled).into_iter().next();
+    for table in keeping(&touched.suspect) {
         if written.is_some() {
             break;
         }
-        written = seeded::history_differs(connection, template, name, table).await?.then_some(table);
+        let differs = if table.versioned {
+            seeded::history_differs(connection, template, name, table).await?
+        } else {
+            seeded::differs(connection, template, name, table).await?
+        };
+        written = differs.then_some(table);
     }
-    Ok(written.map(|table| format!("table `{}` was written to, and keeps its history", table.name)))
+    Ok(written.map(|table| {
+        let why = if table.versioned { "keeps its history" } else { "its engine, ARCHIVE, deletes no rows" };
+        format!("table `{}` was written to, and {why}", table.name)
+    }))
 }

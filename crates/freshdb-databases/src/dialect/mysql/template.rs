@@ -58,6 +58,8 @@ pub(super) struct Table {
     pub(super) versioned: bool,
     /// Whether it has transactions: InnoDB.
     pub(super) transactional: bool,
+    /// Whether its engine deletes no rows: ARCHIVE.
+    pub(super) archives: bool,
     /// Whether the server keeps its rows in memory, and has none when it starts anew.
     pub(super) volatile: bool,
     /// The next value of its AUTO_INCREMENT: 1 if it was never used, or has none.
@@ -195,6 +197,7 @@ async fn read_with(
             name: object.name.clone(),
             versioned: object.kind == Kind::Versioned,
             transactional: catalog.engines.get(&object.name).is_some_and(|engine| engine == "InnoDB"),
+            archives: catalog.engines.get(&object.name).is_some_and(|engine| engine == "ARCHIVE"),
             volatile: catalog.engines.get(&object.name).is_some_and(|engine| engine == "MEMORY"),
             counter: catalog.counter(&object.name),
             counts: counting.contains(&object.name),

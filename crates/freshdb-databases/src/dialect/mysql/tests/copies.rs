@@ -119,6 +119,27 @@ async fn tables_with_indexes_of_expressions_are_copied() {
     fixture.drop().await;
 }
 
+/// It takes no row with a number below its counter, and can be emptied by nothing.
+#[tokio::test]
+async fn an_archive_is_copied_and_copied_anew() {
+    let schema = [
+        "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, what TEXT) ENGINE = ARCHIVE",
+        "CREATE TABLE seeded (id INT PRIMARY KEY AUTO_INCREMENT, what TEXT) ENGINE = ARCHIVE",
+        "INSERT INTO seeded (what) VALUES ('one'), ('two')",
+    ];
+    let mut fixture = Fixture::new(Kind::Mysql, "archive", &schema).await;
+    fixture.assert_pristine("being copied");
+    assert_eq!(outcome(&fixture.reset().await), 0);
+    for table in ["log", "seeded"] {
+        drop(fixture.run(&format!("INSERT INTO {table} (what) VALUES ('more')")).await);
+        let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("{table} cannot be put back") };
+        assert_eq!(reason, format!("table `{table}` was written to, and its engine, ARCHIVE, deletes no rows"));
+        fixture.renew().await;
+        fixture.assert_pristine("being copied anew");
+    }
+    fixture.drop().await;
+}
+
 /// To copy it would write to another table, and to put it back would empty that.
 async fn a_table_whose_rows_are_elsewhere_is_refused(kind: Kind) {
     let mut admin = admin(kind).await;
