@@ -96,7 +96,7 @@ fn line_of(error: &sqlx::Error, text: &str) -> Option<usize> {
 }
 
 /// What can be done where MySQL or MariaDB, whose own default is Latin 1 up to 11.5, cannot store a text as a column has it:
-/// <https://mariadb.com/kb/en/changing-the-default-character-set/>.
+/// <https://mariadb.com/kb/en/setting-character-sets-and-collations/>.
 fn lacks_a_sign(error: &sqlx::Error) -> Option<&'static str> {
     let error = error.as_database_error()?;
     error.message().starts_with("Incorrect string value").then_some(
