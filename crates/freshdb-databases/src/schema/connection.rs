@@ -1,11 +1,10 @@
 //! The connection that a schema is applied through: a plain one, of no pool, closed before the schema is done.
 
 use futures_util::TryStreamExt;
-use sqlx::error::DatabaseError;
 #[cfg(feature = "mysql")]
 use sqlx::mysql::MySqlConnection;
 #[cfg(feature = "postgres")]
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgDatabaseError};
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -50,9 +49,15 @@ pub(super) struct Failed {
 
 /// Whether PostgreSQL refuses to do it within a transaction, as to make an index `CONCURRENTLY`. Statements that are sent together are one.
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// MySQL has one of these codes for something else.
 pub(super) fn is_refused_in_transaction(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    matches!(code.as_deref(), Some("25001" | "55P04"))
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) {
+        return matches!(error.code(), "25001" | "55P04");
+    }
+    #[cfg(not(feature = "postgres"))]
+    let _ = error;
+    false
 }
 
 /// The failure of a migration, which runs in a transaction unless it is marked: how, is said where that is in the way.

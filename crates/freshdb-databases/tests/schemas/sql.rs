@@ -90,6 +90,16 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // By the same SQLSTATE PostgreSQL says that a file is one transaction, as which it is run there.
+    [mysql, mariadb] async fn what_is_refused_in_a_transaction_has_no_hint_of_postgresql(database: &TestDatabase) {
+        let script = "START TRANSACTION;\nSET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\nCOMMIT";
+        let (message, hint) = refusal(schema::sql(script), database).await;
+        assert!(message.contains("Transaction characteristics can't be changed"), "{message}");
+        assert_eq!(hint, None);
+    }
+}
+
+on_every_engine! {
     // The server splits the statements itself then, by its own grammar.
     [mysql, mariadb] async fn a_routine_needs_no_delimiter(database: &TestDatabase) {
         let script = format!(

@@ -30,13 +30,16 @@ pub(super) const OWN: &str = "/* freshdb */";
 /// What only some servers have.
 ///
 /// - `information_schema_stats_expiry`: otherwise MySQL answers with an AUTO_INCREMENT of yesterday's.
+/// - `show_create_table_verbosity`, `sql_quote_show_create`: definitions are compared as they are shown.
 /// - `sql_generate_invisible_primary_key`, `sql_require_primary_key`: a template's table without a primary key is copied as it is.
 /// - `system_versioning_insert_history`: so is MariaDB's history of rows.
 /// - `innodb_strict_mode`, `restrict_fk_on_non_standard_key`, `check_constraint_checks`: what was let in once is let in again.
 /// - `sql_log_bin`: where the server has no number, no replica can follow it
 ///   (<https://dev.mysql.com/doc/refman/9.7/en/replication-options.html>), and what is done here need not be logged.
-const OPTIONAL: [&str; 8] = [
+const OPTIONAL: [&str; 10] = [
     "information_schema_stats_expiry = 0",
+    "show_create_table_verbosity = 0",
+    "sql_quote_show_create = 1",
     "sql_generate_invisible_primary_key = 0",
     "sql_require_primary_key = 0",
     "system_versioning_insert_history = 1",

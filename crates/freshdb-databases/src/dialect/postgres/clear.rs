@@ -9,6 +9,9 @@ use super::server::{IS_SESSION, SESSION, session};
 /// A session that its client has just closed needs a moment to go by itself: only then is it somebody's leftover.
 const GRACE: Duration = Duration::from_millis(25);
 
+/// And how often it is looked for meanwhile, at the least: on a busy machine, where that moment is longer, so is each look.
+const LOOKS: u32 = 15;
+
 /// By when all must have ended.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,6 +27,7 @@ pub(super) async fn clear(
 ) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
     let start = Instant::now();
     let mut ended: Vec<ServerSession> = Vec::new();
+    let mut looks = 1;
     let mut found = look(connection, staying).await?;
     while let Some(session) = found.sessions.first() {
         let elapsed = start.elapsed();
@@ -31,8 +35,9 @@ pub(super) async fn clear(
             return Ok(Err(session.clone()));
         }
         let grace = |session: &ServerSession| if session.may_yet_stay(staying) { STAYING_GRACE } else { GRACE };
+        let is_left = |session: &&ServerSession| looks >= LOOKS && elapsed >= grace(session);
         // Told again each time: who connects anew meanwhile is told too.
-        let told: Vec<&ServerSession> = found.sessions.iter().filter(|session| elapsed >= grace(session)).collect();
+        let told: Vec<&ServerSession> = found.sessions.iter().filter(is_left).collect();
         if !told.is_empty() {
             let pids = told.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
             execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
@@ -43,6 +48,7 @@ pub(super) async fn clear(
             }
         }
         tokio::time::sleep(PAUSE).await;
+        looks += 1;
         found = look(connection, staying).await?;
     }
     for gid in &found.transactions {
