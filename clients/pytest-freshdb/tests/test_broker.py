@@ -102,6 +102,8 @@ def test_secrets_among_the_parameters_are_not_shown() -> None:
     [
         ({}, "there is no broker: neither `FRESHDB_BROKER` nor `FRESHDB_BROKER_URL` is set\nhint: run under freshdb: "),
         ({"FRESHDB_BROKER": "/b.sock"}, "`FRESHDB_BROKER_TOKEN` is not set\nhint: run under freshdb: "),
+        ({"FRESHDB_BROKER": "/b.sock", "FRESHDB_BROKER_TOKEN": "se\r\ncret"}, "`FRESHDB_BROKER_TOKEN` is no token"),
+        ({"FRESHDB_BROKER": "/b.sock", "FRESHDB_BROKER_TOKEN": "sécret"}, "`FRESHDB_BROKER_TOKEN` is no token"),
         ({"FRESHDB_BROKER_URL": "nonsense", "FRESHDB_BROKER_TOKEN": "t"}, "`FRESHDB_BROKER_URL` is not of the form"),
         ({"FRESHDB_BROKER_URL": "http://h:x", "FRESHDB_BROKER_TOKEN": "t"}, "`FRESHDB_BROKER_URL` is not of the form"),
     ],
@@ -110,6 +112,7 @@ def test_variables_that_are_missing_or_wrong(environ: dict[str, str], message: s
     with pytest.raises(NoBrokerError) as raised:
         Broker.from_env(environ=environ)
     assert str(raised.value).startswith(message)
+    assert "cret" not in str(raised.value)
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .connection import Address, Channel
+from .channel import Channel
+from .connection import Address
 from .database import Database
 from .errors import FreshdbError
 

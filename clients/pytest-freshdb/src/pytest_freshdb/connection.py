@@ -1,27 +1,25 @@
-"""The connection to the broker, to which the leases of this process belong."""
+"""Where the broker is, and a connection to it."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
+import re
 import socket
-import threading
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import BrokerError, LeaseLostError, NoBrokerError
+from .errors import BrokerError, NoBrokerError
 
 SOCKET = "FRESHDB_BROKER"
 URL = "FRESHDB_BROKER_URL"
 TOKEN = "FRESHDB_BROKER_TOKEN"
 
 CONNECT_SECONDS = 10.0
-# The broker itself answers after a minute at the latest when no database becomes free.
-ANSWER_SECONDS = 120.0
+# In bytes; the broker's have some hundred.
+HEAD_LENGTH = 65536
+STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: |$)")
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,12 @@ class Address:
             )
         if not token:
             raise NoBrokerError(f"`{TOKEN}` is not set", "run under freshdb: `freshdb run --mysql -- pytest`")
+        # It goes into a header as it is.
+        if not re.fullmatch(r"[!-~]+", token):
+            raise NoBrokerError(
+                f"`{TOKEN}` is no token of a broker",
+                "take it as it is, from `freshdb run` or from what `freshdb serve` writes",
+            )
         if path and hasattr(socket, "AF_UNIX"):
             return cls(token, path=path)
         try:
@@ -59,197 +63,114 @@ class Address:
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
 
-    def authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
+    @property
+    def host_and_port(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return "localhost" if self.path is not None else f"{host}:{self.port}"
 
-    def connect(self) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection
-        if self.path is None:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=CONNECT_SECONDS)
-        else:
-            connection = UnixConnection(self.path)
+    def connect(self) -> Connection:
         try:
-            connection.connect()
+            return Connection(self, self._open())
         except OSError as error:
             raise NoBrokerError(
                 f"the broker at `{self}` cannot be connected to: {error}",
                 "it ends with the `freshdb run` that started it",
             ) from error
-        # A connection that the library opened anew by itself would have silently lost the leases.
-        connection.auto_open = 0
-        return connection
 
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=CONNECT_SECONDS)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(CONNECT_SECONDS)
+    def _open(self) -> socket.socket:
+        if self.path is None:
+            opened = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return opened
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.settimeout(CONNECT_SECONDS)
         try:
-            self.sock.connect(self.path)
+            opened.connect(self.path)
         except OSError:
-            self.close()
+            opened.close()
             raise
+        return opened
 
 
-def exchange(
-    connection: http.client.HTTPConnection,
-    address: Address,
-    method: str,
-    path: str,
-    body: Mapping[str, object] | None,
-    timeout: float | None,
-) -> dict[str, Any]:
-    """One request and its answer: `{}` where that has no body.
+class Connection:
+    """As much of HTTP/1.1 as the broker speaks: one request at a time, and each answer with its length.
 
-    Raises BrokerError for an answer of 400 and above, and OSError or HTTPException when the connection is no good.
-
-    The token is in no variable of this: pytest shows those of the functions that an error came by.
-    """
-    if connection.sock is None:
-        raise http.client.NotConnected("the broker closed it")
-    connection.sock.settimeout(timeout)
-    content_type = {} if body is None else {"Content-Type": "application/json"}
-    content = None if body is None else json.dumps(body).encode()
-    connection.request(method, path, content, {**address.authorization(), **content_type})
-    response = connection.getresponse()
-    text = response.read()
-    try:
-        value = json.loads(text) if text else {}
-    except ValueError:
-        value = {}
-    if response.status >= 400:
-        hint = value.get("hint")
-        if hint is None and response.status == 401:
-            hint = f"`{TOKEN}` is that of another broker"
-        raise BrokerError(response.status, value.get("error", f"the broker answered {response.status}"), hint)
-    answer: dict[str, Any] = value
-    return answer
-
-
-class Channel:
-    """One connection, shared by the threads of a process, and what belongs to it.
-
-    Each connection has a number. What was taken over one of an earlier number has ended.
+    `http.client` reads an answer's headers with the parser for mail, which takes longer than all the rest of a lease.
     """
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.number = 0
-        self.filling = threading.RLock()
-        self._lock = threading.Lock()
-        self._held: dict[str, str] = {}
-        self._connection: http.client.HTTPConnection | None = None
-        channels.add(self)
+    def __init__(self, address: Address, opened: socket.socket) -> None:
+        self._address = address
+        self._socket: socket.socket | None = opened
+        self._why_closed = ""
 
-    def request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        with self._lock:
-            return self._request(method, path, body, ANSWER_SECONDS)
+    def exchange(self, method: str, path: str, body: Mapping[str, object] | None, timeout: float | None) -> dict[str, Any]:
+        """One request and its answer: `{}` where that has no body.
 
-    def take(
-        self,
-        path: str,
-        body: Mapping[str, object],
-        name: Callable[[dict[str, Any]], tuple[str, str] | None],
-        timeout: float | None = ANSWER_SECONDS,
-    ) -> tuple[dict[str, Any], int]:
-        """A POST, and the number of the connection.
-
-        `name` says of the answer what belongs to the connection from now on, and how that is told when it is lost.
+        Raises BrokerError for an answer of 400 and above, and OSError when the connection is no good.
         """
-        with self._lock:
-            answer = self._request("POST", path, body, timeout)
-            named = name(answer)
-            if named is not None:
-                self._held[named[0]] = named[1]
-            return answer, self.number
-
-    def end(self, name: str, number: int, method: str, path: str) -> dict[str, Any]:
-        """The last request about something that belongs to the connection of this number.
-
-        It does not wait for the answer to another thread's request, which may itself wait for this.
-        """
-        if number != self.number:
-            raise LeaseLostError(f"{name} ended early: the connection to the broker over which it was taken was lost")
-        busy = not self._lock.acquire(blocking=False)
+        if self._socket is None:
+            raise ConnectionError(self._why_closed)
+        content = b"" if body is None else json.dumps(body).encode()
         try:
-            if busy:
-                return self._request_beside(method, path)
-            return self._request(method, path, None, ANSWER_SECONDS)
-        finally:
-            self._held.pop(name, None)
-            if not busy:
-                self._lock.release()
-
-    def close(self) -> None:
-        with self._lock:
-            self._discard()
-
-    def after_fork(self) -> None:
-        """The connection and its leases stay with the parent: the child opens its own when it needs one."""
-        self._lock = threading.Lock()
-        self.filling = threading.RLock()
-        self._discard()
-
-    def _discard(self) -> dict[str, str]:
-        connection, self._connection = self._connection, None
-        held, self._held = self._held, {}
-        self.number += 1
-        if connection is not None:
-            connection.close()
-        return held
-
-    def _request(self, method: str, path: str, body: Mapping[str, object] | None, timeout: float | None) -> dict[str, Any]:
-        while True:
-            is_new = self._connection is None
-            if self._connection is None:
-                self._connection = self.address.connect()
-            try:
-                return exchange(self._connection, self.address, method, path, body, timeout)
-            except (OSError, http.client.HTTPException) as error:
-                held = self._discard()
-                if held:
-                    raise LeaseLostError(
-                        f"the connection to the broker was lost ({reason(error)}), and with it {', '.join(held.values())}",
-                        "their databases may be somebody else's by now: run these tests again",
-                    ) from without_traceback(error)
-                if is_new or isinstance(error, TimeoutError):
-                    raise NoBrokerError(
-                        f"the broker at `{self.address}` does not answer: {reason(error)}"
-                    ) from without_traceback(error)
-                # It was idle and nothing belonged to it: the broker may have closed it, and is asked anew.
-
-    def _request_beside(self, method: str, path: str) -> dict[str, Any]:
-        connection = self.address.connect()
+            self._socket.settimeout(timeout)
+            # The token is in no variable of this: pytest shows those of the functions that an error came by.
+            self._socket.sendall(self._head(method, path, body is not None, len(content)) + content)
+            status, text = self._answer(self._socket)
+        except BaseException:
+            # What is heard next over this connection would be taken for the answer to another request.
+            self.close("an earlier request went wrong")
+            raise
         try:
-            return exchange(connection, self.address, method, path, None, ANSWER_SECONDS)
-        except (OSError, http.client.HTTPException) as error:
-            raise NoBrokerError(f"the broker at `{self.address}` does not answer: {reason(error)}") from without_traceback(error)
-        finally:
-            connection.close()
+            value = json.loads(text) if text else {}
+        except ValueError:
+            value = {}
+        if status >= 400:
+            hint = value.get("hint")
+            if hint is None and status == 401:
+                hint = f"`{TOKEN}` is that of another broker"
+            raise BrokerError(status, value.get("error", f"the broker answered {status}"), hint)
+        answer: dict[str, Any] = value
+        return answer
+
+    def close(self, why: str = "it was closed") -> None:
+        closed, self._socket = self._socket, None
+        if closed is not None:
+            self._why_closed = why
+            closed.close()
+
+    def _head(self, method: str, path: str, is_json: bool, length: int) -> bytes:
+        content = f"Content-Type: application/json\r\nContent-Length: {length}\r\n" if is_json else ""
+        return (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._address.host_and_port}\r\n"
+            f"Authorization: Bearer {self._address.token}\r\n{content}\r\n"
+        ).encode("ascii", "replace")
+
+    def _answer(self, opened: socket.socket) -> tuple[int, bytes]:
+        received = receive(opened)
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            if len(received) > HEAD_LENGTH:
+                raise ConnectionError("its answer has no end of headers")
+            received += receive(opened)
+        first, *lines = received[:end].split(b"\r\n")
+        status = STATUS_LINE.match(first)
+        if status is None:
+            raise ConnectionError(f"it does not speak HTTP/1.1, but says {first[:80]!r}")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+        length = headers.get(b"content-length", b"0" if status[1] == b"204" else b"")
+        if not re.fullmatch(rb"[0-9]{1,9}", length):
+            raise ConnectionError("its answer has no length")
+        body = received[end + 4 :]
+        while len(body) < int(length):
+            body += receive(opened)
+        if len(body) > int(length):
+            raise ConnectionError("its answer goes on after its end")
+        if headers.get(b"connection", b"").lower() == b"close":
+            self.close("the broker closed it")
+        return int(status[1]), body
 
 
-def reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def without_traceback(error: Exception) -> Exception:
-    """The traceback of an error of the library's has in it what was sent, and so the token."""
-    return error.with_traceback(None)
-
-
-channels: weakref.WeakSet[Channel] = weakref.WeakSet()
-
-
-def after_fork_in_child() -> None:
-    for channel in list(channels):
-        channel.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork_in_child)
+def receive(opened: socket.socket) -> bytes:
+    some = opened.recv(65536)
+    if not some:
+        raise ConnectionError("the broker closed it")
+    return some
