@@ -13,8 +13,9 @@ use crate::engine::Engine;
 use crate::failure::{Failure, OrFail};
 use crate::process;
 
-/// The workspace of the suite.
-const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/Cargo.toml");
+/// The workspace of the suite, as cargo is told of it.
+const PACKAGE: [&str; 5] =
+    ["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/suite/Cargo.toml"), "--locked", "--features", "peers"];
 /// Shared with the project's own workspace, and with it what both depend on.
 const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
 
@@ -59,8 +60,8 @@ impl Suite {
         nextest: bool,
     ) -> Result<Self, Failure> {
         eprintln!("building the suite");
-        let build = ["test", "--release", "--no-run", "--locked", "--message-format", "json-render-diagnostics"];
-        let messages = output_of(cargo, &build).await?;
+        let build = ["test", "--release", "--no-run", "--message-format", "json-render-diagnostics"];
+        let messages = output_of(cargo, &[&build[..], &PACKAGE].concat()).await?;
         let nextest = if nextest {
             Nextest::prepare(cargo, directory).await?
         } else {
@@ -76,15 +77,15 @@ impl Nextest {
             eprint!("{failure}");
             return Ok(Self::Missing("cargo-nextest is not installed".into()));
         }
-        let list = ["nextest", "list", "--cargo-profile", "release", "--locked", "--list-type", "binaries-only"];
-        let list = [&list[..], &["--message-format", "json"]].concat();
+        let list = ["nextest", "list", "--cargo-profile", "release", "--list-type", "binaries-only"];
+        let list = [&list[..], &["--message-format", "json"], &PACKAGE].concat();
         let list: Value =
             serde_json::from_str(&output_of(cargo, &list).await?).or_fail(|| "nextest's list is no JSON".into())?;
         // Without a platform, cargo would fetch what others need.
         let platform = list.pointer("/rust-build-meta/platforms/host/platform/triple").and_then(Value::as_str);
         let platform = platform.ok_or_else(|| Failure::new("nextest's list names no platform"))?;
-        let metadata = ["metadata", "--format-version", "1", "--locked", "--filter-platform", platform];
-        let metadata = output_of(cargo, &metadata).await?;
+        let metadata = ["metadata", "--format-version", "1", "--filter-platform", platform];
+        let metadata = output_of(cargo, &[&metadata[..], &PACKAGE].concat()).await?;
         let workspace = directory.join("cargo-metadata.json");
         write(&workspace, metadata.as_bytes())?;
 
@@ -107,9 +108,6 @@ fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
 async fn output_of(cargo: &Path, arguments: &[&str]) -> Result<String, Failure> {
     let mut command = process::tied(cargo);
     command.args(arguments).env("CARGO_TARGET_DIR", TARGET);
-    if !arguments.contains(&"--version") {
-        command.args(["--manifest-path", MANIFEST]);
-    }
     // Cargo describes this package to what it runs. Build scripts that watch those variables would take them for a change.
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
