@@ -1,4 +1,4 @@
-//! What a pool lives through: its server restarts, or its disk fills up, in the middle of everything.
+//! What a pool lives through: its server restarts, or its disk fills up, in the middle of everything; or it is not set as others are.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,3 +8,4 @@ mod dump;
 mod full;
 mod harness;
 mod restarts;
+mod settings;

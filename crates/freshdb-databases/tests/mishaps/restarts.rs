@@ -8,7 +8,7 @@ use crate::harness::{
 };
 
 /// Where a server's user may write.
-fn place() -> tempfile::TempDir {
+pub(crate) fn place() -> tempfile::TempDir {
     let place =
         tempfile::tempdir_in(if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).unwrap();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{OWN, TextRow, execute, fixed, identifier, literal, results};
-use super::table::{without_counter, without_inherited_collations};
+use super::connection::{OWN, TextRow, execute, fixed, identifier, literal, results, rows};
+use super::table::{names_shared_tablespace, without_counter, without_inherited_collations, without_shared_tablespace};
 
 /// What stands for the database's own name, which views and sequences' defaults hold.
 const ITSELF: &str = "\u{1}.";
@@ -121,6 +121,10 @@ impl Object {
         format!("{} {}", self.kind.title(), identifier(&self.name))
     }
 
+    fn is_said_to_share(&self) -> bool {
+        self.kind.is_table() && names_shared_tablespace(&self.create)
+    }
+
     /// The statement that makes it, for somebody to read, with what it was made under.
     pub(super) fn shown(&self) -> String {
         let Settings { sql_mode, client, connection, database, time_zone } = &self.settings;
@@ -204,7 +208,7 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
 
     let shown = show_all(connection, &named).await?;
     let own = format!("{}.", identifier(name));
-    let objects = named
+    let mut objects: Vec<Object> = named
         .into_iter()
         .zip(shown)
         .filter_map(|((kind, name, table), row)| {
@@ -214,7 +218,20 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
             Some(object)
         })
         .collect();
+    let shared: Vec<&mut Object> = objects.iter_mut().filter(|object| object.is_said_to_share()).collect();
+    if !shared.is_empty() && all_tables_share(connection).await? {
+        for object in shared {
+            object.create = without_shared_tablespace(&object.create);
+        }
+    }
     Ok(Catalog { database: database.replace(&identifier(name), ITSELF), objects, counters, engines })
+}
+
+/// Whether new tables are made in one tablespace that all share. There MySQL shows that of a table which was altered or truncated as if it had
+/// been said of it, and not of one which was not, and says it of partitions, of which it takes it from nobody. Of such a server the template's tables are in it, too.
+async fn all_tables_share(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    let answer = rows(connection, "SELECT @@GLOBAL.innodb_file_per_table").await?;
+    Ok(answer.into_iter().flatten().flatten().next().as_deref() == Some("0"))
 }
 
 async fn show_all(
