@@ -168,6 +168,19 @@ pub(super) async fn bytes(
     rows.iter().map(values).collect()
 }
 
+/// Hands on each row of a query as it comes.
+pub(super) async fn for_each(
+    connection: &mut MySqlConnection,
+    sql: &str,
+    mut each: impl FnMut(Vec<Option<Vec<u8>>>),
+) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        each(values(&row)?);
+    }
+    Ok(())
+}
+
 fn values(row: &MySqlRow) -> Result<Vec<Option<Vec<u8>>>, sqlx::Error> {
     (0..row.len()).map(|column| row.try_get_unchecked(column)).collect()
 }

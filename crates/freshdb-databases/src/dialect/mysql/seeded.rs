@@ -1,10 +1,11 @@
 //! Making the rows of a table with rows the template's again.
 
+use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
 use super::catalog::Kind;
-use super::connection::{execute, identifier, results, rows};
+use super::connection::{execute, for_each, identifier, results, rows};
 use super::copy::{create, insert_all};
 use super::pages::{Range, WholeNumber};
 use super::template::{Column, FEW, Table, Template, qualified};
@@ -136,6 +137,20 @@ impl Column {
         WholeNumber::of(&self.data_type).is_some()
     }
 
+    /// An expression whose text differs where what is stored does.
+    fn exact(&self) -> String {
+        let name = identifier(&self.name);
+        match self.data_type.as_str() {
+            _ if self.is_whole_number() => name,
+            "decimal" | "bit" | "date" | "datetime" | "timestamp" | "time" | "year" | "double" => name,
+            // Shown by itself it lacks some of its digits.
+            "float" => format!("CAST({name} AS DOUBLE)"),
+            "json" => format!("CAST({name} AS CHAR)"),
+            "enum" | "set" => format!("CAST({name} AS UNSIGNED)"),
+            _ => format!("CAST({name} AS BINARY)"),
+        }
+    }
+
     /// Whether `s` and `t` hold the same bytes in it, and not only what the collation takes for equal.
     fn equal(&self) -> String {
         let name = identifier(&self.name);
@@ -242,6 +257,31 @@ async fn lies_in_order(connection: &mut MySqlConnection, tables: [&str; 2], keys
         *found = rows(connection, &format!("SELECT {keys} FROM {table} r USE INDEX ()")).await?;
     }
     Ok(ours == theirs)
+}
+
+/// Whether the rows of a table without a primary key are other ones, or lie in another order.
+pub(super) async fn listing_differs(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    name: &str,
+    table: &Table,
+) -> Result<bool, sqlx::Error> {
+    let columns: Vec<String> = table.columns.iter().chain(&table.computed).map(Column::exact).collect();
+    let mut digests = Vec::new();
+    for database in [name, &template.name] {
+        let named = qualified(database, &table.name);
+        let mut digest = Sha256::new();
+        for_each(connection, &format!("SELECT {} FROM {named} USE INDEX ()", columns.join(",")), |row| {
+            for value in row {
+                // A NULL has no length, and what follows cannot be taken for a part of what was before.
+                digest.update(value.as_ref().map_or(u64::MAX, |value| value.len() as u64).to_be_bytes());
+                digest.update(value.unwrap_or_default());
+            }
+        })
+        .await?;
+        digests.push(digest.finalize());
+    }
+    Ok(digests[0] != digests[1])
 }
 
 /// The same of a table that keeps its rows' history. The history that a template has is not copied: a dump does not show it.
