@@ -74,6 +74,17 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // Both clients drop it.
+    [mysql, mariadb] async fn a_line_may_end_with_a_backslash(database: &TestDatabase) {
+        for begin in ["", "DELIMITER //\nSELECT 1//\nDELIMITER ;\n"] {
+            let script = format!("DROP TABLE IF EXISTS tags;\n{begin}{TAGS};\nINSERT INTO tags \\\n VALUES ('a\\\nb');\\\n");
+            apply(schema::sql(script), database).await.expect("the schema");
+            assert_eq!(texts(database, "SELECT name FROM tags").await, ["a\nb"]);
+        }
+    }
+}
+
+on_every_engine! {
     // MariaDB's own default is Latin 1, and that of its packages is not.
     [mysql, mariadb] async fn a_sign_that_a_column_cannot_hold_has_a_hint(database: &TestDatabase) {
         let rows = "INSERT INTO tags VALUES ('🦀')";

@@ -24,7 +24,10 @@ impl Script<'_> {
         self.refuse_to_leave(target, text)?;
         let mut connection = Connection::open(target, Session::Server).await?;
         let done = match target.kind() {
-            Kind::Mysql | Kind::Mariadb if delimiter::is_set_in(text) => self.run_split(&mut connection, text).await,
+            Kind::Mysql | Kind::Mariadb if delimiter::is_set_in(text) => {
+                self.run_split(&mut connection, &delimiter::as_sent(text)).await
+            }
+            Kind::Mysql | Kind::Mariadb => self.run_at_once(&mut connection, &delimiter::as_sent(text)).await,
             Kind::Postgres => self.run_at_once(&mut connection, &without_restrictions(text)).await,
             _ => self.run_at_once(&mut connection, text).await,
         };
