@@ -14,9 +14,7 @@ pub(super) const APPLICATION: &str = "freshdb-databases";
 
 /// Settings that a statement's meaning or patience depends on. Sent with the start of the connection, they win over what
 /// a template's `ALTER DATABASE … SET` says.
-const SETTINGS: [(&str, &str); 15] = [
-    // Nothing that a template defines may stand in for what the server defines; and names are printed in full.
-    ("search_path", "pg_catalog,pg_temp"),
+const SETTINGS: [(&str, &str); 12] = [
     ("client_min_messages", "warning"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
@@ -28,12 +26,17 @@ const SETTINGS: [(&str, &str); 15] = [
     // Seed rows are read in their order on disk, as text that reads back as the same values.
     ("synchronize_seqscans", "off"),
     ("max_parallel_workers_per_gather", "0"),
-    ("bytea_output", "hex"),
     ("DateStyle", "ISO,YMD"),
-    ("IntervalStyle", "postgres"),
     ("extra_float_digits", "1"),
     ("jit", "off"),
 ];
+
+/// Those that a schema's own connection has as the server, its role or PGOPTIONS say, and with which it can come out otherwise. Sent with the
+/// start of this connection they would hide that from [`identity`](super::server::identity).
+///
+/// Nothing that a template defines may stand in for what the server defines; and names are printed in full.
+const HIDING_SETTINGS: &str =
+    "SET search_path = pg_catalog, pg_temp; SET bytea_output = hex; SET IntervalStyle = postgres";
 
 /// A connection of freshdb's own.
 pub(crate) struct Connection {
@@ -54,13 +57,14 @@ impl Connection {
 
 /// Connects to a database of the server.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
-    let wire = url::postgres(PgConnectOptions::from_str(&server.for_sqlx())?)
+    let mut wire = url::postgres(PgConnectOptions::from_str(&server.for_sqlx())?)
         .database(database)
         .application_name(APPLICATION)
         .options(SETTINGS)
         .disable_statement_logging()
         .connect()
         .await?;
+    sqlx::raw_sql(HIDING_SETTINGS).execute(&mut wire).await?;
     Ok(Connection { wire, server: server.clone() })
 }
 

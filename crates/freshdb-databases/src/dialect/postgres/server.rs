@@ -33,7 +33,7 @@ pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx
         || (SELECT coalesce(string_agg(', ' || name || '=' || coalesce(reset_val, ''), '' ORDER BY name), '') FROM pg_settings
             WHERE name IN ('DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'backslash_quote', 'block_size', 'bytea_output',
                 'default_table_access_method', 'default_tablespace', 'default_text_search_config', 'default_toast_compression',
-                'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'quote_all_identifiers',
+                'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'quote_all_identifiers', 'search_path',
                 'standard_conforming_strings', 'timezone_abbreviations', 'transform_null_equals', 'xmlbinary', 'xmloption'))
         || (SELECT coalesce(string_agg(', ' || setconfig::text, '' ORDER BY setrole), '') FROM pg_db_role_setting
             WHERE setdatabase = 0 AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user)))";

@@ -66,6 +66,27 @@ async fn the_limit_leaves_out_what_the_server_reserves() {
     assert!(identity.starts_with("PostgreSQL ") && identity.contains("TimeZone="), "{identity}");
 }
 
+/// It is that of a schema's own session, which has it from the server, its role, PGOPTIONS or the URL.
+#[tokio::test]
+async fn the_search_path_is_part_of_what_the_server_is() {
+    let mut identities = Vec::new();
+    for options in ["-c search_path=elsewhere,public", "-c IntervalStyle=iso_8601", "-c bytea_output=escape"] {
+        let mut url = url::Url::parse(&server().reveal()).expect("a URL");
+        url.query_pairs_mut().append_pair("options", options);
+        let server = crate::DatabaseUrl::parse(url.as_str()).expect("a URL");
+        let mut connection = connect(&server, REGISTRY).await.expect("a connection");
+        let identity = Postgres::identity(&mut connection).await.expect("the server answers");
+        let (_, setting) = options.split_once(' ').expect("a setting");
+        assert!(identity.replace(", public", ",public").contains(setting), "{identity}");
+        // What freshdb itself says to the server means what it means everywhere.
+        let now = value(&mut connection, "SELECT current_setting('search_path')").await.expect("the server answers");
+        assert_eq!(now.as_deref(), Some("pg_catalog, pg_temp"));
+        connection.close().await.expect("it closes");
+        identities.push(identity);
+    }
+    assert!(identities[0] != identities[1] && identities[1] != identities[2]);
+}
+
 #[tokio::test]
 async fn a_missing_privilege_is_named_by_what_grants_it() {
     let mut admin = admin().await;
