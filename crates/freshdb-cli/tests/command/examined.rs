@@ -323,3 +323,14 @@ fn a_place_for_data_that_cannot_be_written_to_is_named() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("CANNOT BE USED: ") && said.contains("/proc/1"), "{said}");
 }
+
+/// What a shell has for one database of its user's applies to every other, too.
+#[test]
+fn a_search_path_of_the_environment_is_named() {
+    let environment = [("PGOPTIONS", "-c search_path=app")];
+    let output = freshdb(&["doctor", "--postgres"], &environment);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no schema has been selected to create in"), "{said}");
+    assert!(said.contains("hint: the variable PGOPTIONS sets a `search_path`, "), "{said}");
+}

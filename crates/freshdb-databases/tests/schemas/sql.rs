@@ -151,6 +151,20 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [postgres] async fn a_path_without_a_schema_has_a_hint(database: &TestDatabase) {
+        for thing in ["TABLE a (b INT)", "FUNCTION a() RETURNS INT LANGUAGE sql AS 'SELECT 1'"] {
+            let script = format!("SET search_path TO nowhere; CREATE {thing}");
+            let (message, hint) = refusal(schema::sql(script), database).await;
+            assert!(message.ends_with("no schema has been selected to create in"), "{message}");
+            assert!(hint.expect(&message).starts_with("the `search_path` of the server, of its role or of its URL names no schema"));
+        }
+        let (message, hint) = refusal(schema::sql("CREATE TABLE nowhere.a (b INT)"), database).await;
+        assert!(message.ends_with("schema \"nowhere\" does not exist"), "{message}");
+        assert_eq!(hint, None);
+    }
+}
+
+on_every_engine! {
     [postgres] async fn postgres_names_the_line(database: &TestDatabase) {
         let script = "CREATE TABLE a (ü INT);\n-- ü\n\nSELECT 1 FORM a";
         let (message, hint) = refusal(schema::sql(script), database).await;

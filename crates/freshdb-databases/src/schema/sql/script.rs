@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+#[cfg(feature = "postgres")]
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition};
+
 use super::delimiter::{self, Statement};
 use crate::schema::Target;
 use crate::schema::connection::{Connection, Failed, Session, is_refused_in_transaction};
@@ -86,7 +89,6 @@ impl Script<'_> {
 fn line_of(error: &sqlx::Error, text: &str) -> Option<usize> {
     #[cfg(feature = "postgres")]
     {
-        use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
         let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
         let PgErrorPosition::Original(position) = error.position()? else { return None };
         Some(1 + text.chars().take(position.saturating_sub(1)).filter(|character| *character == '\n').count())
@@ -110,6 +112,30 @@ fn lacks_a_sign(error: &sqlx::Error) -> Option<&'static str> {
 
 /// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
+/// Whether PostgreSQL has nowhere to create what is named without a schema. A schema that is named, and not there, has the same code.
+fn finds_no_schema(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) {
+        return error.code() == "3F000"
+            && error.routine().is_some_and(|routine| routine.ends_with("CreationNamespace"));
+    }
+    #[cfg(not(feature = "postgres"))]
+    let _ = error;
+    false
+}
+
+/// What can be done where the session's `search_path` is to blame: <https://www.postgresql.org/docs/15/ddl-schemas.html#DDL-SCHEMAS-PATH>.
+fn names_a_schema_that_is_not_there() -> &'static str {
+    // The driver reads it as libpq does.
+    #[cfg(feature = "postgres")]
+    if PgConnectOptions::new_without_pgpass().get_options().is_some_and(|options| options.contains("search_path")) {
+        return "the variable PGOPTIONS sets a `search_path`, of which a new database has no schema: unset it, or begin with \
+                `CREATE SCHEMA`";
+    }
+    "the `search_path` of the server, of its role or of its URL names no schema that a new database has: begin with \
+     `CREATE SCHEMA`, or with `SET search_path TO public`"
+}
+
     let copies = || text.to_ascii_lowercase().contains("from stdin");
     if is_refused_in_transaction(error) {
         return Some(
@@ -119,6 +145,9 @@ fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
     }
     match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
         Some("42601") if text.lines().any(|line| line.starts_with("\\connect ") || line.starts_with("\\c ")) => Some(
+    if finds_no_schema(error) {
+        return Some(names_a_schema_that_is_not_there());
+    }
             "leave the `\\connect` out, which is for psql: each test has a database of another name; `pg_dump` without `--create` \
              writes none",
         ),
