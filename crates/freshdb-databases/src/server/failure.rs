@@ -27,7 +27,9 @@ pub(super) fn log(keeper: &Keeper) -> String {
 /// `PostgreSQL 15.2 did not start: it ended with exit code 1`, and all that is known of it.
 pub(super) fn error(engine: &dyn Engine, program: &Program, what: &str, invocation: &Invocation, log: &str) -> Error {
     let kind = engine.kind();
-    let mut fact = format!("{kind} {} {what}\n  command: {}", program.version, command_line(invocation));
+    let account = lacks_account(log);
+    let why = account.map_or_else(String::new, |user| format!("; the user {user}, as whom it runs, has no account"));
+    let mut fact = format!("{kind} {} {what}{why}\n  command: {}", program.version, command_line(invocation));
     let lines: Vec<_> = log.lines().collect();
     if lines.is_empty() {
         fact.push_str("\n  it wrote no log");
@@ -45,6 +47,11 @@ fn advice(engine: &dyn Engine, log: &str) -> String {
     if log.contains("No space left on device") {
         return format!("set {} to a directory with more room", variables::RUN_DIR);
     }
+    if let Some(user) = lacks_account(log) {
+        return format!(
+            "as root, run `useradd --uid {user} freshdb`, or set {url} to the URL of a server that runs already"
+        );
+    }
     if log.contains("error while loading shared libraries") {
         return format!(
             "install {kind} with all it depends on (on Debian and Ubuntu the package `{}`)",
@@ -52,6 +59,12 @@ fn advice(engine: &dyn Engine, log: &str) -> String {
         );
     }
     format!("mend what its log names, or set {url} to the URL of a server that runs already")
+}
+
+/// The user for whom there is no line in `/etc/passwd`, as in a container that is run as some number. PostgreSQL asks for the name.
+fn lacks_account(log: &str) -> Option<&str> {
+    let (_, rest) = log.split_once("could not look up effective user ID ")?;
+    rest.split(|sign: char| !sign.is_ascii_digit()).next().filter(|user| !user.is_empty())
 }
 
 /// `it ended with exit code 1`

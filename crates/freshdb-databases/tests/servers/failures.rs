@@ -75,6 +75,24 @@ async fn a_program_that_cannot_be_run() {
     ");
 }
 
+#[tokio::test]
+async fn a_user_without_an_account() {
+    let place = Place::new();
+    place.program("postgres", "echo 'postgres (PostgreSQL) 15.18'");
+    let bin = place.program(
+        "initdb",
+        "echo 'initdb: error: could not look up effective user ID 12345: user does not exist' >&2; exit 1",
+    );
+    let config = place.cold_config().with_program_dirs([bin]);
+    insta::assert_snapshot!(message(Kind::Postgres, &config, &place).await, @r"
+    PostgreSQL 15.18 failed to create a data directory: it ended with exit code 1; the user 12345, as whom it runs, has no account
+      command: /place/bin/initdb --pgdata=/place/run/freshdb-run.…/data --username=postgres --encoding=UTF8 --locale=C.UTF-8 --auth=reject --no-sync
+      the last lines of its log:
+        initdb: error: could not look up effective user ID 12345: user does not exist
+    hint: as root, run `useradd --uid 12345 freshdb`, or set FRESHDB_POSTGRES_URL to the URL of a server that runs already
+    ");
+}
+
 const VERSION: &str = r#"case "$1" in --version) echo "mysqld  Ver 9.7.4 for Linux on x86_64"; exit;; esac"#;
 
 #[tokio::test]
