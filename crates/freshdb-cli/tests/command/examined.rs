@@ -334,3 +334,14 @@ fn a_search_path_of_the_environment_is_named() {
     assert!(said.contains("no schema has been selected to create in"), "{said}");
     assert!(said.contains("hint: the variable PGOPTIONS sets a `search_path`, "), "{said}");
 }
+
+#[test]
+fn a_umask_that_leaves_nothing_is_named() {
+    let script = format!("umask 777; exec {} run --quiet --postgres -- true", env!("CARGO_BIN_EXE_freshdb"));
+    let mut command = Command::new("sh");
+    let output = command.args(["-c", &script]).env_remove("FRESHDB_POSTGRES_URL").output().expect("it runs");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("caused by: the umask takes from whoever makes a directory what they need"), "{said}");
+    assert!(said.ends_with("hint: run `umask 022` first\n"), "{said}");
+}

@@ -1,6 +1,7 @@
 //! The directory of one throwaway server: its data, its socket, its log. Who made it holds a lock on it, which ends with that
 //! process, so whoever finds it later can tell whether it is still needed.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -57,8 +58,11 @@ impl RunDirectory {
         for base in &bases {
             if user.can_write(base) {
                 return create_in(base, user, name).map_err(|error| {
-                    Error::new(ErrorKind::Files, format!("failed to make a directory in `{}`", base.display()))
-                        .because(error)
+                    let is_of_umask =
+                        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TakenByUmask>);
+                    let fact = format!("failed to make a directory in `{}`", base.display());
+                    let error = Error::new(ErrorKind::Files, fact).because(error);
+                    if is_of_umask { error.hint("run `umask 022` first") } else { error }
                 });
             }
         }
@@ -89,6 +93,18 @@ impl RunDirectory {
     }
 }
 
+/// Nobody could use what is made, not even whose it is.
+#[derive(Debug)]
+struct TakenByUmask;
+
+impl fmt::Display for TakenByUmask {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the umask takes from whoever makes a directory what they need to use it")
+    }
+}
+
+impl std::error::Error for TakenByUmask {}
+
 fn create_in(base: &Path, user: &User, name: &str) -> io::Result<RunDirectory> {
     loop {
         // Never the same twice: whoever removes one that its maker left cannot remove the next.
@@ -102,6 +118,9 @@ fn create_in(base: &Path, user: &User, name: &str) -> io::Result<RunDirectory> {
                 continue;
             }
             result => result?,
+        }
+        if fs::symlink_metadata(&unlocked)?.mode() & 0o700 != 0o700 {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, TakenByUmask));
         }
         let lock = File::open(&unlocked)?;
         lock.lock()?;
