@@ -122,10 +122,13 @@ fn is_of_server(error: &(dyn StdError + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(sqlx::Error::Database(_)))
 }
 
+/// What sqlx writes before an error of somebody else's that its types carry, as freshdb's sessions have theirs carried.
+const CARRIER: &str = "error in Any driver mapping: ";
+
 /// To an error of PostgreSQL's its driver adds `at line 1188`, which is where in the server's own source it was raised, and is
 /// taken for a line of the statement.
 fn words(error: &(dyn StdError + 'static)) -> String {
-    let text = error.to_string();
+    let text = error.to_string().replace(CARRIER, "");
     #[cfg(feature = "postgres")]
     if let Some(said) = of_postgres(error) {
         return text.replace(&said.to_string(), sqlx::error::DatabaseError::message(said));
@@ -165,5 +168,18 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_carries_an_error_is_not_told() {
+        let carried = sqlx::Error::AnyDriverError(Box::new(Error::new(ErrorKind::Exhausted, "no session became free")));
+        assert_eq!(told(&carried), ["no session became free"]);
+        let error = Error::new(ErrorKind::Schema, "the schema fails").because(carried);
+        assert_eq!(told(&error), ["the schema fails", "no session became free"]);
     }
 }

@@ -102,6 +102,11 @@ impl IntoResponse for database::Error {
         };
         let mut cause = self.to_string();
         let mut source = std::error::Error::source(&self);
+        // The engine's own error says it, without those whose types have carried it.
+        let own = source.and_then(|error| error.downcast_ref()).and_then(freshdb::Error::within_orm);
+        if let Some(own) = own {
+            source = Some(own);
+        }
         while let Some(error) = source {
             // In one line, as everything in the log: who is in the way is said in several.
             let words = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ");
@@ -131,4 +136,29 @@ pub(super) fn from_panic(panic: Box<dyn Any + Send>) -> Response {
     let mut response = internal();
     response.extensions_mut().insert(Cause(format!("the handler panicked: {message}").into()));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use freshdb::EngineOptions;
+    use sea_orm::ConnectionTrait as _;
+
+    use super::*;
+
+    /// Those whose types have carried it have nothing to say in the log.
+    #[tokio::test]
+    async fn the_log_has_the_engines_own_words() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("postgres://app@{}/tags", listener.local_addr().expect("an address"));
+        drop(listener);
+        let engine = EngineOptions::new().lazy_orm(&url).expect("an engine");
+        let error = engine.execute_unprepared("SELECT 1").await.expect_err("nobody listens");
+        let response = database::Error::from(error).into_response();
+        let Cause(cause) = response.extensions().get().expect("a cause");
+        let expected = format!(
+            "the database is not available: cannot connect to `{url}`: error communicating with database: Connection refused"
+        );
+        assert!(cause.starts_with(&expected), "{cause}");
+        assert_eq!(cause.matches("Connection refused").count(), 1, "{cause}");
+    }
 }
