@@ -253,9 +253,16 @@ impl Registry {
         name: &str,
         note: &str,
     ) -> Result<(), sqlx::Error> {
-        let (table, now) = (D::TABLE, millis(SystemTime::now()));
+        let table = D::TABLE;
+        let sql = format!(
+            "SELECT MAX(kept.since) FROM {table} kept JOIN {table} own ON own.checkout = kept.checkout \
+             WHERE own.name = '{name}' AND kept.role = 'kept'"
+        );
+        let newest = D::rows(connection, &sql).await?.into_iter().flatten().flatten().next();
+        let newest: u128 = newest.and_then(|since| since.parse().ok()).unwrap_or_default();
+        let since = millis(SystemTime::now()).max(newest + 1);
         let sql =
-            format!("UPDATE {table} SET role = 'kept', since = {now}, note = '{}' WHERE name = '{name}'", hex(note));
+            format!("UPDATE {table} SET role = 'kept', since = {since}, note = '{}' WHERE name = '{name}'", hex(note));
         D::execute(connection, &sql).await
     }
 
@@ -263,6 +270,7 @@ impl Registry {
         let table = D::TABLE;
         D::execute(connection, &format!("DELETE FROM {table} WHERE name = '{name}'")).await
     }
+    /// Which of two that are kept is the newer one no clock decides: it may have been set back since, or be that of another machine.
 }
 
 /// A row that another version wrote, and that says what this one does not know, is left alone. So is one that freshdb cannot have

@@ -27,7 +27,10 @@ impl Changes {
     /// If the file cannot be written.
     pub fn store(&self, config: &Config) -> Result<PathBuf, Error> {
         let directory = directory(config);
-        let path = directory.join(format!("{:013}-{}.json", self.at_ms, self.database));
+        // The clock may have been set back since the others were written: what is written last is the newest.
+        let number =
+            files(&directory).last().and_then(|newest| number(newest)).map_or(0, |newest| newest.saturating_add(1));
+        let path = directory.join(format!("{:013}-{}.json", self.at_ms.max(number), self.database));
         // Whoever looks meanwhile sees all of it or nothing.
         let part = path.with_extension(format!("{:016x}", fastrand::u64(..)));
         let written = DirBuilder::new()
@@ -62,8 +65,13 @@ fn directory(config: &Config) -> PathBuf {
 /// The oldest first.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries(directory).filter(|path| is_complete(path)).collect();
-    files.sort();
+    files.sort_by_cached_key(|path| (number(path), path.clone()));
     files
+}
+
+/// What orders the files.
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {

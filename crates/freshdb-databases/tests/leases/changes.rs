@@ -281,4 +281,8 @@ fn what_was_written_down_is_found_again_the_newest_first() {
     // What is no such document is passed over.
     std::fs::write(paths[104].with_file_name("9999999999999-x.json"), "{").unwrap();
     assert_eq!(Changes::stored(&config).len(), 100);
+    // Of a clock that was set back, too.
+    let path = all[3].store(&config).unwrap();
+    assert!(path.exists());
+    assert_eq!(Changes::stored(&config)[0], all[3]);
 }

@@ -54,6 +54,34 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // As where the clock of this machine, or of another, was fast.
+    [mysql, mariadb, postgres]
+    async fn what_is_kept_last_is_the_newest_whatever_the_clock_says(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(2).open().await.unwrap();
+        let registry = pool.template().with_database("freshdb_registry");
+        let mut kept = Vec::new();
+        for number in 0..12 {
+            let lease = pool.lease().await.unwrap();
+            kept.push(lease.url().clone());
+            let name = lease.name().to_owned();
+            lease.keep("failed").await.unwrap();
+            if number < 10 {
+                let year = 365 * 24 * 60 * 60 * 1000_i64;
+                let sql = format!("UPDATE freshdb_databases SET since = since + {year} WHERE name = '{name}'");
+                execute(&registry, &sql).await;
+            }
+        }
+        for url in &kept[..2] {
+            eventually("it is collected", async || Client::try_connect(&url.reveal()).await.is_err()).await;
+        }
+        for url in &kept[2..] {
+            Client::connect(&url.reveal()).await.close().await;
+        }
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
     [mysql, mariadb, postgres]
     async fn who_was_taken_for_dead_says_that_it_lives(database: &TestDatabase) {
         let proxy = Proxy::before(database.server_address()).await;
