@@ -143,6 +143,14 @@ impl DatabaseUrl {
         }
     }
 
+    /// Whether it says that TLS is not wanted, in the words of MySQL's driver.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(crate) fn does_without_tls(&self) -> bool {
+        let Location::Server(_, url) = &self.0 else { return false };
+        let mut parameters = url.query_pairs();
+        parameters.any(|(name, mode)| matches!(&*name, "ssl-mode" | "sslmode") && mode.eq_ignore_ascii_case("disabled"))
+    }
+
     /// The URL in full, password and all, as sqlx's drivers take it: MariaDB's says `mysql://`.
     pub fn reveal(&self) -> String {
         match &self.0 {

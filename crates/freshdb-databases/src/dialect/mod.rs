@@ -244,6 +244,10 @@ pub(crate) enum Fault {
     Full,
     /// A lock was waited for in vain: what lists those who hold one.
     Locked { list: &'static str },
+    /// The server shows a certificate that nobody vouches for: what in its URL names who does.
+    Untrusted { parameter: &'static str },
+    /// It lets nobody in without TLS: what in its URL asks for that.
+    Unencrypted { parameter: &'static str },
     /// Anything else.
     Other,
 }
@@ -327,6 +331,17 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
             (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
         }
         Fault::Locked { list } => (ErrorKind::Database, Some(format!("see who holds a lock on it: run {list}"))),
+        Fault::Untrusted { parameter } => (
+            ErrorKind::Config,
+            Some(format!(
+                "name the certificate of the authority that has signed the server's in the URL, by `{parameter}=/path/to/ca.pem`; \
+                 one that is of another host, or has expired, is the server's to mend"
+            )),
+        ),
+        Fault::Unencrypted { parameter } => (
+            ErrorKind::Config,
+            Some(format!("where the server takes TLS alone, ask for it in the URL, by `{parameter}`")),
+        ),
         Fault::Other => match lacking(&error) {
             Some(hint) => (ErrorKind::Config, Some(hint.into())),
             None => (ErrorKind::Database, None),
@@ -339,6 +354,18 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
     }
 }
 
+/// Whether a server's certificate is refused, which rustls and native-tls tell in words alone.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) fn refuses_certificate(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => {
+            error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
+        }
+        sqlx::Error::Tls(error) => error.to_string().contains("certificate"),
+        _ => false,
+    }
+}
+
 /// What can be done where sqlx was built without what a connection takes. It tells that in words alone.
 fn lacking(error: &sqlx::Error) -> Option<&'static str> {
     match error {
@@ -346,8 +373,9 @@ fn lacking(error: &sqlx::Error) -> Option<&'static str> {
             Some("in your Cargo.toml, give sqlx one of its features for TLS, such as `tls-rustls`")
         }
         sqlx::Error::Configuration(said) if said.to_string().starts_with("RSA auth backend disabled") => Some(
-            "check the password; and in your Cargo.toml, give sqlx `mysql-rsa`, or one of its features for TLS such as `tls-rustls`: \
-             MySQL takes a password that it has not just seen in no other way",
+            "check the password; MySQL takes one that it has not just seen by TLS or RSA alone: leave `ssl-mode=disabled` out of the URL, \
+             or where sqlx is built without both, give it `mysql-rsa` in your Cargo.toml, or one of its features for TLS such as \
+             `tls-rustls`",
         ),
         _ => None,
     }
@@ -424,5 +452,21 @@ mod tests {
             sqlx::Error::Configuration("RSA auth backend disabled; enable feature `mysql-rsa` or use TLS.".into());
         assert!(lacking(&rsa).expect("a hint").starts_with("check the password; "));
         assert_eq!(lacking(&sqlx::Error::Tls("certificate expired".into())), None);
+    }
+
+    #[test]
+    #[cfg(all(feature = "mysql", feature = "postgres"))]
+    fn what_is_amiss_with_tls_is_said() {
+        use super::{mysql::Mysql, postgres::Postgres};
+
+        let unknown =
+            || std::io::Error::new(std::io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+        let told = |error: Error| (error.kind(), error.advice().expect("a hint").to_owned());
+        let (kind, hint) = told(explain::<Mysql>("x", unknown().into()));
+        assert!(kind == ErrorKind::Config && hint.contains("`ssl-ca=/path/to/ca.pem`"), "{hint}");
+        let (kind, hint) = told(explain::<Postgres>("x", unknown().into()));
+        assert!(kind == ErrorKind::Config && hint.contains("`sslrootcert=/path/to/ca.pem`"), "{hint}");
+        let garbage = std::io::Error::new(std::io::ErrorKind::InvalidData, "received corrupt message");
+        assert_eq!(explain::<Postgres>("x", garbage.into()).kind(), ErrorKind::Unreachable);
     }
 }

@@ -23,7 +23,14 @@ pub(super) async fn check<D: Dialect>(url: &DatabaseUrl) -> Result<(), Error> {
         Ok(Ok(engine)) => engine,
         Ok(Err(error)) => {
             let error = explain::<D>(format!("cannot use the server `{url}`"), error);
-            return Err(if error.kind() == ErrorKind::Unreachable { private(error) } else { error });
+            return Err(match error.kind() {
+                ErrorKind::Unreachable => private(error),
+                ErrorKind::Database if url.does_without_tls() && is_of_password(&error) => error.hint(
+                    "check the user and the password; and leave `ssl-mode=disabled` out of the URL, for MariaDB refuses a password, too, \
+                     where it takes TLS alone",
+                ),
+                _ => error,
+            });
         }
         Err(_) => {
             let fact = format!("cannot use the server `{url}`: it has not answered in {LIMIT:?}");
@@ -31,6 +38,13 @@ pub(super) async fn check<D: Dialect>(url: &DatabaseUrl) -> Result<(), Error> {
         }
     };
     is_as_asked(url, engine)
+}
+
+/// By the SQLSTATE of the standard.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn is_of_password(error: &Error) -> bool {
+    let said = error.driver_error().and_then(sqlx::Error::as_database_error);
+    said.and_then(sqlx::error::DatabaseError::code).as_deref() == Some("28000")
 }
 
 /// Whether a server is of the engine that its URL says: their protocol may be one, and drivers connect to either.

@@ -1,8 +1,8 @@
 //! Servers that are set as few are.
 
-use freshdb_databases::{Kind, Pool, schema};
+use freshdb_databases::{DatabaseUrl, ErrorKind, Kind, Pool, Server, schema};
 
-use crate::harness::{CHECKOUT, OwnServer, execute};
+use crate::harness::{CHECKOUT, OwnServer, execute, tables};
 use crate::restarts::place;
 
 /// All tables are in one file then. MySQL shows that of a table from its first ALTER or TRUNCATE on.
@@ -10,7 +10,7 @@ async fn tables_may_have_no_files_of_their_own(kind: Kind) {
     let place = place();
     let own = OwnServer::start(kind, place.path()).await;
     execute(own.server.url(), "SET GLOBAL innodb_file_per_table = OFF").await;
-    let tables = schema::sql(
+    let schema = schema::sql(
         "CREATE TABLE seeded (id INT PRIMARY KEY AUTO_INCREMENT, word VARCHAR(50) UNIQUE) AUTO_INCREMENT = 7;
          INSERT INTO seeded (word) VALUES ('fresh'), ('not stale');
          CREATE TABLE counted (id INT PRIMARY KEY AUTO_INCREMENT, seeded INT, FOREIGN KEY (seeded) REFERENCES seeded (id))
@@ -21,7 +21,7 @@ async fn tables_may_have_no_files_of_their_own(kind: Kind) {
          INSERT INTO parts VALUES (5), (50);
          CREATE TABLE altered (id INT PRIMARY KEY); ALTER TABLE altered ADD COLUMN word TEXT",
     );
-    let pool = Pool::builder(own.server.clone(), tables).checkout(CHECKOUT).limit(1).open().await.unwrap();
+    let pool = Pool::builder(own.server.clone(), schema).checkout(CHECKOUT).limit(1).open().await.unwrap();
     for _ in 0..3 {
         let lease = pool.lease().await.unwrap();
         let sql =
@@ -51,4 +51,35 @@ mod tables_may_have_no_files_of_their_own {
     async fn mariadb() {
         super::tables_may_have_no_files_of_their_own(Kind::Mariadb).await;
     }
+}
+
+/// It makes its certificate itself, for which nobody vouches.
+#[tokio::test]
+async fn mysql_may_take_tls_alone() {
+    let place = place();
+    let own = OwnServer::start(Kind::Mysql, place.path()).await;
+    execute(own.server.url(), "SET GLOBAL require_secure_transport = ON").await;
+    let asking = |parameter: &str| {
+        let url = format!("{}?{parameter}", own.server.url().reveal());
+        Server::existing(DatabaseUrl::parse(&url).unwrap())
+    };
+    for parameter in ["", "ssl-mode=preferred", "ssl-mode=required"] {
+        let server = asking(parameter);
+        server.check().await.unwrap();
+        let pool = Pool::builder(server, tables()).checkout(CHECKOUT).limit(1).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        execute(lease.url(), "INSERT INTO notes VALUES (1, 'here')").await;
+        assert_eq!(lease.give_back().await.unwrap().touched(), Some(1));
+        pool.close().await.unwrap();
+    }
+    for (parameter, way_out) in [
+        ("ssl-mode=disabled", "by `ssl-mode=required`"),
+        ("ssl-mode=verify_ca", "by `ssl-ca=/path/to/ca.pem`"),
+        ("ssl-mode=verify_identity", "by `ssl-ca=/path/to/ca.pem`"),
+    ] {
+        let error = asking(parameter).check().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.advice().is_some_and(|advice| advice.contains(way_out)), "{error:?}");
+    }
+    own.stop().await;
 }

@@ -1,6 +1,6 @@
 //! What the servers' errors mean. Their numbers: <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>.
 
-use super::super::Fault;
+use super::super::{Fault, refuses_certificate};
 use super::connection::{identifier, number};
 
 const FULL: [u16; 5] = [1021, 1026, 1114, 3019, 3675];
@@ -8,6 +8,7 @@ const LOST: [u16; 7] = [1053, 1077, 1079, 1152, 1158, 1159, 1927];
 
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match error {
+        error if refuses_certificate(error) => return Fault::Untrusted { parameter: "ssl-ca" },
         // A protocol error: the server hung up in the middle of an answer.
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => {
             return Fault::Lost;
@@ -24,6 +25,8 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         1205 => Fault::Locked {
             list: "`SHOW PROCESSLIST`, and `XA RECOVER` for the prepared transactions whose session has ended",
         },
+        // `require_secure_transport`.
+        3159 => Fault::Unencrypted { parameter: "ssl-mode=required" },
         // KILL: the session, or just its statement.
         1317 | 3169 => Fault::Lost,
         _ if LOST.contains(&number) => Fault::Lost,

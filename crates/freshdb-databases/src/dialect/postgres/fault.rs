@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgDatabaseError;
 
-use super::super::{Fault, REGISTRY, explain};
+use super::super::{Fault, REGISTRY, explain, refuses_certificate};
 use super::Postgres;
 use super::connection::sqlstate;
 use crate::Error;
@@ -13,6 +13,7 @@ const BOOKS: [&str; 2] = ["freshdb_databases", "freshdb_contents"];
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match error {
+        error if refuses_certificate(error) => return Fault::Untrusted { parameter: "sslrootcert" },
         // `Protocol`: the server hung up in the middle of an answer.
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => return Fault::Lost,
         _ => {}
@@ -28,11 +29,19 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         }
         // Ended by an administrator, by a crash, or not ready yet.
         "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
+        // No line of `pg_hba.conf` lets this session in, and a line of `hostssl` may let one in that is encrypted. Before 14 the words
+        // were others.
+        "28000" if is_unencrypted(error) => Fault::Unencrypted { parameter: "sslmode=require" },
         "53100" | "53200" => Fault::Full,
         "55P03" => Fault::Locked { list: "`SELECT * FROM pg_stat_activity` and `SELECT * FROM pg_prepared_xacts`" },
         code if code.starts_with("08") => Fault::Lost,
         _ => Fault::Other,
     }
+}
+
+fn is_unencrypted(error: &sqlx::Error) -> bool {
+    let message = error.as_database_error().map_or("", |error| error.message());
+    message.contains("pg_hba.conf") && (message.ends_with("no encryption") || message.ends_with("SSL off"))
 }
 
 /// What a superuser has to say so that it is permitted. The server does not tell whom it refused: `<user>` is the one in the URL.
