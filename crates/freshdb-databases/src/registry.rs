@@ -2,6 +2,7 @@
 //!
 //! Nothing that has no row here is ever dropped, whatever its name.
 
+use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dialect::{Dialect, Fault, REGISTRY, explain};
@@ -150,6 +151,10 @@ impl Registry {
         Ok(rows.into_iter().filter_map(entry).collect())
     }
 
+    async fn write<D: Dialect>(connection: &mut D::Connection, sql: &str) -> Result<(), sqlx::Error> {
+        within_limit(D::execute(connection, sql)).await
+    }
+
     pub(crate) async fn insert<D: Dialect>(connection: &mut D::Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         let Entry { name, role, state, checkout, fingerprint, template, since, note } = entry;
         let table = D::TABLE;
@@ -161,13 +166,16 @@ impl Registry {
             millis(*since),
             hex(note),
         );
-        D::execute(connection, &sql).await
+        Self::write::<D>(connection, &sql).await
     }
 
     pub(crate) async fn set_ready<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let (table, now) = (D::TABLE, millis(SystemTime::now()));
-        D::execute(connection, &format!("UPDATE {table} SET state = 'ready', since = {now} WHERE name = '{name}'"))
-            .await
+        Self::write::<D>(
+            connection,
+            &format!("UPDATE {table} SET state = 'ready', since = {now} WHERE name = '{name}'"),
+        )
+        .await
     }
 
     /// It was used then.
@@ -177,7 +185,7 @@ impl Registry {
         since: SystemTime,
     ) -> Result<(), sqlx::Error> {
         let (table, since) = (D::TABLE, millis(since));
-        D::execute(connection, &format!("UPDATE {table} SET since = {since} WHERE name = '{name}'")).await
+        Self::write::<D>(connection, &format!("UPDATE {table} SET since = {since} WHERE name = '{name}'")).await
     }
 
     /// The slot's last owner has put it back, and lets go of it.
@@ -186,8 +194,11 @@ impl Registry {
         name: &str,
     ) -> Result<(), sqlx::Error> {
         let (table, now) = (D::TABLE, millis(SystemTime::now()));
-        D::execute(connection, &format!("UPDATE {table} SET state = 'pristine', since = {now} WHERE name = '{name}'"))
-            .await
+        Self::write::<D>(
+            connection,
+            &format!("UPDATE {table} SET state = 'pristine', since = {now} WHERE name = '{name}'"),
+        )
+        .await
     }
 
     /// What a template holds, if somebody has stored it.
@@ -210,21 +221,25 @@ impl Registry {
         let create = format!(
             "CREATE TABLE IF NOT EXISTS {table} (name VARCHAR(63) NOT NULL PRIMARY KEY, content {long_text} NOT NULL)"
         );
-        if D::execute(connection, &insert).await.is_err() {
-            let stored = match D::execute(connection, &create).await {
-                Ok(()) => D::execute(connection, &insert).await,
+        let mut stored = Self::write::<D>(connection, &insert).await;
+        // Not where the server does not answer.
+        if stored.as_ref().is_err_and(|error| error.as_database_error().is_some()) {
+            stored = match Self::write::<D>(connection, &create).await {
+                Ok(()) => Self::write::<D>(connection, &insert).await,
                 Err(error) => Err(error),
             };
-            if let Err(error) = stored {
-                tracing::debug!(template, "was not stored, or somebody else was quicker: {error}");
-            }
+        }
+        if let Err(error) = stored {
+            tracing::debug!(template, "was not stored, or somebody else was quicker: {error}");
         }
     }
 
     /// Forgets what a template held.
     pub(crate) async fn forget<D: Dialect>(connection: &mut D::Connection, template: &str) {
         let table = D::CONTENTS.0;
-        if let Err(error) = D::execute(connection, &format!("DELETE FROM {table} WHERE name = '{template}'")).await {
+        if let Err(error) =
+            Self::write::<D>(connection, &format!("DELETE FROM {table} WHERE name = '{template}'")).await
+        {
             tracing::debug!(template, "nothing was stored of it: {error}");
         }
     }
@@ -232,22 +247,23 @@ impl Registry {
     /// Takes the word `ready` off, and leaves the time as it is.
     pub(crate) async fn set_making<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let table = D::TABLE;
-        D::execute(connection, &format!("UPDATE {table} SET state = 'making' WHERE name = '{name}'")).await
+        Self::write::<D>(connection, &format!("UPDATE {table} SET state = 'making' WHERE name = '{name}'")).await
     }
 
     /// Puts the word back that [`set_making`](Self::set_making) took off, unless the template was retired meanwhile.
     pub(crate) async fn set_made<D: Dialect>(connection: &mut D::Connection, entry: &Entry) -> Result<(), sqlx::Error> {
         let (table, state, name) = (D::TABLE, entry.state.word(), &entry.name);
         let sql = format!("UPDATE {table} SET state = '{state}' WHERE name = '{name}' AND state = 'making'");
-        D::execute(connection, &sql).await
+        Self::write::<D>(connection, &sql).await
     }
 
     /// Nobody gets the template any more who does not use it already.
     pub(crate) async fn retire<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let table = D::TABLE;
-        D::execute(connection, &format!("UPDATE {table} SET state = 'retired' WHERE name = '{name}'")).await
+        Self::write::<D>(connection, &format!("UPDATE {table} SET state = 'retired' WHERE name = '{name}'")).await
     }
 
+    /// Which of two that are kept is the newer one no clock decides: it may have been set back since, or be that of another machine.
     pub(crate) async fn set_kept<D: Dialect>(
         connection: &mut D::Connection,
         name: &str,
@@ -263,14 +279,25 @@ impl Registry {
         let since = millis(SystemTime::now()).max(newest + 1);
         let sql =
             format!("UPDATE {table} SET role = 'kept', since = {since}, note = '{}' WHERE name = '{name}'", hex(note));
-        D::execute(connection, &sql).await
+        Self::write::<D>(connection, &sql).await
     }
 
     pub(crate) async fn remove<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let table = D::TABLE;
-        D::execute(connection, &format!("DELETE FROM {table} WHERE name = '{name}'")).await
+        Self::write::<D>(connection, &format!("DELETE FROM {table} WHERE name = '{name}'")).await
     }
-    /// Which of two that are kept is the newer one no clock decides: it may have been set back since, or be that of another machine.
+}
+
+/// How long it may take to write a row. MySQL waits for whoever makes room, where the disk of its log is full, and says so in that log alone:
+/// <https://dev.mysql.com/doc/refman/9.7/en/full-disk.html>.
+const LONGEST_WRITE: Duration = Duration::from_secs(30);
+
+/// Does what takes the server a moment, as to write a row. Of a connection that was not answered in time the next answer is never the right one.
+pub(crate) async fn within_limit(done: impl Future<Output = Result<(), sqlx::Error>>) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(LONGEST_WRITE, done).await.unwrap_or_else(|_| {
+        let fact = format!("no answer after {} s, as of a server whose disk is full", LONGEST_WRITE.as_secs());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, fact)))
+    })
 }
 
 /// A row that another version wrote, and that says what this one does not know, is left alone. So is one that freshdb cannot have

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::dialect::{Dialect, explain};
 use crate::names::Names;
-use crate::registry::{Entry, Registry, Role, State};
+use crate::registry::{Entry, Registry, Role, State, within_limit};
 use crate::schema::{self, Schema, Target};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
@@ -112,8 +112,10 @@ async fn find_or_make<D: Dialect>(
     }
     let made = make_locked::<D>(connection, server, schema, names, rebuild).await;
     // The lock ends with the connection in any case; what was made is not lost because it is not given back.
-    D::unlock(connection, &lock).await.map_err(failed)?;
-    made
+    let unlocked = within_limit(D::unlock(connection, &lock)).await;
+    let made = made?;
+    unlocked.map_err(failed)?;
+    Ok(made)
 }
 
 async fn ready_one<D: Dialect>(connection: &mut D::Connection, names: &Names) -> Result<Option<String>, sqlx::Error> {
@@ -146,8 +148,9 @@ async fn make_locked<D: Dialect>(
     D::create(connection, &name).await.map_err(failed)?;
     let started = Instant::now();
     if let Err(cause) = apply(server, schema, &name).await {
-        D::drop(connection, &name).await.map_err(failed)?;
-        Registry::remove::<D>(connection, &name).await.map_err(failed)?;
+        if let Err(error) = remove::<D>(connection, &name).await {
+            tracing::warn!(template = name, "what failed is still there, until this schema is applied again: {error}");
+        }
         return Err(cause);
     }
     // Which of two is the newer one no clock is asked: that of another machine may be fast. Of a process that ends between these, none
@@ -160,6 +163,11 @@ async fn make_locked<D: Dialect>(
     Registry::set_ready::<D>(connection, &name).await.map_err(failed)?;
     tracing::info!(%server, template = name, "made a template in {:.3} s", started.elapsed().as_secs_f64());
     Ok((name, true))
+}
+
+async fn remove<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
+    D::drop(connection, name).await?;
+    Registry::remove::<D>(connection, name).await
 }
 
 async fn apply(server: &DatabaseUrl, schema: &dyn Schema, name: &str) -> Result<(), Error> {

@@ -327,9 +327,7 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
             (ErrorKind::Privileges, Some(format!("as an administrator of the server, run `{grant}`{within}")))
         }
         Fault::Lost => (ErrorKind::Unreachable, None),
-        Fault::Full => {
-            (ErrorKind::Database, Some("make room on the disk, or in the memory, where the server has its data".into()))
-        }
+        Fault::Full => (ErrorKind::Database, Some(MAKE_ROOM.into())),
         Fault::Locked { list } => (ErrorKind::Database, Some(format!("see who holds a lock on it: run {list}"))),
         Fault::Untrusted { parameter } => (
             ErrorKind::Config,
@@ -352,6 +350,25 @@ pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -
         Some(hint) => explained.hint(hint),
         None => explained,
     }
+}
+
+pub(crate) const MAKE_ROOM: &str = "make room on the disk, or in the memory, where the server has its data";
+
+/// Whether a server, of whichever engine, has no room for more.
+pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "mysql")]
+    if mysql::Mysql::fault(error) == Fault::Full {
+        return true;
+    }
+    #[cfg(feature = "postgres")]
+    if postgres::Postgres::fault(error) == Fault::Full {
+        return true;
+    }
+    #[cfg(feature = "sqlite")]
+    if sqlite::Sqlite::fault(error) == Fault::Full {
+        return true;
+    }
+    false
 }
 
 /// Whether a server's certificate is refused, which rustls and native-tls tell in words alone.

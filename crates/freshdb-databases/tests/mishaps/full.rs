@@ -8,7 +8,7 @@ use test_support::{Client, DEADLINE};
 use tokio::time::timeout;
 
 use crate::disk::Disk;
-use crate::harness::{CHECKOUT, Neighbour, OwnServer, assert_all_can_go, assert_pristine, tables, use_pool};
+use crate::harness::{CHECKOUT, Neighbour, OwnServer, assert_all_can_go, assert_pristine, execute, tables, use_pool};
 
 /// More than fit into what a server may free meanwhile.
 const LEASES: usize = 12;
@@ -139,4 +139,38 @@ mod the_pool_lives_through_a_full_disk {
     async fn postgres() {
         the_disk_fills_up(Kind::Postgres, 200).await;
     }
+}
+
+/// A server that writes its log for replicas waits for room there without end, and tells nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_room_is_not_waited_for_without_end() {
+    let kind = Kind::Mysql;
+    let disk = match Disk::mount(300) {
+        Ok(disk) => disk,
+        Err(why) => {
+            test_support::say(&format!(
+                "warning: {kind}: a full disk was NOT tested, for no file system can be mounted: {why}"
+            ));
+            return;
+        }
+    };
+    let server = OwnServer::start(kind, disk.path()).await;
+    // Without a number it has no replica, and what freshdb does is not logged.
+    execute(server.server.url(), "SET GLOBAL server_id = 1").await;
+    let pool = Pool::builder(server.server.clone(), tables()).checkout(CHECKOUT).open().await.unwrap();
+    pool.close().await.unwrap();
+    disk.fill();
+    // In the last page of the log there is room still, for less than that.
+    let names: Vec<String> = (0..200).map(|number| format!("mysql.{}{number}", "x".repeat(50))).collect();
+    let statement = format!("DROP TABLE IF EXISTS {}", names.join(","));
+    let mut client = Client::connect(&server.server.url().reveal()).await;
+    let waits = timeout(Duration::from_secs(5), client.try_execute(&statement)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let other = schema::sql("CREATE TABLE other (id INTEGER PRIMARY KEY); INSERT INTO other VALUES (1)");
+    let other = Pool::builder(server.server.clone(), other).checkout(CHECKOUT).open();
+    let refused = timeout(LONG, other).await.expect("an answer").unwrap_err();
+    let text = format!("{refused:?}");
+    assert!(text.contains("disk is full") || text.contains("hint: make room"), "{text}");
+    disk.make_room();
+    server.stop().await;
 }

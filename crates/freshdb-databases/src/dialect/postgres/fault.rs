@@ -33,6 +33,10 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         // were others.
         "28000" if is_unencrypted(error) => Fault::Unencrypted { parameter: "sslmode=require" },
         "53100" | "53200" => Fault::Full,
+        // What every session writes first, if nobody has yet. Why it could not, the server does not say.
+        "XX000" if error.as_database_error().is_some_and(|error| error.message() == "could not write init file") => {
+            Fault::Full
+        }
         "55P03" => Fault::Locked { list: "`SELECT * FROM pg_stat_activity` and `SELECT * FROM pg_prepared_xacts`" },
         code if code.starts_with("08") => Fault::Lost,
         _ => Fault::Other,

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition};
 
 use super::delimiter::{self, Statement};
+use crate::dialect::{MAKE_ROOM, is_full};
 use crate::schema::Target;
 use crate::schema::connection::{Connection, Failed, Session, is_refused_in_transaction};
 use crate::{Error, ErrorKind, Kind};
@@ -32,7 +33,7 @@ impl Script<'_> {
             }
             Kind::Mysql | Kind::Mariadb => self.run_at_once(&mut connection, &delimiter::as_sent(text)).await,
             Kind::Postgres => self.run_at_once(&mut connection, &without_restrictions(text)).await,
-            _ => self.run_at_once(&mut connection, text).await,
+            Kind::Sqlite => self.run_at_once(&mut connection, text).await,
         };
         connection.close_after(done).await
     }
@@ -77,6 +78,7 @@ impl Script<'_> {
     }
 
     fn failure(&self, place: &str, error: sqlx::Error, hint: Option<&str>) -> Error {
+        let hint = if is_full(&error) { Some(MAKE_ROOM) } else { hint };
         let failure = Error::new(ErrorKind::Schema, format!("{place} of {} fails", self.name)).because(error);
         match hint {
             Some(hint) => failure.hint(hint),
@@ -110,8 +112,6 @@ fn lacks_a_sign(error: &sqlx::Error) -> Option<&'static str> {
     )
 }
 
-/// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
-fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
 /// Whether PostgreSQL has nowhere to create what is named without a schema. A schema that is named, and not there, has the same code.
 fn finds_no_schema(error: &sqlx::Error) -> bool {
     #[cfg(feature = "postgres")]
@@ -136,6 +136,8 @@ fn names_a_schema_that_is_not_there() -> &'static str {
      `CREATE SCHEMA`, or with `SET search_path TO public`"
 }
 
+/// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
     let copies = || text.to_ascii_lowercase().contains("from stdin");
     if is_refused_in_transaction(error) {
         return Some(
@@ -143,11 +145,11 @@ fn names_a_schema_that_is_not_there() -> &'static str {
              into a file of its own",
         );
     }
-    match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
-        Some("42601") if text.lines().any(|line| line.starts_with("\\connect ") || line.starts_with("\\c ")) => Some(
     if finds_no_schema(error) {
         return Some(names_a_schema_that_is_not_there());
     }
+    match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+        Some("42601") if text.lines().any(|line| line.starts_with("\\connect ") || line.starts_with("\\c ")) => Some(
             "leave the `\\connect` out, which is for psql: each test has a database of another name; `pg_dump` without `--create` \
              writes none",
         ),
