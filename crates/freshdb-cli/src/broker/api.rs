@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::Broker;
 use super::answer::Refusal;
 use super::document;
-use super::leases::{Fate, Held, Owner};
+use super::leases::{Fate, Held, Owner, StaysOpen};
 use super::location::Location;
 use super::templates::{Asked, Missing};
 use crate::report::{Begun, Outcome, Told};
@@ -24,6 +24,8 @@ use crate::report::{Begun, Outcome, Told};
 const MOST_BODY: usize = 64 * 1024;
 const MOST_HASH: usize = 200;
 const MOST_NOTE: usize = 1000;
+const HOW_TO_HOLD: &str =
+    "for as long as the database is in use, or take the lease with `\"hold\": \"until_given_back\"`";
 /// A test that failed with a lock on a table would hold up its runner.
 const COMPARISON_LIMIT: Duration = Duration::from_secs(10);
 
@@ -98,12 +100,19 @@ pub(super) struct Leased {
 pub(super) async fn take_lease(
     State(broker): State<Arc<Broker>>,
     Extension(connection): Extension<Owner>,
+    Extension(StaysOpen(stays_open)): Extension<StaysOpen>,
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Leased>), Refusal> {
     let Json(wanted) = wanted?;
     let kind = broker.engine(wanted.engine.as_deref())?;
     if wanted.note.len() > MOST_NOTE {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("`note` has more than {MOST_NOTE} bytes")));
+    }
+    if wanted.hold == Hold::Connection && !stays_open {
+        let fact = "the request closes its connection, and the lease would end with that";
+        return Err(
+            Refusal::new(StatusCode::BAD_REQUEST, fact).hint(format!("leave the connection open {HOW_TO_HOLD}"))
+        );
     }
     let started = Instant::now();
     let process = wanted.process;
@@ -186,7 +195,7 @@ pub(super) async fn give_back(
     let staying = how.staying.split(',').filter(|number| !number.is_empty()).map(str::parse).collect::<Result<_, _>>();
     let staying = staying.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "`staying` is no list of numbers"))?;
     let held = id.parse().ok().and_then(|number| broker.leases.take(number));
-    let held = held.ok_or_else(no_such_lease)?;
+    let held = held.ok_or_else(|| broker.no_such_lease(&id))?;
     if let (Some(recorder), Some(number), Some(outcome)) = (&broker.recorder, held.number, how.outcome) {
         recorder.tell_at_last(number, outcome);
     }
@@ -223,7 +232,7 @@ pub(super) async fn tell_outcome(
         }
         (held.lease.kind(), held.lease.name().to_owned(), held.note.clone(), held.number)
     });
-    let (kind, name, note, number) = found.ok_or_else(no_such_lease)?;
+    let (kind, name, note, number) = found.ok_or_else(|| broker.no_such_lease(&id))?;
     if outcome != Outcome::Failed {
         return Ok(Json(Heard { changes: None }));
     }
@@ -253,7 +262,7 @@ pub(super) async fn changes(
 ) -> Result<Json<Changes>, Refusal> {
     let Path(id) = id?;
     let found = broker.with_lease(&id, |held| (held.lease.kind(), held.lease.name().to_owned(), held.note.clone()));
-    let (kind, name, note) = found.ok_or_else(no_such_lease)?;
+    let (kind, name, note) = found.ok_or_else(|| broker.no_such_lease(&id))?;
     Ok(Json(Changes::of(&broker.servers.get(kind).await?, &name).await?.noted(note)))
 }
 
@@ -267,11 +276,7 @@ pub(super) async fn sessions(
 ) -> Result<Json<Vec<ServerSession>>, Refusal> {
     let Path(id) = id?;
     let asked = broker.with_lease(&id, |held| held.lease.sessions());
-    Ok(Json(asked.ok_or_else(no_such_lease)?.await?))
-}
-
-fn no_such_lease() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "there is no such lease, or it has ended")
+    Ok(Json(asked.ok_or_else(|| broker.no_such_lease(&id))?.await?))
 }
 
 /// Which template is wanted.
@@ -300,6 +305,7 @@ pub(super) enum TemplateState {
 pub(super) async fn ask_for_template(
     State(broker): State<Arc<Broker>>,
     Extension(owner): Extension<Owner>,
+    Extension(StaysOpen(stays_open)): Extension<StaysOpen>,
     wanted: Result<Json<WantedTemplate>, JsonRejection>,
 ) -> Result<(StatusCode, Json<TemplateState>), Refusal> {
     let Json(wanted) = wanted?;
@@ -307,6 +313,13 @@ pub(super) async fn ask_for_template(
     check_hash(&wanted.hash)?;
     match broker.templates.ask(kind, &wanted.hash, Some(owner)).await {
         Ok(Asked::Ready) => Ok((StatusCode::OK, Json(TemplateState::Ready))),
+        // It is discarded when the connection is closed, which is now.
+        Ok(Asked::Empty(_)) if !stays_open => {
+            let fact =
+                "the request closes its connection, and the template, which is empty, would be discarded with that";
+            Err(Refusal::new(StatusCode::BAD_REQUEST, fact)
+                .hint("leave the connection open until the template is filled"))
+        }
         Ok(Asked::Empty(url)) => Ok((StatusCode::CREATED, Json(TemplateState::Empty(Location::of(&url))))),
         Err(error) => Err(Refusal::from(&*error)),
     }
@@ -435,6 +448,17 @@ impl Broker {
             // All of them were taken at one place of this program: whose they are, the notes say.
             Err(error) if error.kind() == ErrorKind::Exhausted => Err(Refusal::from(&error).add(&self.holders(kind))),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Why there is none of this id.
+    fn no_such_lease(&self, id: &str) -> Refusal {
+        match id.parse() {
+            Ok(number) if self.leases.is_lost(number) => {
+                let fact = format!("lease {number} has ended, for the connection over which it was taken was closed");
+                Refusal::new(StatusCode::NOT_FOUND, fact).hint(format!("leave that open {HOW_TO_HOLD}"))
+            }
+            _ => Refusal::new(StatusCode::NOT_FOUND, "there is no such lease, or it has ended"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who has which database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,19 @@ use crate::report::Number;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(pub(super) u64);
 
+/// Whether a client leaves its connection open behind a request, as far as that says. A lease would end before its client had read of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StaysOpen(pub(super) bool);
+
+/// Of how many leases that ended with their connections the broker knows so.
+const MOST_LOST: usize = 1000;
+
 /// What is out.
 #[derive(Default)]
 pub(super) struct Leases {
     held: Mutex<(u64, BTreeMap<u64, Held>)>,
+    /// The newest that ended with their connections, for those who ask for them.
+    lost: Mutex<VecDeque<u64>>,
     /// Databases to which sessions stay connected, and the process that has them.
     staying: Mutex<HashMap<String, String>>,
 }
@@ -97,7 +106,18 @@ impl Leases {
 
     /// What a client had whose connection is closed.
     pub(super) fn take_all_of(&self, owner: Owner) -> Vec<Held> {
-        self.held().1.extract_if(.., |_, held| held.owner == Some(owner)).map(|(_, held)| held).collect()
+        let (numbers, taken): (Vec<u64>, Vec<Held>) =
+            self.held().1.extract_if(.., |_, held| held.owner == Some(owner)).unzip();
+        let mut lost = self.lost();
+        lost.extend(numbers);
+        let superfluous = lost.len().saturating_sub(MOST_LOST);
+        lost.drain(..superfluous);
+        taken
+    }
+
+    /// Whether it has ended with its connection, and not because somebody gave it back.
+    pub(super) fn is_lost(&self, number: u64) -> bool {
+        self.lost().contains(&number)
     }
 
     pub(super) fn take_all(&self) -> Vec<Held> {
@@ -106,6 +126,10 @@ impl Leases {
 
     pub(super) fn list(&self) -> Vec<Told> {
         self.held().1.iter().map(|(number, held)| held.told(Some(*number), held.note.clone())).collect()
+    }
+
+    fn lost(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Held>)> {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -22,7 +23,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::answer::Refusal;
-use super::leases::{Fate, Owner};
+use super::leases::{Fate, Owner, StaysOpen};
 use super::{Broker, Token, api, integresql};
 use crate::failure::Failure;
 
@@ -122,7 +123,9 @@ impl Served {
             known.fetch_or(admitted.is_some(), Ordering::Relaxed);
             async move {
                 let Some(mut request) = admitted else { return Ok(Refusal::unauthorized().into_response()) };
+                let stays_open = stays_open(&request);
                 request.extensions_mut().insert(owner);
+                request.extensions_mut().insert(stays_open);
                 let mut response = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
                 response.headers_mut().insert("keep-alive", HeaderValue::from_static(STAYS));
                 Ok::<Response, Infallible>(response)
@@ -143,6 +146,15 @@ impl Served {
         }
         drop(belongings);
     }
+}
+
+/// What RFC 9112 says of that in section 9.3: <https://www.rfc-editor.org/rfc/rfc9112#section-9.3>.
+fn stays_open<B>(request: &Request<B>) -> StaysOpen {
+    let has = |option: &str| {
+        let lists = request.headers().get_all(CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
+        lists.flat_map(|list| list.split(',')).any(|each| each.trim().eq_ignore_ascii_case(option))
+    };
+    StaysOpen(!has("close") && (request.version() > Version::HTTP_10 || has("keep-alive")))
 }
 
 /// What a connection has. Given back with it, however it ends.

@@ -67,6 +67,93 @@ fn a_connection_that_waits_is_not_closed() {
     client.get("/v1/status").expect(200);
 }
 
+/// As those send it that have a connection for each request: `file_get_contents` of PHP, `urllib` of Python, `Net::HTTP.post` of Ruby.
+#[test]
+fn a_lease_that_would_end_with_the_answer_is_refused() {
+    let broker = Broker::of(Engine::Sqlite);
+    let ask = |path: &str, version: &str, header: &str, body: &str| {
+        let mut client = broker.client();
+        let (token, length) = (&broker.token, body.len());
+        client.send(
+            format!(
+                "POST {path} HTTP/{version}\r\nhost: b\r\nauthorization: Bearer {token}\r\n{header}content-type: application/json\r\n\
+                 content-length: {length}\r\n\r\n{body}"
+            )
+            .as_bytes(),
+        );
+        (client.answer().expect("an answer"), client)
+    };
+    for (version, header) in [
+        ("1.1", "Connection: close\r\n"),
+        ("1.1", "connection: TE, Close\r\n"),
+        ("1.0", ""),
+        ("1.0", "connection: te\r\n"),
+    ] {
+        let refusal = ask("/v1/leases", version, header, r#"{"note": "lost"}"#).0.expect(400);
+        assert_eq!(
+            refusal,
+            json!({
+                "error": "the request closes its connection, and the lease would end with that",
+                "hint": "leave the connection open for as long as the database is in use, or take the lease with `\"hold\": \"until_given_back\"`",
+            }),
+            "{version} {header:?}"
+        );
+        let held = ask("/v1/leases", version, header, r#"{"note": "held", "hold": "until_given_back"}"#).0.expect(201);
+        assert_eq!(broker.leased(), ["held"], "{version} {header:?}");
+        broker.client().delete(&format!("/v1/leases/{}", text(&held["id"]))).expect(204);
+        let refusal = ask("/v1/templates", version, header, r#"{"hash": "of one"}"#).0.expect(400);
+        assert_eq!(
+            refusal,
+            json!({
+                "error": "the request closes its connection, and the template, which is empty, would be discarded with that",
+                "hint": "leave the connection open until the template is filled",
+            }),
+            "{version} {header:?}"
+        );
+    }
+    let (answer, client) = ask("/v1/leases", "1.0", "connection: Keep-Alive\r\n", r#"{"note": "kept"}"#);
+    answer.expect(201);
+    assert_eq!(broker.leased(), ["kept"]);
+    drop(client);
+    // One that is there is told of to anybody.
+    let mut client = broker.client();
+    client.post("/v1/templates", &json!({"hash": "of one"})).expect(201);
+    client.put("/v1/templates/sqlite/of%20one").expect(204);
+    let answer = ask("/v1/templates", "1.1", "connection: close\r\n", r#"{"hash": "of one"}"#).0;
+    assert_eq!(answer.expect(200), json!({"state": "ready"}));
+}
+
+/// Clients that open a new connection of their own accord are told that it is their doing.
+#[test]
+fn who_has_lost_a_lease_with_its_connection_is_told_so() {
+    let broker = Broker::of(Engine::Sqlite);
+    let mut owner = broker.client();
+    let lost = text(&owner.post("/v1/leases", &json!({"note": "lost"})).expect(201)["id"]);
+    drop(owner);
+    eventually("it is back", || broker.leased().is_empty());
+    let mut client = broker.client();
+    let ended = json!({
+        "error": format!("lease {lost} has ended, for the connection over which it was taken was closed"),
+        "hint": "leave that open for as long as the database is in use, or take the lease with `\"hold\": \"until_given_back\"`",
+    });
+    for (method, path, body) in [
+        ("DELETE", "", ""),
+        ("DELETE", "", ""),
+        ("GET", "/sessions", ""),
+        ("GET", "/changes", ""),
+        ("PUT", "/outcome", r#"{"outcome": "failed"}"#),
+    ] {
+        assert_eq!(client.ask(method, &format!("/v1/leases/{lost}{path}"), body).expect(404), ended, "{method} {path}");
+    }
+    // It says nothing of those that were given back, or never were.
+    let given_back = text(&client.post("/v1/leases", &json!({})).expect(201)["id"]);
+    client.delete(&format!("/v1/leases/{given_back}")).expect(204);
+    for id in [&*given_back, "99"] {
+        let refusal = client.delete(&format!("/v1/leases/{id}")).expect(404);
+        assert_eq!(refusal, json!({"error": "there is no such lease, or it has ended"}), "{id}");
+    }
+}
+
 fn a_lease_may_outlive_its_connection(engine: Engine) {
     let broker = Broker::of(engine);
     let wanted = json!({"note": "held", "hold": "until_given_back"});
