@@ -208,7 +208,29 @@ fn a_schema_that_cannot_be_applied_ends_it_before_the_command() {
     assert!(said(&output).contains("cannot read the schema `nowhere.sql`"), "{}", said(&output));
 }
 
-on_every_server!(a_schema_that_takes_long_is_not_recited);
+on_every_server!(a_schema_that_takes_long_is_not_recited, a_command_that_made_its_schema_elsewhere_is_told_of);
+
+#[test]
+fn a_command_that_made_its_schema_in_another_file_is_told_of() {
+    a_command_that_made_its_schema_elsewhere_is_told_of("sqlite");
+}
+
+/// As one whose configuration has the URL of the database that one develops on. It says that all went well.
+fn a_command_that_made_its_schema_elsewhere_is_told_of(engine: &str) {
+    let tables = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");
+    std::fs::write(&tables, "CREATE TABLE tags (name VARCHAR(20))").expect("written");
+    let tables = ["--schema", tables.path().to_str().expect("text")];
+    let run = |schema: &[&str]| {
+        let command = ["--schema-command", "exit 0", "--watch", "/dev/null", "--rebuild", "--", "true"];
+        let output = freshdb(&[&["run", "--quiet", &format!("--{engine}")], schema, &command].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        said(&output)
+    };
+    let expected = "`/bin/sh -c exit 0` made no table in the database that DATABASE_URL names: it may have another one from its configuration\n";
+    let said = run(&[]);
+    assert!(said.ends_with(expected) && said.lines().count() == 1, "{said}");
+    assert_eq!(run(&tables), "");
+}
 
 fn a_schema_that_takes_long_is_not_recited(engine: &str) {
     let file = tempfile::NamedTempFile::with_suffix(".sql").expect("a file");

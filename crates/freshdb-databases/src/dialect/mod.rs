@@ -107,6 +107,9 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// Reads a template that is complete. From now on nobody writes to it.
     fn read_template(server: &DatabaseUrl, name: &str) -> impl Future<Output = Result<Self::Template, Error>> + Send;
 
+    /// Whether it has a table, or anything else that a file of SQLite's has a row for in its schema.
+    fn has_tables(template: &Self::Template) -> bool;
+
     /// All that a template holds, for another process to [restore](Self::restore); nothing where that can read it as quickly.
     fn store(template: &Self::Template) -> Option<String>;
 

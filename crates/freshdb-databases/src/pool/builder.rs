@@ -141,6 +141,12 @@ impl PoolBuilder {
 
         let claimed = template::claim::<D>(&mut connection, &url, &*self.schema, &names, self.rebuild).await?;
         let template = template::content::<D>(&mut connection, &administration, &claimed.template).await?;
+        if claimed.is_new
+            && !D::has_tables(&template)
+            && let Some(said) = self.schema.made_no_table()
+        {
+            tracing::warn!("{said}");
+        }
         // A private server is gone before anything on it is old.
         if claimed.is_new && !self.server.is_throwaway() {
             gc::collect_in_background::<D>(&administration, names.checkout());

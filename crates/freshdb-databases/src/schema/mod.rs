@@ -113,6 +113,12 @@ pub trait Schema: Send + Sync + fmt::Debug {
     /// Safe: a template counts only once this has returned `Ok`.
     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>>;
 
+    /// Of one that a program makes, what is said where that made no table: another database may have it now.
+    #[doc(hidden)]
+    fn made_no_table(&self) -> Option<String> {
+        None
+    }
+
     /// This one, and then another: the tables, and then the rows that all tests want.
     ///
     /// # Examples
@@ -150,6 +156,10 @@ impl<S: Schema + ?Sized> Schema for Box<S> {
     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
         (**self).apply(target)
     }
+
+    fn made_no_table(&self) -> Option<String> {
+        (**self).made_no_table()
+    }
 }
 
 impl<S: Schema + ?Sized> Schema for Arc<S> {
@@ -159,5 +169,9 @@ impl<S: Schema + ?Sized> Schema for Arc<S> {
 
     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
         (**self).apply(target)
+    }
+
+    fn made_no_table(&self) -> Option<String> {
+        (**self).made_no_table()
     }
 }

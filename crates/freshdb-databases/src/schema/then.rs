@@ -29,4 +29,8 @@ impl<First: Schema, Next: Schema> Schema for Then<First, Next> {
             self.next.apply(target).await
         })
     }
+
+    fn made_no_table(&self) -> Option<String> {
+        self.first.made_no_table().or_else(|| self.next.made_no_table())
+    }
 }

@@ -117,6 +117,10 @@ impl Dialect for Mysql {
         copy::open(server, template, name).await
     }
 
+    fn has_tables(template: &Self::Template) -> bool {
+        !template.tables.is_empty()
+    }
+
     fn store(template: &Self::Template) -> Option<String> {
         serde_json::to_string(template).ok()
     }

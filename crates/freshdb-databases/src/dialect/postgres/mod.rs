@@ -107,6 +107,10 @@ impl Dialect for Postgres {
         slot::open(server, template, name).await
     }
 
+    fn has_tables(template: &Self::Template) -> bool {
+        !template.relations.is_empty()
+    }
+
     fn store(template: &Self::Template) -> Option<String> {
         serde_json::to_string(template).ok()
     }

@@ -216,4 +216,13 @@ impl Schema for Command {
             Ok(())
         })
     }
+
+    fn made_no_table(&self) -> Option<String> {
+        let named: Vec<_> = self.urls.iter().map(|name| name.to_string_lossy()).collect();
+        let variables = if named.is_empty() { "DATABASE_URL".to_owned() } else { named.join(" and ") };
+        let name = self.name();
+        Some(format!(
+            "`{name}` made no table in the database that {variables} names: it may have another one from its configuration"
+        ))
+    }
 }
