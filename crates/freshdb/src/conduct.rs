@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::SqlStr;
 
 use crate::sql::{Syntax, first_words, statements};
+use crate::words::of_server;
 
 /// In which state a connection is when its session ends: the worst that any of its statements may have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,9 +241,9 @@ impl Watch<'_> {
         }
     }
 
-    pub(crate) fn transaction_undone(&mut self, how: Undone, error: &dyn sqlx::error::DatabaseError) {
+    pub(crate) fn transaction_undone(&mut self, how: Undone, error: &(dyn sqlx::error::DatabaseError + 'static)) {
         if let Some(open) = self.transaction {
-            open.undone.get_or_insert_with(|| (how, error.to_string()));
+            open.undone.get_or_insert_with(|| (how, of_server(error)));
         }
     }
 }

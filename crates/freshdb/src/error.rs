@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::registry::{OpenSession, Place, seconds};
 use crate::verdict::Verdict;
+use crate::words::words;
 
 /// Why there is no session, or why its transaction did not begin or end as it was told to.
 ///
@@ -221,7 +222,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fact(formatter)?;
         match &*self.0 {
-            Kind::Connect { source, says_why: true, .. } => write!(formatter, ": {source}"),
+            Kind::Connect { source, says_why: true, .. } => write!(formatter, ": {}", words(source)),
             _ => Ok(()),
         }
     }
@@ -284,7 +285,7 @@ impl fmt::Debug for Error {
         self.fact(formatter)?;
         let mut cause = self.source();
         while let Some(error) = cause {
-            write!(formatter, "\n  caused by: {error}")?;
+            write!(formatter, "\n  caused by: {}", words(error))?;
             cause = error.source();
         }
         match self.hint() {

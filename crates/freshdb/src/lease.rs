@@ -14,6 +14,7 @@ use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot};
 use crate::registry::{Label, Place, Use};
 use crate::runtime::within;
+use crate::words::words;
 
 /// A connection that lives, and what is known of it.
 pub(crate) struct Live<DB: Backend> {
@@ -441,7 +442,7 @@ impl<DB: Backend> Returning<DB> {
             };
             match ended {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::warn!(id, %error, "a session could not be ended on the server"),
+                Some(Err(error)) => tracing::warn!(id, error = %words(&error), "a session could not be ended on the server"),
                 None => tracing::warn!(id, limit = ?CANCEL_AT_ALL, "the server did not end a session in time"),
             }
         }

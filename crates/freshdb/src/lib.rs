@@ -33,6 +33,7 @@ mod tx;
 pub mod upsert;
 mod verdict;
 mod vigilance;
+mod words;
 
 pub use counters::Stats;
 pub use dialect::Dialect;
@@ -54,3 +55,4 @@ pub use retry::HasVerdict;
 pub use session::Session;
 pub use tx::{Savepoint, Tx};
 pub use verdict::Verdict;
+pub use words::words;

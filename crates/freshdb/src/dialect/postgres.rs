@@ -306,7 +306,7 @@ mod tests {
         let server = async {
             let (mut client, _) = listener.accept().await.expect("a client");
             client.read_buf(&mut Vec::with_capacity(1 << 10)).await.expect("its first message");
-            let fields = format!("S{severity}\0V{severity}\0C{code}\0Mwords\0\0");
+            let fields = format!("S{severity}\0V{severity}\0C{code}\0Mwords\0L1188\0\0");
             let length = u32::try_from(fields.len() + 4).expect("a short message").to_be_bytes();
             client.write_all(&[b"E", &length[..], fields.as_bytes()].concat()).await.expect("it is taken");
         };
@@ -314,6 +314,7 @@ mod tests {
         let (connected, ()) = tokio::join!(PgConnection::connect(&url), server);
         let error = connected.expect_err("it was refused");
         assert_eq!(Verdict::of(&error), expected, "{severity} {code}: {error}");
+        assert_eq!(crate::words(&error), "error returned from database: words");
     }
 
     #[tokio::test]

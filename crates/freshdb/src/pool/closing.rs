@@ -14,6 +14,7 @@ use crate::error::Leaks;
 use crate::lease::{Live, bounded};
 use crate::registry::OpenSession;
 use crate::runtime::within;
+use crate::words::words;
 
 /// How long a connection may take to close in order.
 pub(super) const CLOSE: Duration = Duration::from_secs(1);
@@ -122,7 +123,9 @@ impl<DB: Backend> Pool<DB> {
             });
             match bounded(END, ending).await {
                 Ok(()) => pool.sessions.note_ended(&ids),
-                Err(error) => tracing::warn!(?ids, %error, "the open sessions could not be ended on the server"),
+                Err(error) => {
+                    tracing::warn!(?ids, error = %words(&error), "the open sessions could not be ended on the server");
+                }
             }
             drop(all_told);
             // The one who closes may have looked for it before.

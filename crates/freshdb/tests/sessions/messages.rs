@@ -159,9 +159,9 @@ with_every_driver! {
         let mut tx = engine.begin().await.expect("a transaction");
         sqlx::query("SELECT 1 / 0").execute(&mut tx).await.expect_err("it fails");
         assert_snapshot!(both(tx.commit().await.expect_err("it was undone")), @r#"
-        the transaction cannot go on: it was undone before (division by zero at line #)
+        the transaction cannot go on: it was undone before (division by zero)
         --- {:?}
-        the transaction cannot go on: it was undone before (division by zero at line #)
+        the transaction cannot go on: it was undone before (division by zero)
         hint: return the error of a statement in a transaction instead of going on, or undo it by a savepoint
         "#);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freshdb::words;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTrait;
 
@@ -111,5 +112,5 @@ fn root_cause(error: &DbErr) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    words(cause)
 }

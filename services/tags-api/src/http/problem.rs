@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use freshdb::words;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -100,7 +101,7 @@ impl IntoResponse for database::Error {
             Self::Conflict(_) => come_back_later("Other requests changed the same tags each time this one was tried"),
             Self::Refused(_) => internal(),
         };
-        let mut cause = self.to_string();
+        let mut cause = words(&self);
         let mut source = std::error::Error::source(&self);
         // The engine's own error says it, without those whose types have carried it.
         let own = source.and_then(|error| error.downcast_ref()).and_then(freshdb::Error::within_orm);
@@ -109,9 +110,9 @@ impl IntoResponse for database::Error {
         }
         while let Some(error) = source {
             // In one line, as everything in the log: who is in the way is said in several.
-            let words = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ");
-            if !cause.ends_with(&words) {
-                cause = format!("{cause}: {words}");
+            let said = words(error).lines().map(str::trim).collect::<Vec<_>>().join("; ");
+            if !cause.ends_with(&said) {
+                cause = format!("{cause}: {said}");
             }
             source = error.source();
         }

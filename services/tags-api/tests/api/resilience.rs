@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tags_api::database::Options;
 use tags_api::http::Limits;
-use test_support::{DEADLINE, FAIR, Proxy, Weather, eventually};
+use test_support::{DEADLINE, FAIR, Proxy, Weather, eventually, warned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -263,6 +263,21 @@ async fn sqlites_writers_are_turned_away_too(setup: Setup) {
     };
     let (answer, ()) = tokio::join!(app.post_tags(&body), turned_away);
     assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+/// What the log tells of it is the server's sentence, and not where in the server's own source that stands.
+#[freshdb::test(schema = schema(), on = [postgres], flavor = "multi_thread")]
+async fn the_log_shows_no_line_of_the_servers_source(setup: Setup) {
+    let options = Options { statement_timeout: Duration::from_millis(700), ..setup.options() };
+    let app = setup.app(&options, Limits::default()).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let answer = app.post_tags(&json!({ "tags": [{ "tag_id": "waits" }] })).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json, json!({ "detail": "The database took too long" }));
+    lock.release().await;
+    let said = "canceling statement due to statement timeout";
+    assert!(warned(&[answer.header("x-request-id").expect("an id"), said]));
+    assert!(!warned(&[said, "at line"]));
 }
 
 /// At its limit of requests the service says so at once, and its health can still be asked for.
