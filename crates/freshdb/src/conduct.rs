@@ -25,6 +25,8 @@ pub(crate) enum Conduct {
     Confused,
     /// The connection is gone.
     Broken,
+    /// It leads to a server that takes no writes.
+    ReadOnly,
 }
 
 /// What a statement of this text can leave behind when it has run to its end: nothing, if it is one statement of those

@@ -162,10 +162,13 @@ impl<DB: Dialect> Engine<DB> {
             match lease.begin(statement.clone()).await {
                 Ok(_) => return Ok(lease),
                 // Nothing was done yet that another connection could not do as well.
-                Err(error) if Verdict::of(&error) == Verdict::Lost && attempts.may_go_on(Verdict::Lost) => {
-                    self.met(Verdict::Lost);
+                Err(error) => {
+                    let verdict = Verdict::of(&error);
+                    if !matches!(verdict, Verdict::Lost | Verdict::ReadOnly) || !attempts.may_go_on(verdict) {
+                        return Err(Error::statement("begin a transaction", error));
+                    }
+                    self.met(verdict);
                 }
-                Err(error) => return Err(Error::statement("begin a transaction", error)),
             }
         }
     }
@@ -215,7 +218,7 @@ impl<DB: Dialect> Engine<DB> {
                 self.0.counters.lost();
                 self.0.vigilance.lost_one();
             }
-            Verdict::Exhausted | Verdict::Overtime | Verdict::Refused => {}
+            Verdict::Exhausted | Verdict::ReadOnly | Verdict::Overtime | Verdict::Refused => {}
         }
     }
 

@@ -220,8 +220,12 @@ impl Watch<'_> {
             error if DB::confuses(error) => Conduct::Confused,
             _ => Conduct::Unknown,
         };
-        let lost = Verdict::of(error) == Verdict::Lost;
-        self.set(before.max(if lost { Conduct::Broken } else { after }));
+        let after = match Verdict::of(error) {
+            Verdict::Lost => Conduct::Broken,
+            Verdict::ReadOnly => Conduct::ReadOnly,
+            _ => after,
+        };
+        self.set(before.max(after));
     }
 }
 

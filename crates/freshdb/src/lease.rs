@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::conduct::{Conduct, Last, LastStatement, LevelId, OpenTransaction, Signs, Undone, Watch};
 use crate::dialect::{Backend, Interrupt};
-use crate::pool::{Pool, Slot};
+use crate::pool::{Pool, Slot, close};
 use crate::registry::{Label, Place, Use};
 use crate::runtime::within;
 use crate::words::words;
@@ -365,6 +365,10 @@ impl<DB: Backend> Drop for Lease<DB> {
                 pool.vigilance.lost_one();
                 drop(returning);
             }
+            Conduct::ReadOnly => {
+                pool.retire();
+                pool.spawn(returning.close());
+            }
         }
     }
 }
@@ -410,6 +414,13 @@ impl<DB: Backend> Returning<DB> {
         }
     }
 
+    /// Closes the connection in order, and with it whatever transaction is open.
+    async fn close(self) {
+        let Self { live, writer, slot } = self;
+        close(live).await;
+        drop((writer, slot));
+    }
+
     /// Ends the session on the server, with whatever it executes, and the connection.
     async fn cancel(self, reason: &str) {
         let Self { live, writer, slot } = self;
@@ -442,7 +453,9 @@ impl<DB: Backend> Returning<DB> {
             };
             match ended {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::warn!(id, error = %words(&error), "a session could not be ended on the server"),
+                Some(Err(error)) => {
+                    tracing::warn!(id, error = %words(&error), "a session could not be ended on the server");
+                }
                 None => tracing::warn!(id, limit = ?CANCEL_AT_ALL, "the server did not end a session in time"),
             }
         }

@@ -65,6 +65,9 @@ const MOST_ON_CONFLICT: u32 = 12;
 /// How often work is run whose connection turns out dead. All after the first ask the connection before they use it.
 const MOST_ON_LOSS: u32 = 3;
 
+/// How often work is run that may not write: the second connection is a new one, and tells where the address leads now.
+const MOST_ON_READ_ONLY: u32 = 2;
+
 /// How often some work was run.
 #[derive(Debug)]
 pub(crate) struct Attempts(u32);
@@ -79,6 +82,7 @@ impl Attempts {
         let most = match verdict {
             Verdict::Conflict => MOST_ON_CONFLICT,
             Verdict::Lost => MOST_ON_LOSS,
+            Verdict::ReadOnly => MOST_ON_READ_ONLY,
             Verdict::Exhausted | Verdict::Overtime | Verdict::Refused => 0,
         };
         let may = self.0 < most;

@@ -9,6 +9,10 @@ pub enum Verdict {
     /// The connection is gone, or none can be made: the server is away, coming up, or full. The work may succeed on
     /// another connection.
     Lost,
+    /// The server takes no writes, or the session or the transaction does not: it is a replica, or was made read-only, as the one is from
+    /// which a failover has gone on. The work may succeed on another connection, where the address leads to another server by then.
+    /// The engine closes this one, and once a second all that it has, each when nobody uses it.
+    ReadOnly,
     /// The transaction lost against another, and may win when it is run again from the start.
     Conflict,
     /// A statement waited for others, or ran, for longer than it may.
@@ -39,7 +43,7 @@ impl Verdict {
 
     /// Whether the same work may succeed when it is run again from the start.
     pub fn may_pass(self) -> bool {
-        matches!(self, Self::Lost | Self::Conflict)
+        matches!(self, Self::Lost | Self::ReadOnly | Self::Conflict)
     }
 }
 

@@ -179,11 +179,13 @@ impl Backend for Postgres {
     /// broke. 53300: too many connections. A function may raise each of these, such as one that asks another server; the connection is
     /// gone if it is said to be: <https://www.postgresql.org/docs/15/protocol-error-fields.html>. 25P03: nothing happened in the
     /// transaction for longer than `idle_in_transaction_session_timeout`, and the server has closed the connection. 25P04: so it has
-    /// because the whole of it took longer than `transaction_timeout`, which it would take again (PostgreSQL 17).
+    /// because the whole of it took longer than `transaction_timeout`, which it would take again (PostgreSQL 17). 25006: the server is a
+    /// standby, or `default_transaction_read_only` is set, or the transaction was begun so.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.code().as_deref() {
             Some("40001" | "40P01") => Verdict::Conflict,
             Some("57014" | "55P03" | "25P04") => Verdict::Overtime,
+            Some("25006") => Verdict::ReadOnly,
             Some("53300" | "25P03") if is_the_end(error) => Verdict::Lost,
             Some(state) if (state.starts_with("57P") || state.starts_with("08")) && is_the_end(error) => Verdict::Lost,
             _ => Verdict::Refused,

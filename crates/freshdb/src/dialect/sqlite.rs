@@ -124,12 +124,14 @@ impl Backend for Sqlite {
     }
 
     /// `SQLITE_BUSY_SNAPSHOT`, and `SQLITE_LOCKED` with its extended codes, whose last byte is the same, may win when run
-    /// again. `SQLITE_BUSY`: a writer of another process held the file for all of the time that there was.
+    /// again. `SQLITE_BUSY`: a writer of another process held the file for all of the time that there was. `SQLITE_READONLY`: the file could
+    /// not be opened to write, and stays so on this connection.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.code().and_then(|code| code.parse::<i32>().ok()) {
             Some(517) => Verdict::Conflict,
             Some(code) if code & 0xff == 6 => Verdict::Conflict,
             Some(code) if code & 0xff == 5 => Verdict::Overtime,
+            Some(code) if code & 0xff == 8 => Verdict::ReadOnly,
             _ => Verdict::Refused,
         }
     }

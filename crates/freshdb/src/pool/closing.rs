@@ -157,7 +157,7 @@ fn complete(session: &mut OpenSession, activities: &[Activity]) {
 }
 
 /// Closes a connection in order, so that the server writes no complaint into its log.
-pub(super) async fn close<DB: Backend>(live: Live<DB>) {
+pub(crate) async fn close<DB: Backend>(live: Live<DB>) {
     close_connection::<DB>(live.connection).await;
 }
 

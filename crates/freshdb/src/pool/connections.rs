@@ -56,6 +56,8 @@ pub(crate) struct Pool<DB: Backend> {
 /// The connections that wait for work, the one used last at the end.
 pub(super) struct Idle<DB: Backend> {
     pub(super) connections: Vec<Live<DB>>,
+    /// Those that were born up to then are not kept: they lead to a server that takes no writes.
+    pub(super) retired: Option<Instant>,
     pub(super) closed: bool,
 }
 
@@ -91,6 +93,9 @@ const PROOF_OF_IDLE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE_WHILE_FULL: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE_WHILE_FULL: Duration = Duration::from_secs(1);
 
+/// How often all connections are made anew because one may not write.
+const BETWEEN_RETIREMENTS: Duration = Duration::from_secs(1);
+
 /// A control connection that nobody needed for so long is closed.
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
 
@@ -111,7 +116,7 @@ impl<DB: Backend> Pool<DB> {
             home,
             slots,
             writers: DB::WRITERS.map(|count| Arc::new(Semaphore::new(count))),
-            idle: Mutex::new(Idle { connections: Vec::new(), closed: false }),
+            idle: Mutex::new(Idle { connections: Vec::new(), retired: None, closed: false }),
             anchor: tokio::sync::Mutex::new(None),
             control: tokio::sync::Mutex::new(None),
             freed: Notify::new(),
@@ -385,7 +390,7 @@ impl<DB: Backend> Pool<DB> {
         live.idle_since = Instant::now();
         live.last.set(LastStatement::None);
         let mut idle = self.idle();
-        if idle.closed {
+        if idle.closed || idle.retired.is_some_and(|retired| live.born <= retired) {
             drop(idle);
             // The slot is taken until the server has let go as well.
             self.spawn(async move {
@@ -398,6 +403,19 @@ impl<DB: Backend> Pool<DB> {
             drop(slot);
             self.returned.notify_one();
         }
+    }
+
+    /// Keeps none of the connections that there are: closes those that are idle, and the others when they come back. Not if that was
+    /// done a moment ago, for the sake of those who read from a server that takes no writes for longer.
+    pub(crate) fn retire(&self) {
+        let mut idle = self.idle();
+        if idle.retired.is_some_and(|retired| retired.elapsed() < BETWEEN_RETIREMENTS) {
+            return;
+        }
+        idle.retired = Some(Instant::now());
+        let retired = std::mem::take(&mut idle.connections);
+        drop(idle);
+        self.spawn(async move { drop(join_all(retired.into_iter().map(close)).await) });
     }
 
     fn next_idle(&self) -> Option<Live<DB>> {

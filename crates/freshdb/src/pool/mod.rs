@@ -7,6 +7,7 @@ mod closing;
 mod connections;
 mod control;
 
+pub(crate) use closing::close;
 #[cfg(feature = "test")]
 pub(crate) use connections::open_plain;
 pub(crate) use connections::{Pool, Slot};

@@ -15,5 +15,6 @@ mod disconnect;
 mod closing;
 mod messages;
 mod options;
+mod read_only;
 mod survival;
 mod transactions;

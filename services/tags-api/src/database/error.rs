@@ -15,6 +15,9 @@ pub enum Error {
     /// The database does not answer, or has closed the connection.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
+    /// The database takes no writes.
+    #[error("the database is read-only")]
+    ReadOnly(#[source] DbErr),
     /// A statement waited for others, or ran, for longer than it may.
     #[error("a statement took too long")]
     Overtime(#[source] DbErr),
@@ -31,6 +34,7 @@ impl From<DbErr> for Error {
         match error.verdict() {
             Verdict::Exhausted => Self::Exhausted(error),
             Verdict::Lost => Self::Unavailable(error),
+            Verdict::ReadOnly => Self::ReadOnly(error),
             Verdict::Overtime => Self::Overtime(error),
             Verdict::Conflict => Self::Conflict(error),
             _ => Self::Refused(error),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freshdb::{EngineOptions, Leaks, OrmEngine, OrmSession, OrmTx, Stats};
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::DbErr;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::dialect::{self, Dialect, Driver, Opened};
@@ -131,7 +131,7 @@ impl Database {
         async move { Ok(begun.await?) }
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and takes writes. If it does not, sessions to come have connections that are new.
     ///
     /// # Errors
     ///
@@ -142,8 +142,8 @@ impl Database {
     /// Safe.
     pub async fn ping(&self) -> Result<(), Error> {
         let session = self.session().await?;
-        let answered: Result<(), DbErr> =
-            session.run(async |session| session.execute_unprepared("SELECT 1").await.map(drop)).await;
+        let dialect = self.0.dialect;
+        let answered: Result<(), DbErr> = session.run(async |session| dialect.ping(&session).await).await;
         Ok(answered?)
     }
 

@@ -18,7 +18,7 @@ pub(super) async fn alive() -> Response {
     Json(json!({ "status": "alive" })).into_response()
 }
 
-/// The database answers, within a second.
+/// The database answers, within a second, and takes writes.
 pub(super) async fn ready(State(database): State<Database>) -> Response {
     let cause = match tokio::time::timeout(PATIENCE, database.ping()).await {
         Ok(Ok(())) => return Json(json!({ "status": "ready", "database": database.server() })).into_response(),

@@ -97,6 +97,7 @@ impl IntoResponse for database::Error {
         let mut response = match &self {
             Self::Exhausted(_) => come_back_later("Every database connection is in use"),
             Self::Unavailable(_) => come_back_later("The database is not available"),
+            Self::ReadOnly(_) => come_back_later("The database is read-only"),
             Self::Overtime(_) => come_back_later("The database took too long"),
             Self::Conflict(_) => come_back_later("Other requests changed the same tags each time this one was tried"),
             Self::Refused(_) => internal(),

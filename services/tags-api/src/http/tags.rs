@@ -51,7 +51,7 @@ pub(super) struct TagsView {
         (status = 400, description = "The body is not UTF-8", body = super::docs::Detail),
         (status = 413, description = "The body is too large", body = super::docs::Detail),
         (status = 422, description = "Everything that is wrong with the body; nothing is stored", body = super::docs::Violations),
-        (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
+        (status = 503, description = "Busy, or the database is away or read-only: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
 pub(super) async fn upsert(
@@ -119,7 +119,7 @@ pub(super) async fn find(NamedTag(tag_id): NamedTag, Reading(session): Reading) 
         (status = 204, description = "It is deleted"),
         (status = 404, description = "There is no such tag", body = super::docs::Detail),
         (status = 422, description = "The path is not UTF-8", body = super::docs::Violations),
-        (status = 503, description = "Busy, or the database is away: try again after `Retry-After` seconds", body = super::docs::Detail),
+        (status = 503, description = "Busy, or the database is away or read-only: try again after `Retry-After` seconds", body = super::docs::Detail),
     )
 )]
 pub(super) async fn remove(NamedTag(tag_id): NamedTag, Writing(tx): Writing) -> Response {

@@ -136,8 +136,7 @@ impl Setup {
         self.elsewhere.engine.confirm(database.server());
         let closed = database.clone();
         self.at_the_end(async move { Ok(closed.close(DEADLINE).await?) });
-        let router = router(App::new(database.clone(), limits));
-        TestApp { database, elsewhere: elsewhere(&self.lease), router }
+        TestApp::of(database, elsewhere(&self.lease), limits)
     }
 
     pub async fn server(&self, options: &Options, limits: Limits) -> TestServer {
@@ -222,6 +221,12 @@ fn tag_path(tag_id: &str) -> String {
 }
 
 impl TestApp {
+    /// Over a database that was opened already.
+    pub fn of(database: Database, elsewhere: TestDatabase, limits: Limits) -> Self {
+        let router = router(App::new(database.clone(), limits));
+        Self { database, elsewhere, router }
+    }
+
     /// An answer whose body has yet to be read.
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})

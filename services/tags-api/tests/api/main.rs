@@ -9,6 +9,7 @@ mod bodies;
 mod contract;
 mod health;
 mod migrations;
+mod read_only;
 mod resilience;
 mod startup;
 mod tags;

@@ -7,7 +7,7 @@ mod sqlite;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use freshdb::OrmEngine;
+use freshdb::{HasVerdict, OrmEngine, OrmSession, Verdict};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions};
 use sea_orm_migration::async_trait::async_trait;
 
@@ -23,6 +23,11 @@ pub(crate) trait Dialect: Debug + Send + Sync {
 
     /// Why it cannot be opened, and the way out.
     fn cannot_open(&self, url: &DatabaseUrl, error: &sqlx::Error) -> OpenError;
+
+    /// Whether the database answers, and takes writes.
+    async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
+        session.execute_unprepared("SELECT 1").await.map(drop)
+    }
 
     /// How the transaction of a migration begins.
     fn transaction(&self) -> TransactionOptions {
@@ -88,6 +93,17 @@ pub(crate) async fn collation_by_code_point(connection: &impl ConnectionTrait) -
         DbBackend::MySql => mysql::collation_by_code_point(connection).await,
         DbBackend::Postgres => Ok(postgres::COLLATION_BY_CODE_POINT.into()),
         _ => Ok(sqlite::COLLATION_BY_CODE_POINT.into()),
+    }
+}
+
+/// Whether a server takes writes from a session, of which its settings leave that in doubt: users with special rights may write where others
+/// may not. Asked by a statement that changes nothing. It names the table of the migrations, which nothing locks for long.
+async fn takes_writes(session: &OrmSession) -> Result<(), DbErr> {
+    match session.execute_unprepared("DELETE FROM seaql_migrations WHERE FALSE").await {
+        Err(error) if error.verdict() == Verdict::ReadOnly => Err(error),
+        // This user may not write there, or nobody has migrated anything: that says nothing of the server.
+        Err(error) if error.verdict() == Verdict::Refused => Ok(()),
+        answer => answer.map(drop),
     }
 }
 

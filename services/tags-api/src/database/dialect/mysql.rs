@@ -3,11 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use freshdb::OrmSession;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
-use super::{Dialect, Driver, Opened, migrated_elsewhere, unreachable_server};
+use super::{Dialect, Driver, Opened, migrated_elsewhere, takes_writes, unreachable_server};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -39,6 +40,16 @@ impl Dialect for MySql {
             _ => None,
         };
         OpenError { sentence: format!("cannot open {url}: {message}"), hint }
+    }
+
+    /// Their names for it are numbers, or words on newer servers of MariaDB's. `super_read_only` comes with it.
+    async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
+        let sql = "SELECT CAST(@@GLOBAL.read_only AS CHAR) IN ('0', 'OFF')";
+        let row = session.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await?;
+        match row.map(|row| row.try_get_by_index::<i64>(0)).transpose()? {
+            Some(1) => Ok(()),
+            _ => takes_writes(session).await,
+        }
     }
 
     /// DDL commits whatever transaction it meets, so the lock is the session's. The name is cut to the 64 characters that

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use freshdb::PgEngine;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, RuntimeErr};
+use freshdb::{OrmSession, PgEngine};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
 use sea_orm_migration::async_trait::async_trait;
 
-use super::{Dialect, Driver, Opened, migrated_elsewhere, unreachable_server};
+use super::{Dialect, Driver, Opened, migrated_elsewhere, takes_writes, unreachable_server};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -52,6 +52,16 @@ impl Dialect for Postgres {
             _ => None,
         };
         OpenError { sentence: format!("cannot open {url}: {message}"), hint }
+    }
+
+    /// The setting is on in a standby, and follows `default_transaction_read_only`.
+    async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
+        let sql = "SELECT current_setting('transaction_read_only')";
+        let row = session.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        match row.map(|row| row.try_get_by_index::<String>(0)).transpose()?.as_deref() {
+            Some("off") => Ok(()),
+            _ => takes_writes(session).await,
+        }
     }
 
     /// Held to the end of the transaction, in which all of the migration happens. The number is this service's own.
