@@ -131,6 +131,58 @@ fn what_is_stored_survives_a_restart() {
     assert!(service.get("/api/tag").ends_with("{\"tags\":[{\"tag_id\":\"Rust\"}]}"));
 }
 
+/// Nobody would find what is stored: it goes to a file that has no name any more.
+#[test]
+fn nothing_is_stored_in_a_file_that_was_deleted() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (file, aside) = (data.path().join("tags.db"), data.path().join("aside.db"));
+    let url = format!("sqlite://{}", file.display());
+    let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0", "--database-url", &url]));
+    let store = || service.post("/api/tags", r#"{"tags":[{"tag_id":"Rust"}]}"#);
+    assert!(store().starts_with("HTTP/1.1 201 "));
+    std::fs::rename(&file, &aside).expect("it is moved");
+    for is_replaced in [false, true] {
+        if is_replaced {
+            std::fs::write(&file, "another").expect("a file");
+        }
+        let answer = store();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let answer = service.ask("DELETE", "/api/tag/Rust", "");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let answer = service.get("/readyz");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(
+            answer.ends_with(r#"{"detail":"the database's file was deleted or replaced","status":"unavailable"}"#),
+            "{answer}"
+        );
+        assert!(!answer.contains("tags.db"), "{answer}");
+        assert_eq!(file.exists(), is_replaced, "no empty one is made");
+    }
+    std::fs::rename(&aside, &file).expect("it is put back");
+    assert!(service.get("/readyz").starts_with("HTTP/1.1 200 "));
+    assert!(store().starts_with("HTTP/1.1 201 "));
+    let (code, log) = service.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let said = format!("`{}` is not the file any more that the service has open", file.display());
+    assert_eq!(log.lines().filter(|line| line.contains(&said)).count(), 6, "{log}");
+}
+
+/// A connection that is made later would find an empty file that it has made itself.
+#[test]
+fn a_file_that_was_deleted_is_not_made_anew() {
+    let data = tempfile::tempdir().expect("a directory");
+    let file = data.path().join("tags.db");
+    let url = format!("sqlite://{}", file.display());
+    let service = Service::start(tags_api(data.path()).args(["--listen", "127.0.0.1:0", "--database-url", &url]));
+    std::fs::remove_file(&file).expect("it is deleted");
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| service.get("/api/tag"));
+        }
+    });
+    assert!(!file.exists());
+}
+
 #[test]
 fn it_serves_on_a_database_in_memory() {
     let data = tempfile::tempdir().expect("a directory");

@@ -4,6 +4,7 @@ use freshdb::{HasVerdict, Verdict};
 use sea_orm::DbErr;
 
 use super::dialect;
+use super::file::FileGone;
 use super::url::DatabaseUrl;
 
 /// Why work on the database did not succeed. Nothing of it is stored.
@@ -15,6 +16,9 @@ pub enum Error {
     /// The database does not answer, or has closed the connection.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
+    /// The file of an embedded database was deleted or replaced.
+    #[error("the database's file was deleted or replaced")]
+    FileGone(#[from] FileGone),
     /// The database takes no writes.
     #[error("the database is read-only")]
     ReadOnly(#[source] DbErr),

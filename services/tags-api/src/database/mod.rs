@@ -3,10 +3,12 @@
 
 pub(crate) mod dialect;
 mod error;
+mod file;
 mod migrate;
 mod open;
 mod url;
 
 pub use error::{Error, OpenError};
+pub use file::FileGone;
 pub use open::{Database, Options};
 pub use url::{DatabaseUrl, DatabaseUrlError};

@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::dialect::{self, Dialect, Driver, Opened};
 use super::error::{Error, OpenError};
+use super::file::OpenFile;
 use super::url::DatabaseUrl;
 
 /// How a database is used.
@@ -64,6 +65,8 @@ struct Inner {
     server: String,
     engine: OrmEngine,
     driver: Driver,
+    /// Of an embedded one.
+    file: Option<OpenFile>,
     dialect: &'static dyn Dialect,
     migration_wait: Duration,
 }
@@ -83,7 +86,9 @@ impl Database {
         let opened = dialect.open(&url, options).await?;
         let server = opened.engine.server().await.map_err(|error| OpenError::of(&url, &error))?;
         let Opened { engine, driver } = opened;
-        Ok(Self(Arc::new(Inner { url, server, engine, driver, dialect, migration_wait: options.migration_wait })))
+        let file = driver.file().and_then(OpenFile::at);
+        let migration_wait = options.migration_wait;
+        Ok(Self(Arc::new(Inner { url, server, engine, driver, file, dialect, migration_wait })))
     }
 
     /// Where it is; shown, its password is `***`.
@@ -131,6 +136,22 @@ impl Database {
         async move { Ok(begun.await?) }
     }
 
+    /// Makes sure that what is stored would be found again: that the file of an embedded database is where it was opened.
+    ///
+    /// # Errors
+    ///
+    /// If it was deleted or replaced.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    pub async fn check_file(&self) -> Result<(), Error> {
+        match &self.0.file {
+            Some(file) => Ok(file.check().await?),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the database answers, and takes writes. If it does not, sessions to come have connections that are new.
     ///
     /// # Errors
@@ -141,6 +162,7 @@ impl Database {
     ///
     /// Safe.
     pub async fn ping(&self) -> Result<(), Error> {
+        self.check_file().await?;
         let session = self.session().await?;
         let dialect = self.0.dialect;
         let answered: Result<(), DbErr> = session.run(async |session| dialect.ping(&session).await).await;

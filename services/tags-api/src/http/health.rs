@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::json;
 
+use super::observe::Cause;
 use crate::database::Database;
 
 /// How long the database may take to answer before the service counts as not ready.
@@ -20,10 +21,14 @@ pub(super) async fn alive() -> Response {
 
 /// The database answers, within a second, and takes writes.
 pub(super) async fn ready(State(database): State<Database>) -> Response {
-    let cause = match tokio::time::timeout(PATIENCE, database.ping()).await {
+    let (detail, cause) = match tokio::time::timeout(PATIENCE, database.ping()).await {
         Ok(Ok(())) => return Json(json!({ "status": "ready", "database": database.server() })).into_response(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_elapsed) => format!("the database did not answer within {}", humantime::format_duration(PATIENCE)),
+        Ok(Err(error)) => (error.to_string(), Cause::of(&error)),
+        Err(_elapsed) => {
+            let detail = format!("the database did not answer within {}", humantime::format_duration(PATIENCE));
+            (detail.clone(), Cause(detail.into()))
+        }
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "unavailable", "detail": cause }))).into_response()
+    let answer = Json(json!({ "status": "unavailable", "detail": detail }));
+    (StatusCode::SERVICE_UNAVAILABLE, Extension(cause), answer).into_response()
 }

@@ -96,29 +96,35 @@ impl IntoResponse for database::Error {
     fn into_response(self) -> Response {
         let mut response = match &self {
             Self::Exhausted(_) => come_back_later("Every database connection is in use"),
-            Self::Unavailable(_) => come_back_later("The database is not available"),
+            Self::Unavailable(_) | Self::FileGone(_) => come_back_later("The database is not available"),
             Self::ReadOnly(_) => come_back_later("The database is read-only"),
             Self::Overtime(_) => come_back_later("The database took too long"),
             Self::Conflict(_) => come_back_later("Other requests changed the same tags each time this one was tried"),
             Self::Refused(_) => internal(),
         };
-        let mut cause = words(&self);
-        let mut source = std::error::Error::source(&self);
+        response.extensions_mut().insert(Cause::of(&self));
+        response
+    }
+}
+
+impl Cause {
+    /// An error with its causes, in one line, as everything in the log: who is in the way is said in several.
+    pub(super) fn of(error: &database::Error) -> Self {
+        let mut cause = words(error);
+        let mut source = std::error::Error::source(error);
         // The engine's own error says it, without those whose types have carried it.
         let own = source.and_then(|error| error.downcast_ref()).and_then(freshdb::Error::within_orm);
         if let Some(own) = own {
             source = Some(own);
         }
         while let Some(error) = source {
-            // In one line, as everything in the log: who is in the way is said in several.
             let said = words(error).lines().map(str::trim).collect::<Vec<_>>().join("; ");
             if !cause.ends_with(&said) {
                 cause = format!("{cause}: {said}");
             }
             source = error.source();
         }
-        response.extensions_mut().insert(Cause(cause.into()));
-        response
+        Self(cause.into())
     }
 }
 

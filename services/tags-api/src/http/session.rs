@@ -1,11 +1,11 @@
 //! Sessions, as the handlers' arguments: freshdb's, with this service's answer where there is none.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use freshdb::axum::{FromEngine, RequestLine};
 use freshdb::{OrmSession, OrmTx};
 
-use crate::database;
+use crate::database::{self, Database};
 
 /// A session, to read.
 pub(super) struct Reading(pub(super) OrmSession);
@@ -39,10 +39,12 @@ where
 impl<S: Send + Sync> FromEngine<S> for Writing
 where
     OrmTx: FromEngine<S, Rejection = freshdb::axum::SessionRejection>,
+    Database: FromRef<S>,
 {
     type Rejection = database::Error;
 
     async fn from_engine(state: &S, request: RequestLine) -> Result<Self, database::Error> {
+        Database::from_ref(state).check_file().await?;
         let begun = OrmTx::from_engine(state, request).await;
         begun.map(Self).map_err(|rejection| rejection.into_error().into())
     }

@@ -5,6 +5,7 @@ mod postgres;
 mod sqlite;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::time::Duration;
 
 use freshdb::{HasVerdict, OrmEngine, OrmSession, Verdict};
@@ -62,6 +63,14 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
+    /// The file of an embedded database. One in memory has none of its name.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(options) => Some(options.get_filename()),
+            Self::MySql(_) | Self::Postgres(_) => None,
+        }
+    }
+
     /// A connection of SeaORM's own, to the same database. It is made when it is used.
     pub(crate) fn connection(&self) -> DatabaseConnection {
         match self.clone() {

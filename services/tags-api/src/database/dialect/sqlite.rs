@@ -6,6 +6,7 @@ use freshdb::SqliteEngine;
 use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions};
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Dialect, Driver, Opened};
 use crate::database::error::OpenError;
@@ -27,11 +28,17 @@ impl Dialect for Sqlite {
         if !url.database().contains("mode=") && !in_memory {
             driver = driver.create_if_missing(true);
         }
-        let driver = driver
+        let mut driver = driver
             // Readers do not wait for the writer, nor the writer for them.
             .journal_mode(if in_memory { SqliteJournalMode::Memory } else { SqliteJournalMode::Wal })
             // A 201 means that the tag is on disk, through a power failure too.
             .synchronous(SqliteSynchronous::Full);
+        if !in_memory {
+            // Made once: where the file is deleted later, no new connection puts an empty one in its place.
+            let first = driver.connect().await.map_err(|error| self.cannot_open(url, &error))?;
+            first.close().await.map_err(|error| self.cannot_open(url, &error))?;
+            driver = driver.create_if_missing(false);
+        }
         let engine =
             options.engine().lazy_with::<sqlx::Sqlite>(driver.clone()).map_err(|error| OpenError::of(url, &error))?;
         Ok(Opened { engine: engine.into(), driver: Driver::Sqlite(driver) })
