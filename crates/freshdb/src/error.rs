@@ -43,6 +43,11 @@ enum Kind {
         cause: String,
     },
     Ended,
+    InDoubt {
+        source: sqlx::Error,
+        /// As of [`Kind::Connect`].
+        says_why: bool,
+    },
     Statement {
         doing: &'static str,
         source: sqlx::Error,
@@ -102,6 +107,10 @@ impl Error {
         Self(Box::new(Kind::Ended))
     }
 
+    pub(crate) fn in_doubt(source: sqlx::Error) -> Self {
+        Self(Box::new(Kind::InDoubt { source, says_why: false }))
+    }
+
     pub(crate) fn options(fact: impl Into<String>, source: Option<sqlx::Error>) -> Self {
         Self(Box::new(Kind::Options { fact: fact.into(), source }))
     }
@@ -115,11 +124,19 @@ impl Error {
     pub(crate) fn statement(doing: &'static str, source: sqlx::Error) -> Self {
         match source {
             sqlx::Error::AnyDriverError(inner) => match inner.downcast::<Self>() {
-                Ok(own) => *own,
+                Ok(own) => own.by_itself(),
                 Err(inner) => Self(Box::new(Kind::Statement { doing, source: sqlx::Error::AnyDriverError(inner) })),
             },
             source => Self(Box::new(Kind::Statement { doing, source })),
         }
+    }
+
+    /// Out of the driver's types again: its reason is its source.
+    fn by_itself(mut self) -> Self {
+        if let Kind::Connect { says_why, .. } | Kind::InDoubt { says_why, .. } = &mut *self.0 {
+            *says_why = false;
+        }
+        self
     }
 
     /// The error of freshdb's in an error of the driver's, where a session is used as the driver's executor.
@@ -135,7 +152,7 @@ impl Error {
         match &*self.0 {
             Kind::Exhausted { .. } => Verdict::Exhausted,
             // It may have been a server that answered before: whatever its reason, it is away.
-            Kind::Connect { .. } => Verdict::Lost,
+            Kind::Connect { .. } | Kind::InDoubt { .. } => Verdict::Lost,
             Kind::Statement { source, .. } => Verdict::of(source),
             Kind::Closed { .. }
             | Kind::RuntimeGone { .. }
@@ -169,6 +186,11 @@ impl Error {
         matches!(&*self.0, Kind::Aborted { .. } | Kind::Ended)
     }
 
+    /// The connection was lost before COMMIT was answered. The transaction is stored, or it is not: the database knows.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(&*self.0, Kind::InDoubt { .. })
+    }
+
     /// Who held the sessions when there was none to be had, the oldest first.
     pub fn holders(&self) -> &[OpenSession] {
         match &*self.0 {
@@ -180,7 +202,9 @@ impl Error {
     /// The driver's error behind it.
     pub fn driver_error(&self) -> Option<&sqlx::Error> {
         match &*self.0 {
-            Kind::Connect { source, .. } | Kind::Statement { source, .. } => Some(source),
+            Kind::Connect { source, .. } | Kind::InDoubt { source, .. } | Kind::Statement { source, .. } => {
+                Some(source)
+            }
             Kind::Options { source, .. } => source.as_ref(),
             _ => None,
         }
@@ -208,6 +232,9 @@ impl Error {
                 "DDL, LOCK TABLES, and COMMIT or ROLLBACK by text end a transaction, and a procedure's handler may hide a deadlock: \
                  keep them out of it",
             ),
+            Kind::InDoubt { .. } => Some(
+                "look in the database for what it stores; what may be done twice can be run again, and `Tx::run` does so",
+            ),
             #[cfg(feature = "test")]
             Kind::NotLeased(_) => Some(crate::test::guard::HINT),
             Kind::Connect { .. } | Kind::Statement { .. } | Kind::Options { .. } => None,
@@ -222,7 +249,9 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fact(formatter)?;
         match &*self.0 {
-            Kind::Connect { source, says_why: true, .. } => write!(formatter, ": {}", words(source)),
+            Kind::Connect { source, says_why: true, .. } | Kind::InDoubt { source, says_why: true } => {
+                write!(formatter, ": {}", words(source))
+            }
             _ => Ok(()),
         }
     }
@@ -272,6 +301,8 @@ impl Error {
             Kind::Ended => formatter.write_str(
                 "a statement in the transaction had ended it: what came before that is stored or undone, and what came after is stored",
             ),
+            Kind::InDoubt { .. } => formatter
+                .write_str("the connection was lost before COMMIT was answered: the transaction is stored, or it is not"),
             Kind::Statement { doing, .. } => write!(formatter, "cannot {doing}"),
             Kind::Options { fact, .. } => formatter.write_str(fact),
             #[cfg(feature = "test")]
@@ -308,6 +339,9 @@ impl From<Error> for sqlx::Error {
             Kind::Statement { source, .. } => source,
             Kind::Connect { target, source, .. } => {
                 Self::AnyDriverError(Box::new(Error(Box::new(Kind::Connect { target, source, says_why: true }))))
+            }
+            Kind::InDoubt { source, .. } => {
+                Self::AnyDriverError(Box::new(Error(Box::new(Kind::InDoubt { source, says_why: true }))))
             }
             kind => Self::AnyDriverError(Box::new(Error(Box::new(kind)))),
         }

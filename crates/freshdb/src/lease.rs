@@ -14,6 +14,7 @@ use crate::dialect::{Backend, Interrupt};
 use crate::pool::{Pool, Slot, close};
 use crate::registry::{Label, Place, Use};
 use crate::runtime::within;
+use crate::verdict::Verdict;
 use crate::words::words;
 
 /// A connection that lives, and what is known of it.
@@ -219,7 +220,13 @@ impl<DB: Backend> Lease<DB> {
             return Err(crate::Error::ended().into());
         }
         let (connection, watch) = self.watched()?;
-        watch.whole::<DB, _>(Conduct::Clean, commit::<DB>(connection, level)).await?;
+        match watch.whole::<DB, _>(Conduct::Clean, commit::<DB>(connection, level)).await {
+            // What is inside of another ends with that.
+            Err(error) if level == 1 && Verdict::of(&error) == Verdict::Lost => {
+                return Err(crate::Error::in_doubt(error).into());
+            }
+            committed => committed?,
+        }
         self.note_end_of_innermost();
         Ok(())
     }

@@ -37,7 +37,7 @@ impl<DB: Dialect> Tx<DB> {
     /// If a statement had failed before in such a way that the database has rolled the transaction back: PostgreSQL does
     /// that at any error, MySQL and MariaDB at a deadlock, and answer COMMIT as if nothing had happened. If a statement had ended it
     /// without an error, as DDL does on MySQL and MariaDB. If the database refuses. If the connection is lost, the transaction may have
-    /// been committed or not.
+    /// been committed or not, and [`Error::is_in_doubt`].
     ///
     /// # Cancellation
     ///

@@ -282,6 +282,25 @@ with_every_driver! {
 
 with_every_driver! {
     [postgres]
+    async fn a_commit_that_is_in_doubt(database: &TestDatabase, open: Open) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let engine = open(&database.url_through(proxy.port), patient());
+        let tx = engine.begin().await.expect("a transaction");
+        proxy.set(Weather::Stall);
+        let (committed, ()) = tokio::join!(tx.commit(), async { proxy.drop_connections() });
+        let error = committed.expect_err("there is no answer");
+        assert_snapshot!(error, @"the connection was lost before COMMIT was answered: the transaction is stored, or it is not");
+        let told = format!("{error:?}");
+        let (fact, rest) = told.split_once("\n  caused by: ").expect("a cause");
+        assert_eq!(fact, error.to_string());
+        assert!(rest.ends_with("\nhint: look in the database for what it stores; what may be done twice can be run again, and `Tx::run` does so"), "{told}");
+        let behind = sqlx::Error::from(error).to_string();
+        assert!(behind.contains("or it is not: error communicating with database: "), "{behind}");
+    }
+}
+
+with_every_driver! {
+    [postgres]
     /// Not the server's fault, and no reason to distrust the other connections.
     async fn a_place_that_came_late(database: &TestDatabase, open: Open) {
         let proxy = Proxy::before(database.server_address()).await;

@@ -1,7 +1,8 @@
 //! What is stored, and what is not.
 
+use freshdb::Verdict;
 use sqlx::{Connection as _, Row as _};
-use test_support::eventually;
+use test_support::{FAIR, Proxy, Weather, eventually};
 
 use crate::harness::{CLOSE, patient};
 
@@ -543,6 +544,54 @@ with_every_driver! {
             let ddl = "DROP TABLE IF EXISTS locked; CREATE TABLE locked (id INTEGER)";
             observer.try_execute(ddl).await.unwrap_or_else(|error| panic!("after {deed}: {error}"));
         }
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    /// Who has not heard the answer cannot know.
+    async fn a_commit_that_was_not_answered_is_in_doubt(database: &TestDatabase, open: Open) {
+        let proxy = Proxy::before(database.server_address()).await;
+        let engine = open(&database.url_through(proxy.port), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut observer = database.observer().await;
+
+        // It never gets there.
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (0, 'a')").execute(&mut tx).await.expect("a row");
+        proxy.set(Weather::Stall);
+        let (committed, ()) = tokio::join!(tx.commit(), async { proxy.drop_connections() });
+        proxy.set(FAIR);
+        let error = committed.expect_err("there is no answer");
+        assert!(error.is_in_doubt() && error.verdict() == Verdict::Lost, "{error:?}");
+        eventually("it is rolled back", async || database.open_transactions().await == 0).await;
+        assert_eq!(observer.number(COUNT).await, 0);
+
+        // It is carried out, and the answer is under way for a second: time enough to see the row, but on a busy machine.
+        let mut id = 0;
+        let error = loop {
+            id += 1;
+            let mut tx = engine.begin().await.expect("a transaction");
+            let insert = sqlx::AssertSqlSafe(format!("INSERT INTO items VALUES ({id}, 'a')"));
+            sqlx::query(insert).execute(&mut tx).await.expect("a row");
+            proxy.set(Weather::Delay(std::time::Duration::from_secs(1)));
+            let lost = async {
+                eventually("it is stored", async || observer.number(COUNT).await == id).await;
+                proxy.drop_connections();
+            };
+            let (committed, ()) = tokio::join!(tx.commit(), lost);
+            proxy.set(FAIR);
+            if let Err(error) = committed {
+                break error;
+            }
+        };
+        assert!(error.is_in_doubt() && error.verdict() == Verdict::Lost, "{error:?}");
+        // As SeaORM and the driver see it, too.
+        let error = sqlx::Error::from(error);
+        assert_eq!(Verdict::of(&error), Verdict::Lost);
+        assert!(freshdb::Error::within(&error).is_some_and(freshdb::Error::is_in_doubt), "{error:?}");
+        eventually("nothing of the lost sessions is left", async || engine.stats().in_use == 0).await;
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }

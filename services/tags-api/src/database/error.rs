@@ -7,7 +7,7 @@ use super::dialect;
 use super::file::FileGone;
 use super::url::DatabaseUrl;
 
-/// Why work on the database did not succeed. Nothing of it is stored.
+/// Why work on the database did not succeed. Nothing of it is stored, unless the connection was lost while it was committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Every connection was in use for as long as a request waits.

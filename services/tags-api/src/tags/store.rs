@@ -32,7 +32,7 @@ pub struct Listing {
 ///
 /// # Errors
 ///
-/// If the database does not answer, or other writers won too often. Nothing is stored then.
+/// If the database does not answer, or other writers won too often. Nothing is stored then, unless the last commit was not answered.
 ///
 /// # Cancellation
 ///
@@ -96,7 +96,8 @@ pub async fn find(session: OrmSession, tag_id: &TagId) -> Result<Option<Tag>, da
 ///
 /// # Errors
 ///
-/// If the database does not answer, or other writers won too often. The tag is stored still then.
+/// If the database does not answer, or other writers won too often. The tag is stored still then, unless the last commit was not
+/// answered.
 ///
 /// # Cancellation
 ///
