@@ -105,6 +105,12 @@ impl DatabaseUrl {
         }
     }
 
+    /// What a server's URL says of this parameter.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let Location::Server(url, _) = &self.0 else { return None };
+        url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
     /// The path of an SQLite file with its parameters, or the name of a server's database, both percent-encoded.
     pub(crate) fn database(&self) -> &str {
         match &self.0 {

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use axum::http::header::{CONTENT_TYPE, HOST, HeaderMap};
 use axum::http::{Request, Response, StatusCode};
 use freshdb::test::schema::SeaOrmMigrations;
 use freshdb::test::{ArgumentError, Context, FromContext, Kind, Lease, Schema};
+use freshdb_databases::{Config, Server};
 use futures_util::future::LocalBoxFuture;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -21,6 +23,7 @@ use tags_api::database::{Database, DatabaseUrl, Options};
 use tags_api::http::{App, Limits, router};
 use tags_api::migration::Migrator;
 use tags_api::server;
+use tempfile::TempDir;
 use test_support::{DEADLINE, Engine, TestDatabase};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,6 +42,16 @@ pub fn schema() -> impl Schema {
 /// The database of a lease, as others see it: past the service.
 pub fn elsewhere(lease: &Lease) -> TestDatabase {
     TestDatabase::at(Engine::named(lease.kind().name()), &lease.url().reveal())
+}
+
+/// A server that nobody shares, with settings that all others on it would meet, and where its data are.
+pub async fn own_server(kind: Kind) -> (Server, TempDir) {
+    test_support::begin_log();
+    let place = tempfile::tempdir().expect("a directory");
+    // Root's servers run as another user.
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).expect("it is opened to all");
+    let config = Config::from_env().expect("settings").without_urls().without_run().with_run_dir(place.path());
+    (Server::of(kind, &config).await.expect("a server"), place)
 }
 
 /// A session that migrations of this database wait for, as another process's would be.

@@ -1,9 +1,7 @@
 //! A server that takes no writes: it was made so, or the address leads to a replica.
 
-use std::os::unix::fs::PermissionsExt;
-
 use axum::http::StatusCode;
-use freshdb_databases::{Config, Kind, Server};
+use freshdb_databases::Kind;
 use futures_util::future::join_all;
 use serde_json::json;
 use tags_api::database::{Database, DatabaseUrl, Options};
@@ -11,7 +9,7 @@ use tags_api::http::Limits;
 use test_support::{DEADLINE, Engine, TestDatabase, eventually};
 use url::Url;
 
-use crate::harness::{Answer, Client, Setup, TestApp, schema};
+use crate::harness::{Answer, Client, Setup, TestApp, own_server, schema};
 
 async fn post(app: &TestApp, tag_id: &str) -> Answer {
     app.post_tags(&json!({ "tags": [{ "tag_id": tag_id }] })).await
@@ -33,13 +31,7 @@ async fn check_is_read_only(app: &TestApp) {
 
 /// A user without special rights is refused, and the service is ready again when the server is.
 async fn check_follows_the_server(kind: Kind) {
-    test_support::begin_log();
-    let place = tempfile::tempdir().expect("a directory");
-    // Root's servers run as another user.
-    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).expect("it is opened to all");
-    // A server that nobody shares: all others on it could not write either.
-    let config = Config::from_env().expect("settings").without_urls().without_run().with_run_dir(place.path());
-    let server = Server::of(kind, &config).await.expect("a server");
+    let (server, _place) = own_server(kind).await;
     let mut administrator = test_support::Client::connect(&server.url().reveal()).await;
     administrator.execute("CREATE DATABASE tags").await;
     let (user, read_only, writable): (&[&str], &[&str], &[&str]) = match kind {

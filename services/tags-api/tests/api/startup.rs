@@ -9,7 +9,7 @@ use tags_api::database::{Database, DatabaseUrl, Options};
 use test_support::eventually;
 use url::Url;
 
-use crate::harness::{elsewhere, hold_migrations};
+use crate::harness::{elsewhere, hold_migrations, own_server};
 
 /// What `tags-api ARGUMENTS --database-url URL` writes to standard error as it fails.
 fn failure(arguments: &[&str], url: &str) -> String {
@@ -49,6 +49,57 @@ async fn a_missing_database_is_said(lease: Lease) {
     assert!(said.starts_with("error: cannot open ") && said.contains(fact), "{said}");
     assert!(said.ends_with(&format!("\nhint: {hint}\n")), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+/// Of a server that takes nobody without TLS, and of a URL that leaves that out.
+async fn check_tls_is_asked_for(kind: Kind) {
+    let (server, _place) = own_server(kind).await;
+    let mut administrator = test_support::Client::connect(&server.url().reveal()).await;
+    let (plain, sql, hint) = if kind == Kind::Postgres {
+        let sql = "COPY (SELECT 'hostssl all all all md5') TO PROGRAM 'cat > pg_hba.conf'; SELECT pg_reload_conf()";
+        ("sslmode=disable", sql, "the server may want TLS: write `?sslmode=require` in the URL")
+    } else {
+        let sql = "SET GLOBAL require_secure_transport = ON";
+        ("ssl-mode=disabled", sql, "the server wants TLS: write `?ssl-mode=required` in the URL")
+    };
+    administrator.execute(sql).await;
+    let mut url = Url::parse(&server.url().reveal()).expect("a URL");
+    url.set_path("tags");
+    url.set_query(Some(plain));
+    // PostgreSQL reads its settings when it gets to it, and until then says that there is no such database.
+    let mut said = String::new();
+    eventually("it wants TLS", async || {
+        said = failure(&["migrate"], url.as_str());
+        said.contains("insecure transport") || said.contains("pg_hba.conf")
+    })
+    .await;
+    assert!(said.ends_with(&format!("\nhint: {hint}\n")), "{said}");
+    drop(administrator);
+    server.stop().await.expect("it stops");
+}
+
+mod a_server_that_wants_tls_is_said {
+    use super::*;
+
+    #[tokio::test]
+    async fn mysql() {
+        check_tls_is_asked_for(Kind::Mysql).await;
+    }
+
+    #[tokio::test]
+    async fn postgres() {
+        check_tls_is_asked_for(Kind::Postgres).await;
+    }
+}
+
+/// One that nobody has bought, as MySQL makes it for itself.
+#[freshdb::test(on = [mysql])]
+async fn an_authority_that_is_not_known_is_said(lease: Lease) {
+    let mut url = Url::parse(&lease.url().reveal()).expect("a URL");
+    url.set_query(Some("ssl-mode=verify_ca"));
+    let said = failure(&["migrate"], url.as_str());
+    assert!(said.contains("invalid peer certificate: UnknownIssuer\n"), "{said}");
+    assert!(said.ends_with("\nhint: name the file of the authority that signed it: `?ssl-ca=FILE`\n"), "{said}");
 }
 
 #[freshdb::test(on = [mysql, mariadb, postgres])]

@@ -122,15 +122,62 @@ fn migrated_elsewhere(wait: Duration) -> DbErr {
     DbErr::Custom(format!("another process has been migrating it for {wait}"))
 }
 
+/// What a URL's parameters about TLS are called, of which each driver has its own.
+struct TlsParameters {
+    mode: &'static str,
+    /// The value of `mode` with which a certificate's name does not count.
+    any_name: &'static str,
+    authority: &'static str,
+}
+
 /// Why a server cannot be opened that has given no error of its own.
-fn unreachable_server(url: &DatabaseUrl, error: &sqlx::Error) -> OpenError {
+fn unreachable_server(url: &DatabaseUrl, error: &sqlx::Error, tls: &TlsParameters) -> OpenError {
     let (fact, hint) = match error {
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => (
             "nothing listens there".to_owned(),
             Some("see that the server runs and that host and port are right".to_owned()),
         ),
-        sqlx::Error::Io(error) => (error.to_string(), None),
+        sqlx::Error::Io(error) => (error.to_string(), tls.hint_at_certificate(&error.to_string())),
+        // The drivers have no other word for it (sqlx 0.9).
+        sqlx::Error::Tls(error) if error.to_string() == "server does not support TLS" => (
+            "the server does not support TLS".to_owned(),
+            Some(format!("turn it on there, or leave `{}` out of the URL", tls.mode)),
+        ),
         error => (error.to_string(), None),
     };
     OpenError { sentence: format!("cannot open {url}: {fact}"), hint }
+}
+
+impl TlsParameters {
+    /// By the words of rustls, which are all that the driver passes on.
+    fn hint_at_certificate(&self, words: &str) -> Option<String> {
+        let Self { mode, any_name, authority } = self;
+        if words.contains("UnknownIssuer") {
+            return Some(format!("name the file of the authority that signed it: `?{authority}=FILE`"));
+        }
+        let is_of_another = words.contains("certificate not valid for name") || words.contains("NotValidForName");
+        is_of_another
+            .then(|| format!("name the server as its certificate does, or trust any name: `?{mode}={any_name}`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TlsParameters;
+
+    #[test]
+    fn what_rustls_says_of_a_certificate_is_understood() {
+        let tls = TlsParameters { mode: "sslmode", any_name: "verify-ca", authority: "sslrootcert" };
+        let of_another = "invalid peer certificate: certificate not valid for name \"127.0.0.1\"; \
+                          certificate is only valid for DnsName(\"other.test\")";
+        for (words, hint) in [
+            ("invalid peer certificate: UnknownIssuer", Some("?sslrootcert=FILE")),
+            (of_another, Some("?sslmode=verify-ca")),
+            ("invalid peer certificate: Expired", None),
+        ] {
+            let said = tls.hint_at_certificate(words);
+            assert_eq!(said.is_some(), hint.is_some(), "{words}: {said:?}");
+            assert!(hint.is_none_or(|hint| said.is_some_and(|said| said.contains(hint))), "{words}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement}
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
-use super::{Dialect, Driver, Opened, migrated_elsewhere, takes_writes, unreachable_server};
+use super::{Dialect, Driver, Opened, TlsParameters, migrated_elsewhere, takes_writes, unreachable_server};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -31,12 +31,14 @@ impl Dialect for MySql {
     }
 
     fn cannot_open(&self, url: &DatabaseUrl, error: &sqlx::Error) -> OpenError {
-        let Some(number) = number(error) else { return unreachable_server(url, error) };
+        let Some(number) = number(error) else { return unreachable_server(url, error, &TLS) };
         let message = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         let hint = match number {
             1045 | 1698 => Some("see that the user and the password in the URL are right".to_owned()),
             1044 => Some(format!("give the user its rights: GRANT ALL ON `{}`.* TO …", url.database())),
             1049 => Some(format!("create it: CREATE DATABASE `{}`", url.database())),
+            // <https://dev.mysql.com/doc/refman/9.7/en/server-system-variables.html#sysvar_require_secure_transport>
+            3159 => Some("the server wants TLS: write `?ssl-mode=required` in the URL".to_owned()),
             _ => None,
         };
         OpenError { sentence: format!("cannot open {url}: {message}"), hint }
@@ -68,6 +70,8 @@ impl Dialect for MySql {
         transaction.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await.map(|_| ())
     }
 }
+
+const TLS: TlsParameters = TlsParameters { mode: "ssl-mode", any_name: "verify_ca", authority: "ssl-ca" };
 
 const MIGRATION_LOCK: &str = "LEFT(CONCAT('tags-api migrate ', DATABASE()), 64)";
 

@@ -6,7 +6,7 @@ use freshdb::{OrmSession, PgEngine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
 use sea_orm_migration::async_trait::async_trait;
 
-use super::{Dialect, Driver, Opened, migrated_elsewhere, takes_writes, unreachable_server};
+use super::{Dialect, Driver, Opened, TlsParameters, migrated_elsewhere, takes_writes, unreachable_server};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -44,9 +44,11 @@ impl Dialect for Postgres {
     }
 
     fn cannot_open(&self, url: &DatabaseUrl, error: &sqlx::Error) -> OpenError {
-        let Some(state) = sqlstate(error) else { return unreachable_server(url, error) };
+        let Some(state) = sqlstate(error) else { return unreachable_server(url, error, &TLS) };
         let message = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         let hint = match state.as_str() {
+            // The server says so in its own language, but for the file's name: <https://www.postgresql.org/docs/15/auth-pg-hba-conf.html>.
+            "28000" if message.contains("pg_hba.conf") => Some(hint_at_hba(url).to_owned()),
             "28P01" | "28000" => Some("see that the user and the password in the URL are right".to_owned()),
             "3D000" => Some(format!("create it: CREATE DATABASE \"{}\"", url.database())),
             _ => None,
@@ -75,6 +77,17 @@ impl Dialect for Postgres {
 
     async fn unlock_migrations(&self, _transaction: &DatabaseTransaction) -> Result<(), DbErr> {
         Ok(())
+    }
+}
+
+const TLS: TlsParameters = TlsParameters { mode: "sslmode", any_name: "verify-ca", authority: "sslrootcert" };
+
+/// The driver tries TLS first where the URL leaves that open.
+fn hint_at_hba(url: &DatabaseUrl) -> &'static str {
+    let is_plain = url.parameter("sslmode").or_else(|| url.parameter("ssl-mode"));
+    match is_plain.as_deref() {
+        Some("disable" | "allow") => "the server may want TLS: write `?sslmode=require` in the URL",
+        _ => "let the user in, from this host and to this database, in the server's pg_hba.conf",
     }
 }
 
