@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshdb::words;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait};
 use sea_orm_migration::MigratorTrait;
 
 use super::dialect::Dialect;
@@ -26,7 +26,7 @@ impl Database {
     pub async fn migrate(&self) -> Result<Vec<String>, OpenError> {
         self.apply_pending().await.map_err(|error| OpenError {
             sentence: format!("cannot migrate {}: {}", self.url(), root_cause(&error)),
-            hint: None,
+            hint: self.hint(&error),
         })
     }
 
@@ -45,7 +45,7 @@ impl Database {
         let pending =
             connection.close_after(migration::pending(&connection.0).await).await.map_err(|error| OpenError {
                 sentence: format!("cannot read the schema of {}: {}", self.url(), root_cause(&error)),
-                hint: None,
+                hint: self.hint(&error),
             })?;
         if pending.is_empty() {
             return Ok(());
@@ -54,6 +54,13 @@ impl Database {
             sentence: format!("the schema of {} is behind: it lacks {}", self.url(), pending.join(", ")),
             hint: Some("run `tags-api migrate`, or start with `--migrate`".into()),
         })
+    }
+
+    fn hint(&self, error: &DbErr) -> Option<String> {
+        let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+            return None;
+        };
+        self.dialect().hint(error).map(str::to_owned)
     }
 
     async fn apply_pending(&self) -> Result<Vec<String>, DbErr> {

@@ -1,7 +1,8 @@
 //! How the command ends before it serves: where it cannot use its database, with one sentence, a way out, and never the
 //! password; and asked to stop, in order.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use freshdb::test::{Kind, Lease};
@@ -90,6 +91,45 @@ mod a_server_that_wants_tls_is_said {
     async fn postgres() {
         check_tls_is_asked_for(Kind::Postgres).await;
     }
+}
+
+/// A pooler that takes a client, or does not, and answers every statement with this error.
+fn pooler(takes: bool, code: &'static str, message: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let error = format!("SERROR\0VERROR\0C{code}\0M{message}\0L412\0\0");
+        let error = [b"E", &length_of(&error)[..], error.as_bytes(), b"Z\0\0\0\x05I"].concat();
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut heard = [0; 1 << 12];
+        while matches!(client.read(&mut heard), Ok(1..)) {
+            // Authentication is over, and it is ready; or the first of all answers is an error.
+            let greeting: &[u8] = if takes && heard[0] == 0 { b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I" } else { &error };
+            client.write_all(greeting).ok();
+        }
+    });
+    port
+}
+
+fn length_of(fields: &str) -> [u8; 4] {
+    u32::try_from(fields.len() + 4).expect("a short message").to_be_bytes()
+}
+
+/// What PgBouncer answers that nobody has set up for this driver, and where it shares its sessions between clients.
+#[test]
+fn a_pooler_that_does_not_do_is_said() {
+    let said = |port: u16| failure(&["migrate"], &format!("postgres://u:pooled@127.0.0.1:{port}/tags?sslmode=disable"));
+    let refused = said(pooler(false, "08P01", "unsupported startup parameter: extra_float_digits"));
+    assert!(
+        refused.ends_with(
+            "\nhint: let PgBouncer pass over what the driver asks for: ignore_startup_parameters = extra_float_digits\n"
+        ),
+        "{refused}"
+    );
+    let shared = said(pooler(true, "42P05", r#"prepared statement "sqlx_s_1" already exists"#));
+    assert!(shared.contains(r#": prepared statement "sqlx_s_1" already exists"#), "{shared}");
+    assert!(shared.contains("\nhint: a pooler gives each transaction another session: "), "{shared}");
+    assert!(!shared.contains("412"), "{shared}");
 }
 
 /// One that nobody has bought, as MySQL makes it for itself.

@@ -25,6 +25,11 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     /// Why it cannot be opened, and the way out.
     fn cannot_open(&self, url: &DatabaseUrl, error: &sqlx::Error) -> OpenError;
 
+    /// What can be done about an error of a statement while the service starts, where that is no guess.
+    fn hint(&self, _error: &sqlx::Error) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the database answers, and takes writes.
     async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
         session.execute_unprepared("SELECT 1").await.map(drop)

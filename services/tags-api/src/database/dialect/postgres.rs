@@ -49,11 +49,22 @@ impl Dialect for Postgres {
         let hint = match state.as_str() {
             // The server says so in its own language, but for the file's name: <https://www.postgresql.org/docs/15/auth-pg-hba-conf.html>.
             "28000" if message.contains("pg_hba.conf") => Some(hint_at_hba(url).to_owned()),
+            // <https://www.pgbouncer.org/config.html#ignore_startup_parameters>
+            "08P01" if message.contains("extra_float_digits") => Some(
+                "let PgBouncer pass over what the driver asks for: ignore_startup_parameters = extra_float_digits"
+                    .to_owned(),
+            ),
+            "42P05" | "26000" => Some(SHARED_SESSION.to_owned()),
             "28P01" | "28000" => Some("see that the user and the password in the URL are right".to_owned()),
             "3D000" => Some(format!("create it: CREATE DATABASE \"{}\"", url.database())),
             _ => None,
         };
         OpenError { sentence: format!("cannot open {url}: {message}"), hint }
+    }
+
+    /// `duplicate_prepared_statement`, and one that does not exist.
+    fn hint(&self, error: &sqlx::Error) -> Option<&'static str> {
+        matches!(sqlstate(error)?.as_str(), "42P05" | "26000").then_some(SHARED_SESSION)
     }
 
     /// The setting is on in a standby, and follows `default_transaction_read_only`.
@@ -79,6 +90,9 @@ impl Dialect for Postgres {
         Ok(())
     }
 }
+
+/// The driver has prepared something in a session that was another one's a moment later.
+const SHARED_SESSION: &str = "a pooler gives each transaction another session: connect to the server itself, or set PgBouncer's pool_mode = session";
 
 const TLS: TlsParameters = TlsParameters { mode: "sslmode", any_name: "verify-ca", authority: "sslrootcert" };
 
