@@ -8,6 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row};
 use tempfile::TempDir;
 use url::Url;
 
+use crate::processes::{Process, processes};
+
 /// One of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -175,10 +177,9 @@ impl TestDatabase {
         }
         let mut connection = mysql_connection(server).await;
         let status = sqlx::raw_sql("SHOW ENGINE INNODB STATUS").fetch_one(&mut connection).await.expect("an answer");
-        let sql = "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ?";
-        let ids: Vec<u64> = sqlx::query_scalar(sql).bind(name).fetch_all(&mut connection).await.expect("an answer");
         let open = threads_in_transactions(status.get(2));
-        i64::try_from(ids.iter().filter(|id| open.contains(id)).count()).expect("a few")
+        let processes = processes(&mut connection, name).await;
+        number(processes.iter().filter(|process| open.contains(&process.id)).count())
     }
 
     /// How many sessions others have on it, as the server sees it; an embedded one has no server, and none.
@@ -186,11 +187,7 @@ impl TestDatabase {
         if matches!(self.kind, Kind::File { .. }) {
             return 0;
         }
-        self.count(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1",
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ?",
-        )
-        .await
+        self.count("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1", |_| true).await
     }
 
     /// How many sessions on it execute a statement at this moment, as the server's own list says.
@@ -201,25 +198,21 @@ impl TestDatabase {
 
     /// How many transactions wait in it for another's lock, as the server sees it.
     pub async fn waiting_transactions(&self) -> i64 {
-        self.count(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'",
-            // `innodb_trx` knows better, but is not read anew for whoever asks more often than every tenth of a second:
-            // <https://dev.mysql.com/doc/refman/9.7/en/innodb-information-schema-internal-data.html>. What has been
-            // executed for a second waits.
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep' AND time >= 1",
-        )
-        .await
+        let on_postgres = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+        // `innodb_trx` knows better, but is not read anew for whoever asks more often than every tenth of a second:
+        // <https://dev.mysql.com/doc/refman/9.7/en/innodb-information-schema-internal-data.html>.
+        self.count(on_postgres, Process::is_waiting).await
     }
 
     /// What its server counts.
-    async fn count(&self, on_postgres: &'static str, on_mysql: &'static str) -> i64 {
+    async fn count(&self, on_postgres: &'static str, on_mysql: fn(&Process) -> bool) -> i64 {
         let Kind::OnServer { server, name, .. } = &self.kind else { panic!("a file has no server to ask") };
         if self.engine == Engine::Postgres {
             let mut connection = PgConnection::connect(server.as_str()).await.expect("a connection");
             return sqlx::query_scalar(on_postgres).bind(name).fetch_one(&mut connection).await.expect("an answer");
         }
         let mut connection = mysql_connection(server).await;
-        sqlx::query_scalar(on_mysql).bind(name).fetch_one(&mut connection).await.expect("an answer")
+        number(processes(&mut connection, name).await.iter().filter(|process| on_mysql(process)).count())
     }
 
     /// Ends a session, as an administrator would. One that is gone already is no failure.
@@ -392,6 +385,10 @@ fn threads_in_transactions(report: &str) -> Vec<u64> {
     let transactions = report.split("---TRANSACTION ").skip(1);
     let open = transactions.filter(|text| text.lines().next().is_some_and(|line| line.contains(", ACTIVE")));
     open.filter_map(|text| text.split_once(" thread id ")?.1.split(',').next()?.parse().ok()).collect()
+}
+
+pub(crate) fn number(count: usize) -> i64 {
+    i64::try_from(count).expect("a few")
 }
 
 pub(crate) async fn mysql_connection(url: &Url) -> MySqlConnection {

@@ -7,6 +7,7 @@ mod client;
 mod engines;
 mod log;
 mod observer;
+mod processes;
 mod proxy;
 mod run;
 mod tools;

@@ -3,7 +3,8 @@
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row, SqliteConnection};
 use url::Url;
 
-use crate::engines::{Engine, TestDatabase, mysql_connection};
+use crate::engines::{Engine, TestDatabase, mysql_connection, number};
+use crate::processes::processes_beside;
 
 /// A connection to a test's database, beside those of what is tested.
 #[derive(Debug)]
@@ -72,10 +73,8 @@ impl Observer {
                 let at_once = "PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK";
                 i64::from(self.try_execute(at_once).await.is_err())
             }
-            Self::Mysql(_) => {
-                let sql = "SELECT COUNT(*) FROM information_schema.processlist \
-                           WHERE db = DATABASE() AND id <> CONNECTION_ID() AND command <> 'Sleep'";
-                self.number(sql).await
+            Self::Mysql(connection) => {
+                number(processes_beside(connection).await.iter().filter(|process| process.is_executing()).count())
             }
             Self::Postgres(_) => {
                 let sql = "SELECT COUNT(*) FROM pg_stat_activity \
@@ -87,17 +86,15 @@ impl Observer {
 
     /// How many sessions others have; an embedded database has none.
     pub async fn sessions(&mut self) -> i64 {
-        let sql = match self {
-            Self::Sqlite(_) => return 0,
-            Self::Mysql(_) => {
-                "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-            }
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Mysql(connection) => number(processes_beside(connection).await.len()),
             Self::Postgres(_) => {
-                "SELECT COUNT(*) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                let sql = "SELECT COUNT(*) FROM pg_stat_activity \
+                           WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                self.number(sql).await
             }
-        };
-        self.number(sql).await
+        }
     }
 
     /// Ends a session, as an administrator would. One that is gone already is no failure.

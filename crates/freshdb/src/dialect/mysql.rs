@@ -139,31 +139,38 @@ impl Backend for MySql {
         })
     }
 
-    /// What an idle session executed last is in `performance_schema`, which MariaDB has and leaves empty.
+    /// Not out of `information_schema.processlist`, which MySQL cannot read while anybody executes a statement with a character of four bytes.
+    /// What an idle session executed last is in `performance_schema`, which MariaDB has and leaves empty, and not everybody may read.
     fn activity<'c>(
         connection: &'c mut MySqlConnection,
         ids: &'c [u64],
     ) -> BoxFuture<'c, Result<Vec<Activity>, sqlx::Error>> {
         Box::pin(async move {
-            let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+            // Id, User, Host, db, Command, Time, State, Info.
+            let rows = simple(connection, "SHOW FULL PROCESSLIST".into()).await?;
+            let mut activities: Vec<Activity> = rows.iter().filter_map(activity).collect();
+            activities.retain(|activity| ids.contains(&activity.id));
+            if activities.is_empty() {
+                return Ok(activities);
+            }
+
+            let ids: Vec<String> = activities.iter().map(|activity| activity.id.to_string()).collect();
             let sql = format!(
-                "SELECT CAST(process.id AS UNSIGNED), process.command, COALESCE(process.info, statement.sql_text) \
-                 FROM information_schema.processlist AS process \
-                 LEFT JOIN performance_schema.threads AS thread ON thread.processlist_id = process.id \
-                 LEFT JOIN performance_schema.events_statements_current AS statement \
+                "SELECT thread.processlist_id, statement.sql_text \
+                 FROM performance_schema.threads AS thread \
+                 JOIN performance_schema.events_statements_current AS statement \
                    ON statement.thread_id = thread.thread_id \
-                 WHERE process.id IN ({})",
+                 WHERE thread.processlist_id IN ({})",
                 ids.join(", ")
             );
-            let rows = simple(connection, sql).await?;
-            rows.iter()
-                .map(|row| {
-                    let command: Option<String> = text(row, 1);
-                    let state =
-                        command.map(|command| if command == "Sleep" { "idle".into() } else { command.to_lowercase() });
-                    Ok(Activity { id: row.try_get(0)?, state, statement: text(row, 2) })
-                })
-                .collect()
+            for row in simple(connection, sql).await.unwrap_or_default() {
+                let (id, statement) = (text(&row, 0), text(&row, 1));
+                let of_it = activities.iter_mut().find(|activity| Some(activity.id.to_string()) == id);
+                if let Some(activity) = of_it.filter(|activity| activity.statement.is_none()) {
+                    activity.statement = statement;
+                }
+            }
+            Ok(activities)
         })
     }
 
@@ -306,6 +313,17 @@ impl Backend for MySql {
 /// By the text protocol, which takes several statements at once and prepares none.
 async fn simple(connection: &mut MySqlConnection, sql: String) -> Result<Vec<MySqlRow>, sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await
+}
+
+/// Of a row of `SHOW FULL PROCESSLIST`.
+fn activity(row: &MySqlRow) -> Option<Activity> {
+    let command = text(row, 4)?;
+    let state = if command == "Sleep" { "idle".into() } else { command.to_lowercase() };
+    Some(Activity {
+        id: text(row, 0)?.parse().ok()?,
+        state: Some(state),
+        statement: text(row, 7).filter(|info| !info.is_empty()),
+    })
 }
 
 /// A text of the catalog's, whose type is text here and bytes there.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use freshdb::{Engine, EngineOptions, Error, Verdict};
 use insta::assert_snapshot;
-use test_support::{DEADLINE, Proxy, Weather};
+use sqlx::AssertSqlSafe;
+use test_support::{DEADLINE, Proxy, Weather, eventually};
 
 use crate::harness::{CLOSE, driven_runtime, number, patient, runtime_of_a_test};
 
@@ -117,6 +118,32 @@ with_every_driver! {
             last statement: SELECT ?
         hint: drop each session, or await the task that owns it, before the engine is closed
         "#);
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
+    async fn what_leaks_is_described_whatever_others_execute(database: &TestDatabase, open: Open) {
+        let other = open(database.url(), patient());
+        let statement = format!("{} -- 🦀", database.long_statement());
+        let mut session = other.session().await.expect("a session");
+        let executing = tokio::spawn(async move {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut session).await.map(drop)
+        });
+        let mut observer = database.observer().await;
+        eventually("it is executed", async || observer.statements_running().await >= 1).await;
+        // A server that is busy may not say in time what a session is doing.
+        eventually("it is described", async || {
+            let engine = open(database.url(), patient());
+            let session = engine.session().await.expect("a session");
+            let leaks = engine.close(Duration::from_millis(100)).await.expect_err("one leaks");
+            drop(session);
+            leaks.sessions()[0].state().is_some()
+        })
+        .await;
+        assert!(observer.statements_running().await >= 1, "it was executed for half a minute, and described after that");
+        executing.abort();
+        drop(executing.await);
     }
 }
 
