@@ -9,12 +9,11 @@ use sqlx::error::DatabaseError;
 /// SeaORM's, or one that repeats what such a one says behind it.
 ///
 /// ```
-/// # #[cfg(feature = "sqlite")] {
-/// use freshdb::{SqliteEngine, words};
+/// use freshdb::words;
 ///
-/// let error = SqliteEngine::lazy("postgres://app@db/tags").expect_err("another database's");
+/// // Of PostgreSQL's it is `relation "tags" does not exist`, and no more.
+/// let error = sqlx::Error::RowNotFound;
 /// assert_eq!(words(&error), error.to_string());
-/// # }
 /// ```
 pub fn words(error: &(dyn StdError + 'static)) -> String {
     let text = error.to_string();
