@@ -95,7 +95,7 @@ class Address:
 class Connection:
     """As much of HTTP/1.1 as the broker speaks: one request at a time, and each answer with its length.
 
-    `http.client` reads an answer's headers with the parser for mail, which takes longer than all the rest of a lease.
+    `http.client` reads an answer's headers with the parser for mail, which is much of what a lease takes.
     """
 
     def __init__(self, address: Address, opened: socket.socket) -> None:
