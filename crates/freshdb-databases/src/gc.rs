@@ -82,24 +82,20 @@ impl Garbage {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn collect(self, server: &Server) -> Result<Collected, Error> {
+    pub fn collect(self, server: &Server) -> impl Future<Output = Result<Collected, Error>> + Send + use<> {
         let (kind, server) = (server.kind(), server.administration());
-        match kind {
-            #[cfg(feature = "sqlite")]
-            Kind::Sqlite => {
-                runtime::run(async move { self.run::<crate::dialect::sqlite::Sqlite>(&server).await }).await
+        runtime::run(async move {
+            match kind {
+                #[cfg(feature = "sqlite")]
+                Kind::Sqlite => self.run::<crate::dialect::sqlite::Sqlite>(&server).await,
+                #[cfg(feature = "mysql")]
+                Kind::Mysql | Kind::Mariadb => self.run::<crate::dialect::mysql::Mysql>(&server).await,
+                #[cfg(feature = "postgres")]
+                Kind::Postgres => self.run::<crate::dialect::postgres::Postgres>(&server).await,
+                #[allow(unreachable_patterns, reason = "with all features there is no other")]
+                kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))),
             }
-            #[cfg(feature = "mysql")]
-            Kind::Mysql | Kind::Mariadb => {
-                runtime::run(async move { self.run::<crate::dialect::mysql::Mysql>(&server).await }).await
-            }
-            #[cfg(feature = "postgres")]
-            Kind::Postgres => {
-                runtime::run(async move { self.run::<crate::dialect::postgres::Postgres>(&server).await }).await
-            }
-            #[allow(unreachable_patterns, reason = "with all features there is no other")]
-            kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))),
-        }
+        })
     }
 
     async fn run<D: Dialect>(self, server: &DatabaseUrl) -> Result<Collected, Error> {

@@ -2,6 +2,9 @@
 //!
 //! A socket belongs to the runtime in which it was opened, and is dead when that ends; a test's runtime ends with the test. So
 //! there is one of the process's own, which never ends.
+//!
+//! The body of an `async fn` is compiled in each crate that awaits it. So that a test program does not compile this crate anew, what is public
+//! and asynchronous is a plain function, and returns a future that is boxed here.
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -10,7 +13,7 @@ use std::{io, panic};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::{Error, ErrorKind};
+use crate::{BoxFuture, Error, ErrorKind};
 
 fn of_process() -> Result<&'static Runtime, Error> {
     static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
@@ -29,6 +32,8 @@ fn of_process() -> Result<&'static Runtime, Error> {
 ///
 /// If the system has no thread to give.
 pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<JoinHandle<T>, Error> {
+    // Boxed, for tokio has some forty functions to compile for each type of task.
+    let work: BoxFuture<'static, T> = Box::pin(work);
     Ok(of_process()?.spawn(work))
 }
 
@@ -37,15 +42,18 @@ pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
 /// # Cancellation
 ///
 /// The work goes on when this is dropped.
-pub(crate) async fn run<T: Send + 'static>(
+pub(crate) fn run<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match spawn(work)?.await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(payload) => panic::resume_unwind(payload),
-            // The runtime never ends, and nobody aborts this task.
-            Err(error) => Err(Error::new(ErrorKind::Files, "freshdb's own work was cut off").because(error)),
-        },
-    }
+) -> BoxFuture<'static, Result<T, Error>> {
+    let work: BoxFuture<'static, _> = Box::pin(work);
+    Box::pin(async {
+        match spawn(work)?.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(payload) => panic::resume_unwind(payload),
+                // The runtime never ends, and nobody aborts this task.
+                Err(error) => Err(Error::new(ErrorKind::Files, "freshdb's own work was cut off").because(error)),
+            },
+        }
+    })
 }

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The runtimes of this process, which never end.
@@ -54,10 +55,11 @@ impl Home {
     /// Does work with connections in a task of its own. Where a runtime of the user's is gone, so is what was to be done:
     /// the work is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        // Boxed, for tokio has some forty functions to compile for each type of task.
+        let mut work: BoxFuture<'static, ()> = Box::pin(work);
         match self {
             Self::Bound(runtime) => drop(runtime.spawn(work)),
             &Self::OfProcess(process) => {
-                let mut work = Box::pin(work);
                 drop(process.workers.spawn(poll_fn(move |context| {
                     let _entered = process.sockets.enter();
                     work.as_mut().poll(context)

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,13 @@ pub fn run<Case>(engine: &str, case: impl FnOnce(Arc<TestDatabase>) -> Case)
 where
     Case: Future<Output = ()>,
 {
+    // From here on nothing is compiled anew for each test.
+    run_any(engine, Box::new(|database| Box::pin(case(database))));
+}
+
+type AnyCase<'c> = Box<dyn FnOnce(Arc<TestDatabase>) -> Pin<Box<dyn Future<Output = ()> + 'c>> + 'c>;
+
+fn run_any(engine: &str, case: AnyCase<'_>) {
     let engine = Engine::named(engine);
     crate::begin_log();
     let runtime = || {

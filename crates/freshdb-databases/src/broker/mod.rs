@@ -117,7 +117,7 @@ impl Broker {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn has(&self, kind: Kind) -> Result<bool, Error> {
+    pub fn has(&self, kind: Kind) -> impl Future<Output = Result<bool, Error>> + Send + use<> {
         let broker = self.clone();
         runtime::run(async move {
             let ask = async || -> Result<Vec<String>, Error> {
@@ -129,7 +129,6 @@ impl Broker {
             let engines = broker.shared.engines.get_or_try_init(ask).await?;
             Ok(engines.iter().any(|engine| engine == kind.name()))
         })
-        .await
     }
 
     /// Sees to it that the broker has a template of this schema, which is made by whoever asks first. Others wait.
@@ -141,7 +140,11 @@ impl Broker {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn template(&self, kind: Kind, schema: Arc<dyn Schema>) -> Result<Template, Error> {
+    pub fn template(
+        &self,
+        kind: Kind,
+        schema: Arc<dyn Schema>,
+    ) -> impl Future<Output = Result<Template, Error>> + Send + use<> {
         let broker = self.clone();
         runtime::run(async move {
             let mut fingerprint = Fingerprint::new();
@@ -166,7 +169,6 @@ impl Broker {
             broker.put(connection);
             Ok(Template { broker, kind, hash })
         })
-        .await
     }
 
     async fn connection(&self) -> Result<Connection, Error> {
@@ -199,7 +201,7 @@ impl Template {
     /// # Cancellation
     ///
     /// The work goes on, and the database is given back.
-    pub async fn lease(&self, note: &str) -> Result<Lease, Error> {
+    pub fn lease(&self, note: &str) -> impl Future<Output = Result<Lease, Error>> + Send + use<> {
         let Self { broker, kind, hash } = self.clone();
         // The broker takes a thousand bytes.
         let note: String = note.chars().take(250).collect();
@@ -223,7 +225,6 @@ impl Template {
                 is_private: leased.private,
             })
         })
-        .await
     }
 }
 
@@ -257,7 +258,7 @@ impl Lease {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn sessions(&self) -> Result<Vec<ServerSession>, Error> {
+    pub fn sessions(&self) -> impl Future<Output = Result<Vec<ServerSession>, Error>> + Send + use<> {
         let (broker, path) = (self.broker.clone(), format!("/v1/leases/{}/sessions", self.id));
         runtime::run(async move {
             let mut connection = broker.connection().await?;
@@ -265,7 +266,6 @@ impl Lease {
             broker.put(connection);
             Ok(sessions)
         })
-        .await
     }
 
     /// Tells that the test has failed, why, and what it left open, before the database is given back. The broker writes down what it did to the
@@ -279,7 +279,11 @@ impl Lease {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn tell_failure(&self, failure: &str, leaks: &[String]) -> Result<Option<String>, Error> {
+    pub fn tell_failure(
+        &self,
+        failure: &str,
+        leaks: &[String],
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send + use<> {
         let (broker, path) = (self.broker.clone(), format!("/v1/leases/{}/outcome", self.id));
         let body = outcome::failed(failure, leaks);
         runtime::run(async move {
@@ -296,7 +300,6 @@ impl Lease {
             broker.put(connection);
             Ok(heard.changes)
         })
-        .await
     }
 
     /// Gives the database back, and says how the test ended. It is put back meanwhile; what this returns says that the broker knows. Need not

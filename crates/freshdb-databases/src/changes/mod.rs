@@ -90,37 +90,33 @@ impl Changes {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn of(server: &Server, database: &str) -> Result<Self, Error> {
-        Self::read(server.kind(), server.administration(), database.to_owned()).await
+    pub fn of(server: &Server, database: &str) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
+        Self::read(server.kind(), server.administration(), database.to_owned())
     }
 
-    #[allow(clippy::needless_pass_by_value, reason = "the work goes on when the caller does not")]
-    pub(crate) async fn read(kind: Kind, server: crate::DatabaseUrl, database: String) -> Result<Self, Error> {
-        match kind {
-            #[cfg(feature = "sqlite")]
-            Kind::Sqlite => {
-                runtime::run(async move {
-                    compare::compare::<crate::dialect::sqlite::Sqlite>(kind, &server, &database).await
-                })
-                .await
-            }
-            #[cfg(feature = "mysql")]
-            Kind::Mysql | Kind::Mariadb => {
-                runtime::run(
-                    async move { compare::compare::<crate::dialect::mysql::Mysql>(kind, &server, &database).await },
-                )
-                .await
-            }
-            #[cfg(feature = "postgres")]
-            Kind::Postgres => {
-                runtime::run(async move {
+    pub(crate) fn read(
+        kind: Kind,
+        server: crate::DatabaseUrl,
+        database: String,
+    ) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
+        runtime::run(async move {
+            match kind {
+                #[cfg(feature = "sqlite")]
+                Kind::Sqlite => compare::compare::<crate::dialect::sqlite::Sqlite>(kind, &server, &database).await,
+                #[cfg(feature = "mysql")]
+                Kind::Mysql | Kind::Mariadb => {
+                    compare::compare::<crate::dialect::mysql::Mysql>(kind, &server, &database).await
+                }
+                #[cfg(feature = "postgres")]
+                Kind::Postgres => {
                     compare::compare::<crate::dialect::postgres::Postgres>(kind, &server, &database).await
-                })
-                .await
+                }
+                #[allow(unreachable_patterns, reason = "with all features there is no other")]
+                kind => {
+                    Err(Error::new(crate::ErrorKind::Config, format!("freshdb-databases was built without {kind}")))
+                }
             }
-            #[allow(unreachable_patterns, reason = "with all features there is no other")]
-            kind => Err(Error::new(crate::ErrorKind::Config, format!("freshdb-databases was built without {kind}"))),
-        }
+        })
     }
 
     /// The engine's name, as in [`Kind::name`].

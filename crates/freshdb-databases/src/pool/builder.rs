@@ -107,18 +107,20 @@ impl PoolBuilder {
     /// # Cancellation
     ///
     /// The work goes on, and its result is there for the next pool of this schema.
-    pub async fn open(self) -> Result<Pool, Error> {
-        match self.server.kind() {
-            #[cfg(feature = "sqlite")]
-            Kind::Sqlite => runtime::run(self.start::<crate::dialect::sqlite::Sqlite>()).await,
-            #[cfg(feature = "mysql")]
-            Kind::Mysql | Kind::Mariadb => runtime::run(self.start::<crate::dialect::mysql::Mysql>()).await,
-            #[cfg(feature = "postgres")]
-            Kind::Postgres => runtime::run(self.start::<crate::dialect::postgres::Postgres>()).await,
-            #[allow(unreachable_patterns, reason = "with all features there is no other")]
-            kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))
-                .hint(format!("enable its feature `{}`", kind.name()))),
-        }
+    pub fn open(self) -> impl Future<Output = Result<Pool, Error>> + Send + use<> {
+        runtime::run(async move {
+            match self.server.kind() {
+                #[cfg(feature = "sqlite")]
+                Kind::Sqlite => self.start::<crate::dialect::sqlite::Sqlite>().await,
+                #[cfg(feature = "mysql")]
+                Kind::Mysql | Kind::Mariadb => self.start::<crate::dialect::mysql::Mysql>().await,
+                #[cfg(feature = "postgres")]
+                Kind::Postgres => self.start::<crate::dialect::postgres::Postgres>().await,
+                #[allow(unreachable_patterns, reason = "with all features there is no other")]
+                kind => Err(Error::new(ErrorKind::Config, format!("freshdb-databases was built without {kind}"))
+                    .hint(format!("enable its feature `{}`", kind.name()))),
+            }
+        })
     }
 
     async fn start<D: Dialect>(self) -> Result<Pool, Error> {

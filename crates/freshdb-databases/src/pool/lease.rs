@@ -81,8 +81,8 @@ impl Lease {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn changes(&self) -> Result<Changes, Error> {
-        Changes::read(self.kind(), self.shared.administration.clone(), self.name.to_string()).await
+    pub fn changes(&self) -> impl Future<Output = Result<Changes, Error>> + Send + use<> {
+        Changes::read(self.kind(), self.shared.administration.clone(), self.name.to_string())
     }
 
     /// Gives the database back: what was touched is found and put back, while whoever called this goes on. What this

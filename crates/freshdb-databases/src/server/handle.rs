@@ -66,12 +66,12 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn of(kind: Kind, config: &Config) -> Result<Self, Error> {
-        if let Some(url) = config.url(kind) {
-            return Ok(Self::existing(url.clone()));
-        }
+    pub fn of(kind: Kind, config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
         let config = config.clone();
         runtime::run(async move {
+            if let Some(url) = config.url(kind) {
+                return Ok(Self::existing(url.clone()));
+            }
             let shared = shared(kind, &config);
             let mut running = shared.lock().await;
             if let Some(inner) = running.upgrade().filter(|inner| !inner.has_ended()) {
@@ -84,7 +84,6 @@ impl Server {
             *running = Arc::downgrade(&inner);
             Ok(Self(inner))
         })
-        .await
     }
 
     /// A server that exists, and stays when this is dropped.
@@ -102,20 +101,19 @@ impl Server {
     /// # Cancellation
     ///
     /// The work goes on.
-    pub async fn check(&self) -> Result<(), Error> {
-        let Inner::Existing(url) = &*self.0 else { return Ok(()) };
-        let url = url.clone();
+    pub fn check(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let inner = Arc::clone(&self.0);
         runtime::run(async move {
+            let Inner::Existing(url) = &*inner else { return Ok(()) };
             match url.kind() {
                 #[cfg(feature = "mysql")]
-                Kind::Mysql | Kind::Mariadb => check::<crate::dialect::mysql::Mysql>(&url).await,
+                Kind::Mysql | Kind::Mariadb => check::<crate::dialect::mysql::Mysql>(url).await,
                 #[cfg(feature = "postgres")]
-                Kind::Postgres => check::<crate::dialect::postgres::Postgres>(&url).await,
+                Kind::Postgres => check::<crate::dialect::postgres::Postgres>(url).await,
                 // SQLite's is a directory, and of others this was built without the driver.
                 _ => Ok(()),
             }
         })
-        .await
     }
 
     /// The engine.
@@ -170,7 +168,7 @@ impl Server {
     /// # Cancellation
     ///
     /// The server is ended all the same.
-    pub async fn stop(&self) -> Result<(), Error> {
+    pub fn stop(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let inner = Arc::clone(&self.0);
         runtime::run(async move {
             let Inner::Throwaway(running) = &*inner else { return Ok(()) };
@@ -180,7 +178,6 @@ impl Server {
                 Err(Error::new(ErrorKind::Files, fact))
             })
         })
-        .await
     }
 }
 

@@ -82,7 +82,7 @@ where
     B: Body<Arguments> + Send + 'static,
 {
     // From here on nothing is compiled anew for each test.
-    let schema = || Box::new(schema()) as Box<dyn Schema>;
+    let schema = Box::new(|| Box::new(schema()) as Box<dyn Schema>);
     run_any(&case, schema, Box::new(|context| Box::pin(body.run(context))));
 }
 
@@ -92,7 +92,7 @@ type AnyBody = Box<dyn for<'c> FnOnce(&'c mut Context) -> LocalBoxFuture<'c, Run
 /// What running it gives: whether its arguments could be made, and then what it returned.
 type Run = Result<Result<(), String>, BuildError>;
 
-fn run_any(case: &Case, schema: impl FnOnce() -> Box<dyn Schema>, body: AnyBody) {
+fn run_any(case: &Case, schema: Box<dyn FnOnce() -> Box<dyn Schema> + '_>, body: AnyBody) {
     let config = pools::config().unwrap_or_else(|error| fail(&report::no_database(case, &error)));
     if config.skips(case.kind) {
         return skip(case);
