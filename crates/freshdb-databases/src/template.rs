@@ -111,10 +111,9 @@ async fn find_or_make<D: Dialect>(
         tokio::time::sleep(PAUSE).await;
     }
     let made = make_locked::<D>(connection, server, schema, names, rebuild).await;
-    // The lock ends with the connection in any case; what was made is not lost because it is not given back.
-    let unlocked = within_limit(D::unlock(connection, &lock)).await;
+    // Where that failed the connection is not used again, and the lock ends with it: a server that has not answered would be waited for twice.
     let made = made?;
-    unlocked.map_err(failed)?;
+    within_limit(D::unlock(connection, &lock)).await.map_err(failed)?;
     Ok(made)
 }
 
