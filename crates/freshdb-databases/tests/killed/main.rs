@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(36);
 
 /// How many leases each worker takes, all its lives together. `scripts/soak --leases` wants 500.
 fn leases_each() -> usize {
-    std::env::var("FRESHDB_LEASES").map_or(25, |number| number.parse().expect("FRESHDB_LEASES is a number"))
+    std::env::var("FRESHDB_LEASES").map_or(15, |number| number.parse().expect("FRESHDB_LEASES is a number"))
 }
 
 on_every_engine! {

@@ -93,25 +93,28 @@ impl Fixture {
         parts.iter().filter(|part| matches!(part, Part::Within { .. })).count()
     }
 
-    /// Of the rows in the slot and in the template.
-    async fn sums(&mut self, some: &[usize]) -> [Vec<Option<String>>; 2] {
-        let mut sums = [Vec::new(), Vec::new()];
-        for (sums, database) in sums.iter_mut().zip([self.slot.name.clone(), self.template.name.clone()]) {
-            // CHECKSUM TABLE of MariaDB differs from table to table where a column is computed.
-            let sum = |table: &usize| {
-                let table = &self.template.tables[*table];
-                let column = |column: &Column| format!("COALESCE(HEX({}), '-')", identifier(&column.name));
-                let columns: Vec<String> = table.columns.iter().chain(&table.computed).map(column).collect();
-                let named = qualified(&database, &table.name);
-                format!(
-                    "(SELECT CONCAT(COUNT(*), '/', SUM(CRC32(CONCAT_WS(',', {})))) FROM {named})",
-                    columns.join(",")
-                )
-            };
-            let each: Vec<String> = some.iter().map(sum).collect();
-            sums.extend(self.rows(&format!("SELECT {}", each.join(","))).await.into_iter().flatten());
-        }
-        sums
+    /// Of the rows in the slot, or in the template.
+    async fn sums(&mut self, database: &str, some: &[usize]) -> Vec<Option<String>> {
+        // CHECKSUM TABLE of MariaDB differs from table to table where a column is computed.
+        let sum = |table: &usize| {
+            let table = &self.template.tables[*table];
+            let column = |column: &Column| format!("COALESCE(HEX({}), '-')", identifier(&column.name));
+            let columns: Vec<String> = table.columns.iter().chain(&table.computed).map(column).collect();
+            let named = qualified(database, &table.name);
+            format!("(SELECT CONCAT(COUNT(*), '/', SUM(CRC32(CONCAT_WS(',', {})))) FROM {named})", columns.join(","))
+        };
+        let each: Vec<String> = some.iter().map(sum).collect();
+        self.rows(&format!("SELECT {}", each.join(","))).await.into_iter().flatten().collect()
+    }
+
+    async fn assert_as_in_the_template(&mut self, some: &[usize], theirs: &[Option<String>], after: &str) {
+        let slot = self.slot.name.clone();
+        assert_eq!(self.sums(&slot, some).await, theirs, "{}: {after}", self.kind);
+    }
+
+    async fn sums_of_the_template(&mut self, some: &[usize]) -> Vec<Option<String>> {
+        let template = self.template.name.clone();
+        self.sums(&template, some).await
     }
 
     /// Waits until the server has taken what was deleted out of its pages, unless somebody keeps it from that.
@@ -192,8 +195,9 @@ fn dirt() -> String {
 async fn what_was_written_is_found(kind: Kind) {
     let mut fixture = seeds(kind).await;
     let large = fixture.large();
+    let theirs = fixture.sums_of_the_template(&large).await;
     let mut told = 0;
-    for _ in 0..40 {
+    for _ in 0..24 {
         let dirt: Vec<String> = (0..fastrand::usize(1..4)).map(|_| dirt()).collect();
         for sql in &dirt {
             let mut user = fixture.user().await;
@@ -206,11 +210,10 @@ async fn what_was_written_is_found(kind: Kind) {
             fixture.has_been_purged().await;
         }
         told += fixture.restores(&large).await;
-        let [ours, theirs] = fixture.sums(&large).await;
-        assert_eq!(ours, theirs, "{kind}: {dirt:#?}");
+        fixture.assert_as_in_the_template(&large, &theirs, &format!("{dirt:#?}")).await;
     }
     // One whose tree was thrown away may say nothing from then on.
-    assert!(told > 20, "{kind}: files told what was written only {told} times");
+    assert!(told > 12, "{kind}: files told what was written only {told} times");
     fixture.reset().await;
     fixture.assert_pristine("all of it");
     fixture.drop().await;
@@ -269,6 +272,7 @@ async fn one_row_is_one_range(kind: Kind) {
 async fn a_file_that_is_another_one_says_nothing(kind: Kind) {
     let mut fixture = seeds(kind).await;
     let large = fixture.large();
+    let theirs = fixture.sums_of_the_template(&large).await;
     let again = "CREATE TEMPORARY TABLE kept SELECT * FROM plain; SET foreign_key_checks = 0; TRUNCATE plain; \
                  INSERT INTO plain SELECT * FROM kept";
     let update = "UPDATE plain SET n = n + 1 WHERE id IN (3, 9000)";
@@ -296,8 +300,7 @@ async fn a_file_that_is_another_one_says_nothing(kind: Kind) {
             fixture.run(sql).await.close().await.expect("it closes");
             fixture.has_been_purged().await;
             fixture.restores(&large).await;
-            let [ours, theirs] = fixture.sums(&large).await;
-            assert_eq!(ours, theirs, "{kind}: {sql}");
+            fixture.assert_as_in_the_template(&large, &theirs, sql).await;
         }
     }
     fixture.drop().await;

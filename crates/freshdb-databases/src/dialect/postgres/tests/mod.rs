@@ -2,9 +2,9 @@
 
 mod administration;
 mod dirtyings;
-mod figures;
 mod order;
 mod quoting;
+mod size;
 
 use std::fmt::Write as _;
 use std::process::Command;
