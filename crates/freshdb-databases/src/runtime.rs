@@ -3,8 +3,8 @@
 //! A socket belongs to the runtime in which it was opened, and is dead when that ends; a test's runtime ends with the test. So
 //! there is one of the process's own, which never ends.
 //!
-//! The body of an `async fn` is compiled in each crate that awaits it. So that a test program does not compile this crate anew, what is public
-//! and asynchronous is a plain function, and returns a future that is boxed here.
+//! The body of an `async fn` is compiled in each crate that awaits it. So that a test program does not compile this crate anew, a
+//! public function that has work done, and does not only wait for an answer, is a plain one, and returns a future that is boxed here.
 
 use std::future::Future;
 use std::sync::LazyLock;
