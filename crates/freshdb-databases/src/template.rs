@@ -111,7 +111,7 @@ async fn find_or_make<D: Dialect>(
         tokio::time::sleep(PAUSE).await;
     }
     let made = make_locked::<D>(connection, server, schema, names, rebuild).await;
-    // Where that failed the connection is not used again, and the lock ends with it: a server that has not answered would be waited for twice.
+    // Without a template the connection is given up, and the lock ends with it: a server that has not answered would be waited for twice.
     let made = made?;
     within_limit(D::unlock(connection, &lock)).await.map_err(failed)?;
     Ok(made)
