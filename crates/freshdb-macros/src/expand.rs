@@ -95,7 +95,7 @@ fn expanded(arguments: &Arguments, mut function: ItemFn) -> TokenStream {
 }
 
 /// What must hold of the arguments and of what is returned. A bound is refused where its type stands, and holds in the body of the
-/// function that it is a bound of: what is wrong is said once.
+/// function that it is a bound of, of which nothing more is said. Where tests are compiled, their calls of it are refused as well.
 fn checks(function: &ItemFn, freshdb: &TokenStream) -> Vec<TokenStream> {
     let arguments = function.sig.inputs.iter().filter_map(typed);
     let bounded = |ty: &Type, bound: &str| {

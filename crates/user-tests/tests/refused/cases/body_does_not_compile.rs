@@ -1,7 +1,0 @@
-#[freshdb::test]
-async fn a_tag_is_stored(engine: freshdb::PgEngine) -> Result<(), freshdb::Error> {
-    let session = engine.session().await?;
-    session.insert_the_tag();
-}
-
-fn main() {}

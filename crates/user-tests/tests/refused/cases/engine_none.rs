@@ -1,6 +1,0 @@
-#[freshdb::test(on = [])]
-async fn a_tag_is_stored(engine: freshdb::PgEngine) {
-    drop(engine);
-}
-
-fn main() {}

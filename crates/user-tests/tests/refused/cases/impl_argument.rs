@@ -1,6 +1,0 @@
-#[freshdb::test]
-async fn a_tag_is_stored(engine: impl freshdb::test::FromContext) {
-    drop(engine);
-}
-
-fn main() {}

@@ -1,4 +1,0 @@
-#[freshdb::test]
-struct ATagIsStored;
-
-fn main() {}

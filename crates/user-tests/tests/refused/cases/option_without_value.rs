@@ -1,6 +1,0 @@
-#[freshdb::test(start_paused)]
-async fn a_tag_is_stored(engine: freshdb::PgEngine) {
-    drop(engine);
-}
-
-fn main() {}

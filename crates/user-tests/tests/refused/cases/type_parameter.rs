@@ -1,6 +1,0 @@
-#[freshdb::test]
-async fn a_tag_is_stored<Engine: freshdb::test::FromContext>(engine: Engine) {
-    drop(engine);
-}
-
-fn main() {}

@@ -1,0 +1,4 @@
+#[freshdb::test(allow = "postgres://db/metrics")]
+async fn a_tag_is_stored(engine: freshdb::OrmEngine) {
+    drop(engine);
+}

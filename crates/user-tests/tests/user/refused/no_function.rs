@@ -1,0 +1,2 @@
+#[freshdb::test]
+struct ATagIsStored;

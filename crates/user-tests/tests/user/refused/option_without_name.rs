@@ -1,0 +1,4 @@
+#[freshdb::test("migrations")]
+async fn a_tag_is_stored(engine: freshdb::OrmEngine) {
+    drop(engine);
+}
