@@ -11,8 +11,8 @@ use freshdb::test::{Lease, Schema};
 use freshdb::{EngineOptions, HasVerdict, OrmEngine, Verdict};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    AccessMode, ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, IsolationLevel, PaginatorTrait, QueryOrder, Set,
-    TransactionError, TransactionTrait,
+    AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IsolationLevel, PaginatorTrait,
+    QueryOrder, Set, TransactionError, TransactionTrait,
 };
 use test_support::{Engine, TestDatabase, eventually};
 
@@ -241,6 +241,10 @@ async fn work_that_loses_is_run_again(engine: OrmEngine) {
                 let tx = engine.begin().await.expect("a transaction");
                 let done: Result<(), DbErr> = tx
                     .run(async |tx| {
+                        if tx.get_database_backend() == DbBackend::Postgres {
+                            // It looks whether two wait for each other after a second.
+                            tx.execute_unprepared("SET LOCAL deadlock_timeout = '10ms'").await?;
+                        }
                         for id in ids {
                             let name = Set(format!("{at} {round}"));
                             ActiveModel { id: Set(id), name }.update(&tx).await?;
