@@ -161,8 +161,8 @@ pub(crate) struct Run {
     /// Say nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// What is run, with its arguments
-    #[arg(required = true, num_args = 1.., last = true)]
+    /// What is run, with its arguments; what stands behind its name is its own
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,
 }
 

@@ -31,7 +31,7 @@ fn wrong_arguments() {
     for arguments in [
         &["run"][..],
         &["run", "--mysql"],
-        &["run", "pytest"],
+        &["run", "--mysql", "--"],
         &["run", "--oracle", "--", "pytest"],
         &["run", "--schema-command", "alembic upgrade head", "--", "pytest"],
         &["serve", "--listen", "somewhere"],

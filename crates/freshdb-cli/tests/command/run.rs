@@ -119,27 +119,28 @@ fn a_program_that_is_gone_meanwhile_is_not_taken_for_the_command() {
 
 #[test]
 fn the_command_finds_the_broker_and_its_arguments_are_its_own() {
-    let output = freshdb(&[
-        "run",
-        "--sqlite",
-        "--",
-        "sh",
-        "-c",
-        r#"test -S "$FRESHDB_BROKER" && test -n "$FRESHDB_BROKER_TOKEN" && echo "$FRESHDB_BROKER_URL" "$@""#,
-        "sh",
-        "--mysql",
-        "-x",
-        "--",
-        "",
-        "a b",
-    ]);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        text.starts_with("http://127.0.0.1:") && text.ends_with(" --mysql -x --  a b\n"),
-        "{text}{}",
-        said(&output)
-    );
-    assert!(said(&output).contains("freshdb: SQLite files in sqlite:///"), "{}", said(&output));
+    // Before it, `--` may be left out, as with env or nice.
+    for before in [&["run", "--sqlite", "--"][..], &["run", "--sqlite"]] {
+        let command = [
+            "sh",
+            "-c",
+            r#"test -S "$FRESHDB_BROKER" && test -n "$FRESHDB_BROKER_TOKEN" && echo "$FRESHDB_BROKER_URL" "$@""#,
+            "sh",
+            "--mysql",
+            "-x",
+            "--",
+            "",
+            "a b",
+        ];
+        let output = freshdb(&[before, &command].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            text.starts_with("http://127.0.0.1:") && text.ends_with(" --mysql -x --  a b\n"),
+            "{before:?}: {text}{}",
+            said(&output)
+        );
+        assert!(said(&output).contains("freshdb: SQLite files in sqlite:///"), "{}", said(&output));
+    }
 }
 
 /// What `freshdb serve` prints is read by a shell, in whichever directory the socket is.
