@@ -250,7 +250,9 @@ fn without_end(statements: &str) -> String {
 /// See [`Engine::driver_options`].
 pub(crate) fn driver_options<DB: Dialect>(url: &str) -> Result<ConnectOptions<DB>, Error> {
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-    if !DB::SCHEMES.is_empty() && !scheme.is_some_and(|scheme| DB::SCHEMES.contains(&scheme)) {
+    // SQLite itself knows `file://`.
+    let is_path = DB::TAKES_PATHS && (!url.contains("://") || scheme == Some("file"));
+    if !is_path && !scheme.is_some_and(|scheme| DB::SCHEMES.contains(&scheme)) {
         let schemes: Vec<String> = DB::SCHEMES.iter().map(|scheme| format!("`{scheme}://`")).collect();
         let fact = format!("the database URL is not one of {}, which begin with {}", DB::TITLE, schemes.join(" or "));
         return Err(Error::options(fact, None));

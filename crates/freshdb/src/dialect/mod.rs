@@ -44,8 +44,11 @@ pub trait Backend: sqlx::Database {
     /// Its name, for people.
     const TITLE: &str;
 
-    /// The schemes of its URLs, where the driver does not look at them.
-    const SCHEMES: &[&str] = &[];
+    /// The schemes of its URLs. Drivers do not look at them.
+    const SCHEMES: &[&str];
+
+    /// Whether what is no URL is a file's path.
+    const TAKES_PATHS: bool = false;
 
     /// How the server reads a statement.
     const SYNTAX: Syntax = Syntax::Standard;

@@ -19,6 +19,8 @@ const OPERATIONS_BETWEEN_LOOKS: i32 = 4096;
 
 impl Backend for Sqlite {
     const TITLE: &str = "SQLite's";
+    const SCHEMES: &[&str] = &["sqlite"];
+    const TAKES_PATHS: bool = true;
 
     /// The queue for this one place is fair and wakes the next writer at once; SQLite's own is a poll in which the unlucky
     /// starve.

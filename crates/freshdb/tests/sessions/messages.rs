@@ -365,6 +365,18 @@ fn options_that_cannot_be_kept() {
     --- {:?}
     the database URL is not one of MySQL's or MariaDB's, which begin with `mysql://` or `mariadb://`
     "#);
+    // sqlx would make a file of that name.
+    let error = Engine::<sqlx::Sqlite>::lazy("postgres://u:s3cr3t@db/tags").expect_err("it is another database's");
+    assert_snapshot!(both(error), @r#"
+    the database URL is not one of SQLite's, which begin with `sqlite://`
+    --- {:?}
+    the database URL is not one of SQLite's, which begin with `sqlite://`
+    "#);
+    for url in
+        ["tags.db", ":memory:", "sqlite:tags.db", "/var/lib/a:b.db", "file:tags.db?mode=ro", "file:///tmp/tags.db"]
+    {
+        assert!(Engine::<sqlx::Sqlite>::lazy(url).is_ok(), "{url}");
+    }
     let runtime = runtime_of_a_test();
     let error = EngineOptions::new().runtime(runtime.handle().clone()).lazy::<sqlx::Sqlite>("sqlite::memory:");
     assert_snapshot!(both(error.expect_err("it stands still")), @r#"

@@ -18,10 +18,7 @@ pub(crate) struct OfAnotherEngine {
 
 /// Before its driver speaks to a server of another protocol, which may never answer.
 pub(super) fn check<DB: Backend>(context: &Context) -> Result<(), OfAnotherEngine> {
-    let is_of = |kind: &Kind| match DB::SCHEMES {
-        [] => *kind == Kind::Sqlite,
-        schemes => schemes.contains(&kind.name()),
-    };
+    let is_of = |kind: &Kind| DB::SCHEMES.contains(&kind.name());
     let runs_on = context.kind();
     if is_of(&runs_on) {
         return Ok(());
