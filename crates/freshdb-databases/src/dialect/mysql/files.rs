@@ -11,7 +11,7 @@ use std::path::Path;
 use sqlx::MySqlConnection;
 
 use super::super::Fault;
-use super::connection::{TextRow, execute, fixed, literal, results_until};
+use super::connection::{TextRow, execute, fixed, identifier, literal, results_until};
 use super::fault::fault;
 use super::marks::Features;
 use super::pages::{Range, TableFile, Told};
@@ -159,12 +159,12 @@ impl Files {
         execute(connection, "UNLOCK TABLES").await?;
         let (Ok((told, file)), Some(now)) = (read, lists.into_iter().next().and_then(lsn)) else { return Ok(None) };
         match told {
-            Told::Written(ranges) => {
+            Told::Written(ranges) if are_rows(connection, template, table, &file, &ranges).await? => {
                 self.known.insert(table, (file, now));
                 Ok(Some(ranges))
             }
             Told::Another => Ok(None),
-            Told::Nothing => {
+            Told::Written(_) | Told::Nothing => {
                 self.silent.insert(table);
                 Ok(None)
             }
@@ -178,6 +178,31 @@ impl Files {
         tables.sort_unstable();
         tables
     }
+}
+
+/// Whether the ends of ranges, where they may have been read wrongly, are those of rows of the template: they are of rows that nobody has written
+/// to.
+async fn are_rows(
+    connection: &mut MySqlConnection,
+    template: &Template,
+    table: usize,
+    file: &TableFile,
+    ranges: &[Range],
+) -> Result<bool, sqlx::Error> {
+    let ends: Vec<&str> =
+        ranges.iter().flat_map(|range| [&range.from, &range.to]).filter_map(Option::as_deref).collect();
+    if !file.key.may_be_read_wrongly() || ends.is_empty() {
+        return Ok(true);
+    }
+    let table = &template.tables[table];
+    let Some(column) = table.key.first() else { return Ok(false) };
+    let named = qualified(&template.name, &table.name);
+    let is_there = |end: &&str| format!("EXISTS (SELECT 1 FROM {named} WHERE {} = {end})", identifier(column));
+    let all: Vec<String> = ends.iter().map(is_there).collect();
+    // An encoding that is another one can give what the server refuses.
+    let (lists, refused) = results_until(connection, &format!("SELECT {}", all.join(" AND "))).await?;
+    let answer = lists.into_iter().flatten().flatten().flatten().next();
+    Ok(refused.is_none() && answer.as_deref() == Some("1"))
 }
 
 fn told(file: &TableFile, sign: &Path, since: u64) -> Told {

@@ -9,6 +9,7 @@ mod catalog;
 mod connection;
 mod contents;
 mod copy;
+mod encoded;
 mod fault;
 mod files;
 mod find;

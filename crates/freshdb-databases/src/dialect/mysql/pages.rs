@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::connection::binary;
+use super::encoded::Encoding;
 
 /// What is read of each page: its headers, and the first of its records, which is no row.
 const HEAD: usize = 128;
@@ -53,6 +54,7 @@ const MOST_RANGES: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum KeyColumn {
     Number(WholeNumber),
+    Encoded(Encoding),
     Bytes {
         length: Length,
         /// Of which they are a text, if they are.
@@ -98,6 +100,9 @@ impl KeyColumn {
         if let Some(number) = WholeNumber::of(column.column_type) {
             return Some(Self::Number(number));
         }
+        if let Some(encoding) = Encoding::of(column.data_type, &column.column_type.to_lowercase()) {
+            return Some(Self::Encoded(encoding));
+        }
         let longest = column.longest.filter(|longest| *longest > 0)?;
         let varying = Length::Varying { longest, nullable };
         let padded = column.data_type == "char";
@@ -116,6 +121,7 @@ impl KeyColumn {
     fn size(&self) -> Length {
         match self {
             Self::Number(number) => Length::Fixed(number.bytes),
+            Self::Encoded(encoding) => Length::Fixed(encoding.bytes()),
             Self::Bytes { length, .. } => *length,
         }
     }
@@ -125,17 +131,25 @@ impl KeyColumn {
         !matches!(self, Self::Bytes { text: Some(_), .. })
     }
 
-    /// A value, as SQL has it.
-    fn literal(&self, bytes: &[u8]) -> String {
-        match self {
+    /// Whether the server has to be asked for the values that were read: there is more than one way to store them, and a server's settings,
+    /// or the version that made a table, decide which.
+    pub(super) fn may_be_read_wrongly(&self) -> bool {
+        matches!(self, Self::Encoded(_))
+    }
+
+    /// A value, as SQL has it, unless these are no value's bytes.
+    fn literal(&self, bytes: &[u8]) -> Option<String> {
+        let literal = match self {
             Self::Number(number) => number.read(bytes).to_string(),
+            Self::Encoded(encoding) => return encoding.literal(bytes),
             Self::Bytes { text: None, .. } => binary(bytes),
             Self::Bytes { text: Some(Text { charset, collation, padded }), .. } => {
                 let end = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
                 let bytes = if *padded { &bytes[..end] } else { bytes };
                 format!("_{charset} {} COLLATE {collation}", binary(bytes))
             }
-        }
+        };
+        Some(literal)
     }
 }
 
@@ -327,7 +341,15 @@ impl TableFile {
             if self.key.is_sorted_by_bytes() && keys[1].is_some() && keys[0] > keys[1] {
                 return Ok(None);
             }
-            let [from, to] = keys.map(|key| key.map(|bytes| self.key.literal(&bytes)));
+            let mut literals = [None, None];
+            for (literal, key) in literals.iter_mut().zip(keys) {
+                let Some(bytes) = key else { continue };
+                *literal = self.key.literal(&bytes);
+                if literal.is_none() {
+                    return Ok(None);
+                }
+            }
+            let [from, to] = literals;
             ranges.push(Range { from, to });
         }
         Ok(Some(ranges))
@@ -658,7 +680,7 @@ mod tests {
 
     #[test]
     fn keys_are_written_as_sql_has_them() {
-        let literal = |key: Option<KeyColumn>, bytes: &[u8]| key.map(|key| key.literal(bytes));
+        let literal = |key: Option<KeyColumn>, bytes: &[u8]| key.and_then(|key| key.literal(bytes));
         assert_eq!(literal(key("int", None, 4, 0), &[0x80, 0, 1, 0]).as_deref(), Some("256"));
         assert_eq!(literal(key("binary", None, 2, 0), &[0, 0x20]).as_deref(), Some("X'0020'"));
         assert_eq!(literal(key("varbinary", None, 20, 0), b"' ").as_deref(), Some("X'2720'"));
@@ -669,7 +691,7 @@ mod tests {
             Some("_utf8mb4 X'C3A4' COLLATE utf8mb4_bin"),
             "the space is none of its own"
         );
-        for (data_type, charset) in [("varchar", Some("utf16")), ("char", Some("sjis")), ("blob", None), ("uuid", None)]
+        for (data_type, charset) in [("varchar", Some("utf16")), ("char", Some("sjis")), ("blob", None), ("time", None)]
         {
             assert_eq!(key(data_type, charset, 80, 0), None, "{data_type}");
         }

@@ -36,6 +36,10 @@ fn schema(kind: Kind) -> Vec<String> {
             "CREATE TABLE codes (code CHAR(20) CHARACTER SET ascii, more VARCHAR(60) CHARACTER SET latin1 NOT NULL, n INT NOT NULL,
               PRIMARY KEY (code, more))",
             "CREATE TABLE tokens (token VARBINARY(50) PRIMARY KEY, n INT NOT NULL, name TEXT)",
+            "CREATE TABLE days (day DATE, n INT NOT NULL, PRIMARY KEY (day, n))",
+            "CREATE TABLE moments (moment DATETIME(3) PRIMARY KEY, n INT NOT NULL)",
+            "CREATE TABLE accounts (id DECIMAL(19) PRIMARY KEY, n INT NOT NULL)",
+            "CREATE TABLE amounts (amount DECIMAL(14, 4), n INT NOT NULL, PRIMARY KEY (amount))",
             // The key does not hold the whole column.
             "CREATE TABLE parts (id BINARY(16) NOT NULL, n INT NOT NULL, PRIMARY KEY (id(6)))",
             "CREATE TABLE noted (id INT PRIMARY KEY AUTO_INCREMENT, what INT)",
@@ -43,7 +47,20 @@ fn schema(kind: Kind) -> Vec<String> {
         ]
         .map(str::to_owned),
     );
+    if kind == Kind::Mariadb {
+        schema.push("CREATE TABLE things (id UUID PRIMARY KEY, n INT NOT NULL)".to_owned());
+        // Of versions 1, 4 and 7.
+        schema.push(fill_half(
+            "things",
+            "CONCAT(LEFT(SHA2(i, 256), 8), '-', LEFT(SHA2(i * 3, 256), 4), '-', ELT(1 + i % 3, '1', '4', '7'), LEFT(SHA2(i * 5, 256), 3), '-8', \
+             LEFT(SHA2(i * 7, 256), 3), '-', LEFT(SHA2(i * 11, 256), 12)), i",
+        ));
+    }
     schema.extend([
+        fill_half("days", "DATE '2020-02-28' + INTERVAL i DIV 3 DAY, i"),
+        fill_half("moments", "TIMESTAMP '1999-12-31 23:00:00' + INTERVAL i * 1234567 * 1000 MICROSECOND, i"),
+        fill_half("accounts", "i * 1234567890123 - 1000000000000000, i"),
+        fill_half("amounts", "i * 1.0625 - 1000, i"),
         fill("plain", "i * 3, CONCAT('name ', i), i % 100"),
         fill(
             "wide",
@@ -75,7 +92,12 @@ impl Fixture {
     /// The tables whose files are read.
     fn large(&self) -> Vec<usize> {
         let large = self.slot.files.tables();
-        assert_eq!(large.len(), 9, "the server's files cannot be read: it is not on this machine, or another user's");
+        let expected = if self.kind == Kind::Mariadb { 14 } else { 13 };
+        assert_eq!(
+            large.len(),
+            expected,
+            "the server's files cannot be read: it is not on this machine, or another user's"
+        );
         large
     }
 }
@@ -134,8 +156,9 @@ impl Fixture {
 fn dirt() -> String {
     let row = |rows: i64| fastrand::i64(-5..rows + 5);
     let (some, few, many) = (row(ROWS), fastrand::i64(1..30), fastrand::i64(500..3000));
-    let keyed = ["uuids", "words", "texts", "codes", "tokens", "parts"][fastrand::usize(..6)];
-    match fastrand::usize(..35) {
+    let others = ["uuids", "words", "texts", "codes", "tokens", "parts", "moments", "accounts", "amounts", "things"];
+    let keyed = others[fastrand::usize(..others.len())];
+    match fastrand::usize(..38) {
         0 => format!("UPDATE plain SET n = n + 1 WHERE id = {}", some * 3),
         1 => format!("UPDATE plain SET name = 'another' WHERE id BETWEEN {some} AND {some} + {many}"),
         2 => format!("DELETE FROM plain WHERE id BETWEEN {} AND {}", some * 3, some * 3 + few),
@@ -187,6 +210,12 @@ fn dirt() -> String {
         33 => format!(
             "UPDATE IGNORE texts SET id = CONCAT(' ', n, 'b ') WHERE n = {some}; INSERT IGNORE INTO codes VALUES ('', 'a', 0), (' a', '', 0)"
         ),
+        34 => format!("DELETE FROM days WHERE n BETWEEN {some} AND {some} + {few}"),
+        35 => format!("UPDATE days SET n = -n WHERE n BETWEEN {some} AND {some} + {few}"),
+        36 => format!(
+            "INSERT IGNORE INTO days VALUES ('0000-00-00', {few}), ('9999-12-31', {few}); INSERT IGNORE INTO accounts VALUES (-{many}, 0), (0, 0); \
+             INSERT IGNORE INTO amounts VALUES (-99999.5, 0), (0.0625, 0)"
+        ),
         _ => "SET foreign_key_checks = 0; TRUNCATE plain; INSERT INTO plain VALUES (3, 'name 1', 1)".to_owned(),
     }
 }
@@ -231,7 +260,15 @@ async fn one_row_is_one_range(kind: Kind) {
         ("texts", 1000),
         ("codes", 1000),
         ("tokens", 1000),
+        ("days", 1000),
+        ("moments", 1000),
+        ("accounts", 1000),
+        ("amounts", 1000),
+        ("things", 1000),
     ] {
+        if table == "things" && kind == Kind::Mysql {
+            continue;
+        }
         let column = if table == "plain" { "id" } else { "n" };
         fixture
             .run(&format!("UPDATE {table} SET n = -1 - n WHERE {column} = {row}"))
