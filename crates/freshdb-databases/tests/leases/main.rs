@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+// By its name its tests are begun first, for they wait a good deal.
+mod accidents;
 mod changes;
 mod collecting;
 mod ending;

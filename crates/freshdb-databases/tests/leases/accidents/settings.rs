@@ -2,8 +2,8 @@
 
 use freshdb_databases::{DatabaseUrl, ErrorKind, Kind, Pool, Server, schema};
 
-use crate::harness::{CHECKOUT, OwnServer, execute, tables};
-use crate::restarts::place;
+use super::harness::{CHECKOUT, OwnServer, execute, tables};
+use super::restarts::place;
 
 /// All tables are in one file then. MySQL shows that of a table from its first ALTER or TRUNCATE on.
 async fn tables_may_have_no_files_of_their_own(kind: Kind) {

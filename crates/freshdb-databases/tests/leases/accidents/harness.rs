@@ -12,10 +12,10 @@ use freshdb_databases::schema::{self, SqlText};
 use freshdb_databases::{Config, DatabaseUrl, Garbage, Kind, Lease, Pool, Server};
 use test_support::{Client, DEADLINE, Engine};
 
-use crate::dump::{Dump, Tool, difference};
+use super::dump::{Dump, Tool, difference};
 
 /// What tells these tests' databases from those of others on a server that nobody shares with them.
-pub(crate) const CHECKOUT: &str = "mishaps";
+pub(crate) const CHECKOUT: &str = "accidents";
 
 /// A table that is empty in the template, and one with a row.
 pub(crate) fn tables() -> SqlText {

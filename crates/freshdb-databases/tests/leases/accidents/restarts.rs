@@ -3,7 +3,7 @@
 use freshdb_databases::{Error, ErrorKind, Kind, Pool, schema};
 use test_support::{Client, eventually};
 
-use crate::harness::{
+use super::harness::{
     CHECKOUT, End, Neighbour, OwnServer, assert_all_can_go, assert_pristine, execute, tables, use_pool,
 };
 

@@ -7,8 +7,8 @@ use freshdb_databases::{Error, ErrorKind, Kind, Lease, Pool};
 use test_support::{Client, DEADLINE};
 use tokio::time::timeout;
 
-use crate::disk::Disk;
-use crate::harness::{CHECKOUT, Neighbour, OwnServer, assert_all_can_go, assert_pristine, execute, tables, use_pool};
+use super::disk::Disk;
+use super::harness::{CHECKOUT, Neighbour, OwnServer, assert_all_can_go, assert_pristine, execute, tables, use_pool};
 
 /// More than fit into what a server may free meanwhile.
 const LEASES: usize = 12;
