@@ -1,11 +1,13 @@
 //! Values that InnoDB stores in a way of their own, and by whose bytes they are sorted.
+//!
+//! Dates and times: <https://dev.mysql.com/doc/internals/en/date-and-time-data-type-representation.html>.
 
 use serde::{Deserialize, Serialize};
 
 /// How a column's values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum Encoding {
-    /// <https://dev.mysql.com/doc/dev/mysql-server/latest/field__types_8h.html>: a year, four bits of a month and five of a day.
+    /// A year, four bits of a month and five of a day.
     Date,
     /// With so many bytes of fractions of a second, each of two digits.
     DateTime { fraction: usize },
@@ -66,7 +68,8 @@ impl Encoding {
     }
 }
 
-fn number(bytes: &[u8]) -> u64 {
+/// The highest byte is first.
+pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
@@ -109,10 +112,13 @@ fn decimal(bytes: &[u8], [before, behind]: [usize; 2]) -> Option<String> {
     bytes[0] ^= 0x80;
     let mut rest = &bytes[..];
     let mut digits = |count: usize| {
+        if count == 0 {
+            return Some(String::new());
+        }
         let (group, others) = rest.split_at(BYTES_OF_DIGITS[count]);
         rest = others;
         let digits = format!("{:0count$}", number(group));
-        (digits.len() == count || count == 0).then_some(if count == 0 { String::new() } else { digits })
+        (digits.len() == count).then_some(digits)
     };
     let mut whole = digits(before % 9)?;
     for _ in 0..before / 9 {

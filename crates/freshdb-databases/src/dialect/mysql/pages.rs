@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::connection::binary;
-use super::encoded::Encoding;
+use super::encoded::{Encoding, number};
 
 /// What is read of each page: its headers, and the first of its records, which is no row.
 const HEAD: usize = 128;
@@ -471,11 +471,6 @@ impl Format {
 
 fn page_number(bytes: &[u8]) -> u32 {
     u32::try_from(number(bytes)).unwrap_or(NONE)
-}
-
-/// The highest byte is first.
-fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
