@@ -133,6 +133,11 @@ pub trait Backend: sqlx::Database {
         false
     }
 
+    /// Whether a new connection met a file that somebody else has for himself just now.
+    fn is_busy(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Whether the server has as many connections as it takes, from all or from this user.
     fn is_full(_error: &sqlx::Error) -> bool {
         false

@@ -138,6 +138,13 @@ impl Backend for Sqlite {
         }
     }
 
+    /// SQLite waits for its `busy_timeout`, but not on the way to another journal mode while somebody writes, or is on that way
+    /// himself: <https://www.sqlite.org/c3ref/busy_handler.html>. So it is with connections that are made at once, of which
+    /// each is told to have a log.
+    fn is_busy(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(|error| Self::judge(error) == Verdict::Overtime)
+    }
+
     /// `SQLITE_NOMEM`, `SQLITE_IOERR` and `SQLITE_FULL` may undo the whole transaction, and any error does that a statement says
     /// ROLLBACK for: <https://www.sqlite.org/lang_transaction.html>, <https://www.sqlite.org/lang_conflict.html>.
     fn undoes(_error: &dyn sqlx::error::DatabaseError, signs: &Signs) -> Undone {

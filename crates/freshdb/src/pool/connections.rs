@@ -93,6 +93,13 @@ const PROOF_OF_IDLE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE_WHILE_FULL: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE_WHILE_FULL: Duration = Duration::from_secs(1);
 
+/// How long a file that somebody else has for himself is tried again: as long as the driver has SQLite wait where that waits by
+/// itself, and has then failed for good.
+const LONGEST_WHILE_BUSY: Duration = Duration::from_secs(5);
+
+const SHORTEST_PAUSE_WHILE_BUSY: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE_WHILE_BUSY: Duration = Duration::from_millis(50);
+
 /// How often all connections are made anew because one may not write.
 const BETWEEN_RETIREMENTS: Duration = Duration::from_secs(1);
 
@@ -307,7 +314,7 @@ impl<DB: Backend> Pool<DB> {
         let (sender, receiver) = oneshot::channel();
         let pool = self.clone();
         self.spawn(async move {
-            let connected = within(limit, pool.connect()).await;
+            let connected = within(limit, pool.connect(limit)).await;
             let connected = connected.unwrap_or_else(|| Err(out_of_time(limit, waited)));
             match sender.send(connected.map(|live| (live, slot))) {
                 Ok(()) | Err(Err(_)) => {}
@@ -333,8 +340,19 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Live<DB>, sqlx::Error> {
-        undisturbed::<DB, _, _>(|| self.try_to_connect()).await
+    async fn connect(self: &Arc<Self>, limit: Duration) -> Result<Live<DB>, sqlx::Error> {
+        let (started, limit) = (Instant::now(), limit.min(LONGEST_WHILE_BUSY));
+        let mut pause = SHORTEST_PAUSE_WHILE_BUSY;
+        loop {
+            match undisturbed::<DB, _, _>(|| self.try_to_connect()).await {
+                Err(error) if DB::is_busy(&error) && started.elapsed() + pause < limit => {
+                    tracing::debug!(%error, "connecting again");
+                }
+                result => return result,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE_WHILE_BUSY);
+        }
     }
 
     /// A connection of which nothing else is known.

@@ -22,6 +22,29 @@ with_every_driver! {
 
 with_every_driver! {
     [sqlite]
+    /// SQLite itself does not wait then, whatever its `busy_timeout`.
+    async fn connections_wait_for_a_writer_before_they_switch_to_a_log(database: &TestDatabase, open: Open) {
+        let mut writer = database.observer().await;
+        writer.try_execute("BEGIN IMMEDIATE").await.expect("a transaction");
+        let engine = open(database.url(), patient().max_connections(2).on_connect("PRAGMA journal_mode = WAL"));
+        let ends = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            writer.try_execute("COMMIT").await.expect("it commits");
+        };
+        let (one, other, ()) = tokio::join!(engine.session(), engine.session(), ends);
+        drop((one.expect("a session"), other.expect("a session")));
+        engine.close(CLOSE).await.expect("nothing leaks");
+
+        // But not for ever, and then it says why.
+        writer.try_execute("PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE").await.expect("a transaction");
+        let engine = open(database.url(), patient().on_connect("PRAGMA journal_mode = WAL"));
+        let error = engine.session().await.expect_err("the file is taken");
+        assert!(error.is_connect() && format!("{error:?}").contains("database is locked"), "{error:?}");
+    }
+}
+
+with_every_driver! {
+    [sqlite]
     /// It waits for other writers first, and then for a connection.
     async fn a_transaction_waits_no_longer_than_a_session(database: &TestDatabase, open: Open) {
         // One wait after the other would be seven tenths of it longer, of which a busy machine may take some.
