@@ -231,8 +231,15 @@ with_every_driver! {
 with_every_driver! {
     /// What one user of the engine writes is not for the others: whoever gets no session is told what kind of statement is in the way.
     async fn no_message_tells_the_values_of_anothers_statement(database: &TestDatabase, open: Open) {
-        let engine = open(database.url(), patient().max_connections(1).acquire_timeout(Duration::from_secs(1)));
-        let mut holder = engine.session().await.expect("a session");
+        let engine = open(database.url(), patient().max_connections(1).acquire_timeout(Duration::from_millis(500)));
+        let mut held = None;
+        // Unoptimised, a first connection can take longer than that; it is kept.
+        eventually("there is a session", async || {
+            held = engine.session().await.ok();
+            held.is_some()
+        })
+        .await;
+        let mut holder = held.expect("a session");
         let sql = "SELECT 's3cr3t', 'it''s s3cr3t' /* s3cr3t's */, 4711 -- s3cr3t";
         sqlx::query(sql).execute(&mut holder).await.expect("it works");
         let error = engine.session().await.expect_err("it is in use");

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use freshdb::EngineOptions;
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use test_support::DEADLINE;
 
 use crate::harness::{CLOSE, number, patient, unique};
@@ -40,6 +42,18 @@ with_every_driver! {
         let engine = open(database.url(), patient().on_connect("PRAGMA journal_mode = WAL"));
         let error = engine.session().await.expect_err("the file is taken");
         assert!(error.is_connect() && format!("{error:?}").contains("database is locked"), "{error:?}");
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    async fn plain_pool_waits_for_no_writer_before_it_switches_to_a_log(database: &TestDatabase) {
+        let mut writer = database.observer().await;
+        writer.try_execute("BEGIN IMMEDIATE").await.expect("a transaction");
+        let options: SqliteConnectOptions = database.url().parse().expect("a URL");
+        let pool = SqlitePool::connect_with(options.journal_mode(SqliteJournalMode::Wal).busy_timeout(DEADLINE)).await;
+        assert_eq!(pool.expect_err("it does not").to_string(), "error returned from database: (code: 5) database is locked");
+        writer.try_execute("COMMIT").await.expect("the transaction is there still");
     }
 }
 

@@ -155,7 +155,8 @@ async fn dropping_waits_for_nobody(kind: Kind) {
     let locker = fixture.run("SELECT GET_LOCK(DATABASE(), 0)").await;
     let since = Instant::now();
     fixture.drop().await;
-    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    // A wait for the row would be 50 s.
+    assert!(since.elapsed() < Duration::from_secs(20), "it took {:?}", since.elapsed());
     drop((writer, locker));
 }
 
