@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, WRITES};
 use super::clear;
-use super::connection::{Connection, execute, prepared, rows};
+use super::connection::{execute, rows};
+use super::slot::Maintenance;
 use super::template::{Relation, Sequence};
 
 /// Up to so many tables and sequences are looked into each time, counters or not.
@@ -28,7 +29,7 @@ const EPOCH: &str = "concat_ws('/', pg_postmaster_start_time(), pg_stat_get_bgwr
         FROM pg_database WHERE datname = current_database()))";
 
 /// For the statements that are sent with it: a session that is there may have locked a table, and is to be ended first instead of waited for.
-const IMPATIENT: &str = "SET LOCAL lock_timeout = '50ms'";
+const IMPATIENT: &str = "SET LOCAL lock_timeout = '50ms';";
 
 /// A query for [`Sequence::value`].
 pub(super) fn sequence(name: &str) -> String {
@@ -91,35 +92,40 @@ impl Probe {
         }
     }
 
-    pub(super) async fn look(&self, connection: &mut Connection) -> Result<Seen, sqlx::Error> {
-        Ok(Seen::of(prepared(connection, &self.sql).await?.into_iter().next().unwrap_or_default()))
+    pub(super) async fn look(&self, maintenance: &mut Maintenance) -> Result<Seen, sqlx::Error> {
+        self.prepare(maintenance, "").await?;
+        let answers = rows(&mut maintenance.connection, "EXECUTE freshdb_probe").await?;
+        Ok(Seen::of(answers.into_iter().next().unwrap_or_default()))
     }
 
     /// The same, provided that nobody but those who are `staying` does anything in this database: both in one round trip, but in two statements,
     /// for what somebody leaves behind between the two must be seen.
-    ///
-    /// The first time on each connection both are prepared there, and nothing is answered.
     pub(super) async fn look_if_alone(
         &self,
-        connection: &mut Connection,
-        prepared: &mut bool,
+        maintenance: &mut Maintenance,
         staying: &[u64],
     ) -> Result<Option<Seen>, sqlx::Error> {
-        if !*prepared {
-            // What is prepared stays so when what follows fails: the probe first, which a lock can keep from it.
-            let (probe, others) = (&self.sql, clear::question());
-            let sql = format!("{IMPATIENT}; PREPARE freshdb_probe AS {probe}; PREPARE freshdb_others AS {others}");
-            execute(connection, &sql).await?;
-            *prepared = true;
-            return Ok(None);
-        }
-        let answers = rows(connection, &format!("{IMPATIENT}; EXECUTE freshdb_others; EXECUTE freshdb_probe")).await?;
+        self.prepare(maintenance, IMPATIENT).await?;
+        let sql = format!("{IMPATIENT} EXECUTE freshdb_others; EXECUTE freshdb_probe");
+        let answers = rows(&mut maintenance.connection, &sql).await?;
         // Others would stand before it.
         let mut answers = answers.into_iter().filter(|row| !clear::stays(row, staying));
         Ok(match (answers.next(), answers.next()) {
             (Some(answer), None) => Some(Seen::of(answer)),
             _ => None,
         })
+    }
+
+    /// Both are told to each connection once: to read the probe takes the server as long as to answer it.
+    async fn prepare(&self, maintenance: &mut Maintenance, patience: &str) -> Result<(), sqlx::Error> {
+        if !maintenance.prepared {
+            // What is prepared stays so when what follows fails: the probe first, which a lock can keep from it.
+            let (probe, others) = (&self.sql, clear::question());
+            let sql = format!("{patience} PREPARE freshdb_probe AS {probe}; PREPARE freshdb_others AS {others}");
+            execute(&mut maintenance.connection, &sql).await?;
+            maintenance.prepared = true;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use super::clear::{clear, is_somebody_there};
 use super::connection::{APPLICATION, execute, rows};
 use super::fault::{failed, fault};
 use super::probe::{self, Seen, elements};
-use super::slot::{Maintenance, Slot};
+use super::slot::Slot;
 use super::template::Template;
 use super::undo::{Touched, Undone, undo};
 use crate::Error;
@@ -51,11 +51,11 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64])
 
 /// Whether somebody has connected while the slot was put back, and may have written: clients whose sessions are ended connect again.
 async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<bool, sqlx::Error> {
-    let connection = &mut slot.maintenance().await?.connection;
-    if is_somebody_there(connection, staying).await? {
+    let maintenance = slot.maintenance().await?;
+    if is_somebody_there(&mut maintenance.connection, staying).await? {
         return Ok(true);
     }
-    let seen = template.probe.look(connection).await?;
+    let seen = template.probe.look(maintenance).await?;
     let is_as = |known: &Seen| {
         (&known.epoch, &known.catalogs, &known.inserted, &known.changed)
             == (&seen.epoch, &seen.catalogs, &seen.inserted, &seen.changed)
@@ -69,8 +69,8 @@ async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> 
 /// What the probe says, where nobody is left on the slot but who stays: in most resets. Whatever stands in the way of that is dealt with step by
 /// step afterwards, a connection that was ended too.
 async fn alone(slot: &mut Slot, template: &Template, staying: &[u64]) -> Option<Seen> {
-    let Maintenance { connection, prepared, .. } = slot.maintenance().await.ok()?;
-    template.probe.look_if_alone(connection, prepared, staying).await.ok().flatten()
+    let maintenance = slot.maintenance().await.ok()?;
+    template.probe.look_if_alone(maintenance, staying).await.ok().flatten()
 }
 
 async fn put_back(
@@ -83,7 +83,7 @@ async fn put_back(
     let baseline = slot.baseline.take();
     let seen = match seen {
         Some(seen) => Ok(seen),
-        None => template.probe.look(&mut slot.maintenance().await?.connection).await,
+        None => template.probe.look(slot.maintenance().await?).await,
     };
     let seen = match seen {
         Ok(seen) => seen,
@@ -141,7 +141,7 @@ async fn put_back(
 
 /// What has been changed by rows that were written back: a check can call a function that writes.
 async fn side_effect(slot: &mut Slot, template: &Template) -> Result<Option<String>, sqlx::Error> {
-    let seen = template.probe.look(&mut slot.maintenance().await?.connection).await?;
+    let seen = template.probe.look(slot.maintenance().await?).await?;
     let filled = seen.filled.iter().position(|filled| filled == "t").map(|index| &template.relations[index].name);
     let moved = sequences(slot, template, None, &seen).await?;
     let changed = filled.or(moved.first().map(|index| &template.sequences[*index].name));
@@ -153,9 +153,9 @@ async fn renewed(slot: &mut Slot, template: &Template, seen: Seen, quiet: bool) 
     if quiet {
         return Ok(seen);
     }
-    let connection = &mut slot.maintenance().await?.connection;
-    execute(connection, "SELECT pg_stat_force_next_flush()").await?;
-    template.probe.look(connection).await
+    let maintenance = slot.maintenance().await?;
+    execute(&mut maintenance.connection, "SELECT pg_stat_force_next_flush()").await?;
+    template.probe.look(maintenance).await
 }
 
 /// What of the schema differs from the template's, if anything does. Without two answers of the probe, all of it is compared.

@@ -164,7 +164,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
         execute(inside, "RESET client_min_messages; RESET lock_timeout").await?;
     }
     // Servers with this function write statistics to shared memory; older ones send them, and nobody knows when they arrive.
-    let counters = counters(inside).await?;
+    let counters = server_counts(inside).await? && schema_lets_count(inside).await?;
     let catalogs = catalog::list(inside).await?;
     let all = catalogs.iter().collect::<Vec<_>>();
     let signatures = catalog::signatures(inside, &all).await?;
@@ -216,17 +216,22 @@ async fn close_gaps(inside: &mut Connection) -> Result<(), sqlx::Error> {
 /// What another process has read. Since then the server may count no longer; that all of the schema lets it count is known from then.
 pub(super) async fn restore(connection: &mut Connection, stored: &str) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
-    let counters = template.counters && counters(connection).await?;
+    let counters = template.counters && server_counts(connection).await?;
     Ok(Some(Template { counters, ..template }))
 }
 
-/// Whether what every session does is counted as soon as it has ended, as far as that can be known beforehand.
-pub(super) async fn counters(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+/// Whether the server counts what every session does as soon as that has ended, as far as that can be known beforehand.
+pub(super) async fn server_counts(connection: &mut Connection) -> Result<bool, sqlx::Error> {
     let sql =
         "SELECT to_regproc('pg_catalog.pg_stat_force_next_flush') IS NOT NULL AND current_setting('track_counts')::bool
-        AND NOT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS u(s) WHERE s LIKE 'track_counts=%')
-        AND NOT EXISTS (SELECT FROM pg_proc, unnest(proconfig) AS u(s) WHERE s LIKE 'track_counts=%')";
+        AND NOT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS u(s) WHERE s LIKE 'track_counts=%')";
     yes(connection, sql).await
+}
+
+/// Whether no function of the schema has it not counted.
+async fn schema_lets_count(inside: &mut Connection) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_proc, unnest(proconfig) AS u(s) WHERE s LIKE 'track_counts=%')";
+    yes(inside, sql).await
 }
 
 async fn yes(inside: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {

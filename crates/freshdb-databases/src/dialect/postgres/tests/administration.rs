@@ -1,7 +1,7 @@
 //! Locks, sessions, making and dropping databases.
 
 use super::super::super::Fault;
-use super::super::template::counters;
+use super::super::template::server_counts;
 use super::*;
 
 #[tokio::test]
@@ -305,10 +305,10 @@ async fn privileges_that_cannot_be_copied_are_named() {
 #[tokio::test]
 async fn counters_are_not_believed_where_a_role_does_not_count() {
     let mut admin = admin().await;
-    assert!(counters(&mut admin).await.expect("the server answers"), "this server counts");
+    assert!(server_counts(&mut admin).await.expect("the server answers"), "this server counts");
     let role = free_name("role");
     let sql = format!("BEGIN; CREATE ROLE {role}; ALTER ROLE {role} SET track_counts = off");
     execute(&mut admin, &sql).await.expect("a role that does not");
-    assert!(!counters(&mut admin).await.expect("the server answers"));
+    assert!(!server_counts(&mut admin).await.expect("the server answers"));
     execute(&mut admin, "ROLLBACK").await.expect("nobody else has seen it");
 }
