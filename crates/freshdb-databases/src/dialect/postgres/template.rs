@@ -229,7 +229,7 @@ pub(super) async fn server_counts(connection: &mut Connection) -> Result<bool, s
 }
 
 /// Whether no function of the schema has it not counted.
-async fn schema_lets_count(inside: &mut Connection) -> Result<bool, sqlx::Error> {
+pub(super) async fn schema_lets_count(inside: &mut Connection) -> Result<bool, sqlx::Error> {
     let sql = "SELECT NOT EXISTS (SELECT FROM pg_proc, unnest(proconfig) AS u(s) WHERE s LIKE 'track_counts=%')";
     yes(inside, sql).await
 }

@@ -1,7 +1,7 @@
 //! Locks, sessions, making and dropping databases.
 
 use super::super::super::Fault;
-use super::super::template::server_counts;
+use super::super::template::{schema_lets_count, server_counts};
 use super::*;
 
 #[tokio::test]
@@ -310,5 +310,18 @@ async fn counters_are_not_believed_where_a_role_does_not_count() {
     let sql = format!("BEGIN; CREATE ROLE {role}; ALTER ROLE {role} SET track_counts = off");
     execute(&mut admin, &sql).await.expect("a role that does not");
     assert!(!server_counts(&mut admin).await.expect("the server answers"));
+    execute(&mut admin, "ROLLBACK").await.expect("nobody else has seen it");
+}
+
+/// Nor where a function of the schema has it not counted what it does.
+#[tokio::test]
+async fn counters_are_not_believed_where_a_function_does_not_count() {
+    let mut admin = admin().await;
+    assert!(schema_lets_count(&mut admin).await.expect("the server answers"), "nothing stands in the way");
+    let function = free_name("function");
+    let sql =
+        format!("BEGIN; CREATE FUNCTION {function}() RETURNS int LANGUAGE sql SET track_counts = off AS 'SELECT 1'");
+    execute(&mut admin, &sql).await.expect("a function that does not");
+    assert!(!schema_lets_count(&mut admin).await.expect("the server answers"));
     execute(&mut admin, "ROLLBACK").await.expect("nobody else has seen it");
 }
