@@ -26,7 +26,26 @@ pub(super) const WRITES: &str =
     "pg_stat_get_tuples_inserted(o) + pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)";
 
 /// A row: its catalog, its object, a hash of its content.
-pub(super) type Row = (String, String, String);
+type Row = (String, String, String);
+
+/// The rows of all catalogs, a line each: as a text, for most processes have to read it and never look at it.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Schema(String);
+
+impl Schema {
+    pub(super) fn of(rows: &BTreeSet<Row>) -> Self {
+        let lines: Vec<_> = rows.iter().map(|(catalog, object, hash)| format!("{catalog} {object} {hash}")).collect();
+        Self(lines.join("\n"))
+    }
+
+    fn rows(&self) -> BTreeSet<Row> {
+        let row = |line: &str| {
+            let mut parts = line.splitn(3, ' ').map(str::to_owned);
+            Some((parts.next()?, parts.next()?, parts.next()?))
+        };
+        self.0.lines().filter_map(row).collect()
+    }
+}
 
 /// Objects with smaller numbers are the server's own.
 /// See <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
@@ -132,9 +151,9 @@ pub(super) async fn content(connection: &mut Connection, catalogs: &[&Catalog]) 
 pub(super) async fn difference(
     connection: &mut Connection,
     catalogs: &[&Catalog],
-    template: &BTreeSet<Row>,
+    template: &Schema,
 ) -> Result<Option<String>, sqlx::Error> {
-    let now = content(connection, catalogs).await?;
+    let (now, template) = (content(connection, catalogs).await?, template.rows());
     let names = catalogs.iter().map(|catalog| catalog.name.as_str()).collect::<BTreeSet<_>>();
     let gone = template.iter().filter(|row| names.contains(row.0.as_str()) && !now.contains(*row));
     // Of an object and what depends on what, the object says more.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{STAYING_GRACE, ServerSession};
 use super::connection::{Connection, execute, literal, prepared};
-use super::server::{IS_SESSION, SESSION, session};
+use super::server::{oid, session, sessions_on};
 
 /// A session that its client has just closed needs a moment to go by itself: only then is it somebody's leftover.
 const GRACE: Duration = Duration::from_millis(25);
@@ -65,16 +65,15 @@ pub(super) async fn is_somebody_there(connection: &mut Connection, staying: &[u6
     Ok(!look(connection, staying).await?.sessions.is_empty())
 }
 
-/// The question for all that others do in this database.
+/// The question for all that others do in this database, of the functions that the views for that are made of: see [`sessions_on`].
 pub(super) fn question() -> String {
+    let (sessions, here) = (sessions_on("current_database()"), oid("current_database()"));
     format!(
-        "SELECT 'session', {SESSION} FROM pg_stat_activity a
-            WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND a.pid <> pg_backend_pid()
-            AND {IS_SESSION}
-        UNION ALL SELECT 'transaction', gid::text, null, null, null, null, null, null FROM pg_prepared_xacts
-            WHERE database = current_database()
-        UNION ALL SELECT 'replication slot', slot_name::text, null, null, null, null, null, null FROM pg_replication_slots
-            WHERE database = current_database() AND NOT temporary"
+        "SELECT 'session', s.* FROM ({sessions}) s
+        UNION ALL SELECT 'transaction', gid::text, null, null, null, null, null, null FROM pg_prepared_xact()
+            WHERE dbid = {here}
+        UNION ALL SELECT 'replication slot', slot_name::text, null, null, null, null, null, null FROM pg_get_replication_slots()
+            WHERE datoid = {here} AND NOT temporary"
     )
 }
 

@@ -35,7 +35,7 @@ const SETTINGS: [(&str, &str); 12] = [
 /// start of this connection they would hide that from [`identity`](super::server::identity).
 ///
 /// Nothing that a template defines may stand in for what the server defines; and names are printed in full.
-const HIDING_SETTINGS: &str =
+pub(super) const HIDING_SETTINGS: &str =
     "SET search_path = pg_catalog, pg_temp; SET bytea_output = hex; SET IntervalStyle = postgres";
 
 /// A connection of freshdb's own.

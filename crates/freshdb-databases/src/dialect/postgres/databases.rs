@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::REGISTRY;
 use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
-use super::server::IS_SESSION;
+use super::server::sessions_on;
 use super::template::DatabaseSettings;
 use crate::{DatabaseUrl, Kind};
 
@@ -159,12 +159,8 @@ pub(super) async fn privileges(connection: &mut Connection, name: &str) -> Resul
 /// Ends the sessions on a database of freshdb's, but for those that administer it if they are to be spared.
 async fn end_sessions(connection: &mut Connection, name: &str, spare: bool) -> Result<(), sqlx::Error> {
     let own = if spare { format!("AND a.application_name <> {}", literal(APPLICATION)) } else { String::new() };
-    let sql = format!(
-        "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
-        WHERE a.datname = {} AND a.pid <> pg_backend_pid() AND {IS_SESSION} {own}",
-        literal(name),
-    );
-    execute(connection, &sql).await
+    let sessions = format!("{} {own}", sessions_on(&literal(name)));
+    execute(connection, &format!("SELECT pg_terminate_backend(pid::int) FROM ({sessions}) s")).await
 }
 
 pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {

@@ -39,7 +39,10 @@ pub(super) fn sequence(name: &str) -> String {
 /// The query, the same for all copies of a template.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Probe {
-    sql: String,
+    /// For what the server has counted.
+    counted: String,
+    /// The rest of it, for what is looked into besides.
+    looked: String,
 }
 
 /// Its answer.
@@ -53,9 +56,9 @@ pub(super) struct Seen {
     pub(super) inserted: Vec<String>,
     /// Rows of each relation updated or deleted.
     pub(super) changed: Vec<String>,
-    /// `t` for each relation that is empty in the template and is not any more. Empty if there are too many to look.
+    /// `t` for each relation that is empty in the template and is not any more. Empty if none was looked into.
     pub(super) filled: Vec<String>,
-    /// The value of each sequence; if there are too many, how often it was accessed.
+    /// The value of each sequence, if they were looked into; if there are too many, how often each was accessed.
     pub(super) sequences: Vec<String>,
 }
 
@@ -70,26 +73,28 @@ impl Probe {
         let oids = || relations.iter().map(|relation| relation.oid.as_str());
         let inserted = each("pg_stat_get_tuples_inserted(o)", oids());
         let changed = each("pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)", oids());
-        let (mut filled, mut values) = (Vec::new(), Vec::new());
-        let looks_into = looks_into(relations, sequences);
-        if looks_into {
-            filled.extend(relations.iter().map(|relation| match relation.seed {
+        let mut accessed = "'{}'".to_owned();
+        let mut looked = String::new();
+        if looks_into(relations, sequences) {
+            let filled = relations.iter().map(|relation| match relation.seed {
                 None if relation.writable => format!("EXISTS (SELECT FROM ONLY {})", relation.name),
                 _ => "false".to_owned(),
-            }));
-            values.extend(sequences.iter().map(|known| format!("({})", sequence(&known.name))));
-        }
-        let values = if looks_into {
-            format!("ARRAY[{}]::text[]::text", values.join(", "))
+            });
+            let values = sequences.iter().map(|known| format!("({})", sequence(&known.name)));
+            let (filled, values) = (filled.collect::<Vec<_>>().join(", "), values.collect::<Vec<_>>().join(", "));
+            looked = format!(", ARRAY[{filled}]::bool[]::text, ARRAY[{values}]::text[]::text");
         } else {
-            each("pg_stat_get_blocks_fetched(o)", sequences.iter().map(|sequence| sequence.oid.as_str()))
-        };
-        let filled = filled.join(", ");
-        Self {
-            sql: format!(
-                "SELECT {EPOCH}, {DATABASE}, {catalogs}, {inserted}, {changed}, ARRAY[{filled}]::bool[]::text, {values}"
-            ),
+            accessed = each("pg_stat_get_blocks_fetched(o)", sequences.iter().map(|sequence| sequence.oid.as_str()));
         }
+        let counted = format!("SELECT {EPOCH}, {DATABASE}, {catalogs}, {inserted}, {changed}, {accessed}");
+        Self { counted, looked }
+    }
+
+    /// What the server has counted, all that is needed of a slot which is pristine: over a new connection, to look into everything takes the server
+    /// three times as long.
+    pub(super) async fn count(&self, maintenance: &mut Maintenance) -> Result<Seen, sqlx::Error> {
+        let answers = rows(&mut maintenance.connection, &self.counted).await?;
+        Ok(Seen::of(answers.into_iter().next().unwrap_or_default()))
     }
 
     pub(super) async fn look(&self, maintenance: &mut Maintenance) -> Result<Seen, sqlx::Error> {
@@ -120,8 +125,9 @@ impl Probe {
     async fn prepare(&self, maintenance: &mut Maintenance, patience: &str) -> Result<(), sqlx::Error> {
         if !maintenance.prepared {
             // What is prepared stays so when what follows fails: the probe first, which a lock can keep from it.
-            let (probe, others) = (&self.sql, clear::question());
-            let sql = format!("{patience} PREPARE freshdb_probe AS {probe}; PREPARE freshdb_others AS {others}");
+            let (Self { counted, looked }, others) = (self, clear::question());
+            let sql =
+                format!("{patience} PREPARE freshdb_probe AS {counted}{looked}; PREPARE freshdb_others AS {others}");
             execute(&mut maintenance.connection, &sql).await?;
             maintenance.prepared = true;
         }
@@ -135,7 +141,10 @@ impl Seen {
         let mut next = || values.next().unwrap_or_default();
         let (epoch, database) = (next(), next());
         let mut list = || elements(&next());
-        Self { epoch, database, catalogs: list(), inserted: list(), changed: list(), filled: list(), sequences: list() }
+        let (catalogs, inserted, changed) = (list(), list(), list());
+        let (accessed, filled, values) = (list(), list(), list());
+        let sequences = if values.is_empty() { accessed } else { values };
+        Self { epoch, database, catalogs, inserted, changed, filled, sequences }
     }
 }
 

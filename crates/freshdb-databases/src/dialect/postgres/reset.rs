@@ -155,7 +155,7 @@ async fn renewed(slot: &mut Slot, template: &Template, seen: Seen, quiet: bool) 
     }
     let maintenance = slot.maintenance().await?;
     execute(&mut maintenance.connection, "SELECT pg_stat_force_next_flush()").await?;
-    template.probe.look(maintenance).await
+    template.probe.count(maintenance).await
 }
 
 /// What of the schema differs from the template's, if anything does. Without two answers of the probe, all of it is compared.

@@ -76,7 +76,7 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
     if let Some(lost) = unlogged::lost_by_copy(&mut maintenance.connection, template).await.map_err(failed())? {
         return Err(unlogged::error(name, &lost));
     }
-    let seen = template.probe.look(maintenance).await.map_err(failed())?;
+    let seen = template.probe.count(maintenance).await.map_err(failed())?;
     slot.database.clone_from(&seen.database);
     slot.baseline = template.counters.then_some(seen);
     Ok(slot)

@@ -1,6 +1,5 @@
 //! What a template holds.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::super::Fault;
-use super::catalog::{self, Catalog};
+use super::catalog::{self, Catalog, Schema};
 use super::connection::{Connection, connect, execute, is, literal, rows, value};
 use super::databases::alter;
 use super::fault::{failed, fault};
@@ -35,7 +34,7 @@ pub(crate) struct Template {
     pub(super) counters: bool,
     pub(super) catalogs: Vec<Catalog>,
     pub(super) signatures: Vec<String>,
-    pub(super) schema: BTreeSet<catalog::Row>,
+    pub(super) schema: Schema,
     pub(super) relations: Vec<Relation>,
     pub(super) sequences: Vec<Sequence>,
     /// What is said of the database itself.
@@ -168,7 +167,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     let catalogs = catalog::list(inside).await?;
     let all = catalogs.iter().collect::<Vec<_>>();
     let signatures = catalog::signatures(inside, &all).await?;
-    let schema = catalog::content(inside, &all).await?;
+    let schema = Schema::of(&catalog::content(inside, &all).await?);
     let relations = relations(inside).await?;
     let sequences = sequences(inside).await?;
     let database = value(inside, &format!("SELECT {}", probe::DATABASE)).await?.unwrap_or_default();
