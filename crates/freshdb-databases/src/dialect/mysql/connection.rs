@@ -70,14 +70,27 @@ pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<MySq
         Some(connection) => connection,
         None => open(&options).await?,
     };
-    execute(&mut connection, SETTINGS).await?;
-    for setting in OPTIONAL {
-        match execute(&mut connection, &format!("SET SESSION {setting}")).await {
-            Err(error) if matches!(number(&error), Some(UNKNOWN_SYSTEM_VARIABLE | ACCESS_DENIED)) => {}
-            answer => answer?,
+    apply_settings(&mut connection).await?;
+    Ok(connection)
+}
+
+/// All at once; and where the server does not know one, all that come after it.
+async fn apply_settings(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let mut next = 0;
+    let optional = OPTIONAL.iter().map(|setting| format!("SET SESSION {setting}"));
+    let statements = std::iter::once(SETTINGS.to_owned()).chain(optional).collect::<Vec<_>>();
+    while let Some(rest) = statements.get(next..).filter(|rest| !rest.is_empty()) {
+        let (done, refused) = results_until(connection, &rest.join(";")).await?;
+        next += done.len();
+        match refused {
+            Some(error) if next > 0 && matches!(number(&error), Some(UNKNOWN_SYSTEM_VARIABLE | ACCESS_DENIED)) => {
+                next += 1;
+            }
+            Some(error) => return Err(error),
+            None => break,
         }
     }
-    Ok(connection)
+    Ok(())
 }
 
 async fn open(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {

@@ -112,7 +112,7 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let mut slot = open(server, template, name).await?;
     check_volatile(&mut slot.connection, template, name).await?;
-    let look = Look::take(&mut slot.connection, template, name, None).await.map_err(failed)?;
+    let look = Look::take_of_pristine(&mut slot.connection, template, name).await.map_err(failed)?;
     slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
     // What was not answered in full says nothing: then the first reset compares all of it.
     slot.marks = (!look.is_partial).then_some(look.marks);

@@ -37,6 +37,25 @@ impl Look {
         name: &str,
         then: Option<&Marks>,
     ) -> Result<Self, sqlx::Error> {
+        Self::take_with(connection, template, name, then, true).await
+    }
+
+    /// The same of a database that is pristine: no table has a row that should be empty.
+    pub(super) async fn take_of_pristine(
+        connection: &mut MySqlConnection,
+        template: &Template,
+        name: &str,
+    ) -> Result<Self, sqlx::Error> {
+        Self::take_with(connection, template, name, None, false).await
+    }
+
+    async fn take_with(
+        connection: &mut MySqlConnection,
+        template: &Template,
+        name: &str,
+        then: Option<&Marks>,
+        looks_for_rows: bool,
+    ) -> Result<Self, sqlx::Error> {
         let own = &template.own;
         let many = template.has_many_tables();
         let first = if many { Opened::questions(name).to_vec() } else { Vec::new() };
@@ -46,9 +65,13 @@ impl Look {
         let then = then.filter(|_| many);
         let mut looks_into = Vec::new();
         if then.is_none() {
-            let (at_tables, empty) = at_tables(template, name, None);
+            let (mut at_tables, empty) = at_tables(template, name, None);
+            if looks_for_rows {
+                looks_into = empty;
+            } else {
+                at_tables.truncate(1);
+            }
             rest.extend(at_tables);
-            looks_into = empty;
         }
 
         let quiet = timeout(LONGEST_WAIT, own.quiet.write()).await;
@@ -77,7 +100,7 @@ impl Look {
         marks.note_tables(template.features, lists.next().unwrap_or_default());
 
         let is_partial = !is_whole || !marks.are_whole;
-        let asks = !template.features.truncate_is_cheaper && !is_partial;
+        let asks = looks_for_rows && !template.features.truncate_is_cheaper && !is_partial;
         let filled = looks_into.chunks(PROBES).zip(lists).flat_map(|(some, answer)| with_a_row(some, answer)).collect();
         Ok(Self { marks, filled: asks.then_some(filled), is_partial })
     }

@@ -11,6 +11,7 @@ use super::super::super::{Fault, explain, say_goodbye};
 use super::*;
 
 on_both!(
+    settings_that_a_server_does_not_know_keep_none_from_it,
     a_lock_is_held_by_one_and_ends_with_its_connection,
     sessions_are_listed_with_what_they_do,
     a_session_that_compares_is_not_listed,
@@ -19,6 +20,21 @@ on_both!(
     a_server_that_is_disturbed_while_it_greets_is_asked_again
 );
 on_both!(faults_are_told_apart);
+
+async fn settings_that_a_server_does_not_know_keep_none_from_it(kind: Kind) {
+    // None has its default, and what the server does not know stands before them and among them.
+    let known: &[_] = match kind {
+        Kind::Mysql => &[("innodb_strict_mode", "0"), ("restrict_fk_on_non_standard_key", "0")],
+        _ => {
+            &[("system_versioning_insert_history", "1"), ("innodb_strict_mode", "0"), ("check_constraint_checks", "0")]
+        }
+    };
+    let mut connection = admin(kind).await;
+    for (variable, set) in known {
+        let answer = rows(&mut connection, &format!("SELECT @@SESSION.{variable}")).await.expect("the server knows it");
+        assert_eq!(answer, [[Some((*set).to_owned())]], "{variable}");
+    }
+}
 
 async fn a_lock_is_held_by_one_and_ends_with_its_connection(kind: Kind) {
     let (mut first, mut second) = (admin(kind).await, admin(kind).await);
