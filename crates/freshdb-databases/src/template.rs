@@ -72,9 +72,12 @@ pub(crate) async fn content<D: Dialect>(
     if let Some(stored) = Registry::content::<D>(connection, name).await
         && let Some((other, stored)) = stored.split_once('\n')
         && other == reader
-        && let Some(template) = D::restore(connection, server, stored).await.map_err(failed)?
     {
-        return Ok(template);
+        if let Some(template) = D::restore(connection, server, name, stored).await.map_err(failed)? {
+            return Ok(template);
+        }
+        // Or nobody would ever be spared it.
+        Registry::forget::<D>(connection, name).await;
     }
     let template = D::read_template(server, name).await?;
     if let Some(content) = D::store(&template) {

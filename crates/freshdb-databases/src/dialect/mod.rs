@@ -110,13 +110,14 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// Whether it has a table, or anything else that a file of SQLite's has a row for in its schema.
     fn has_tables(template: &Self::Template) -> bool;
 
-    /// All that a template holds, for another process to [restore](Self::restore); nothing where that can read it as quickly.
+    /// What spares another process to read a template once more, for it to [restore](Self::restore).
     fn store(template: &Self::Template) -> Option<String>;
 
-    /// The template that was stored, with what this process has to ask for itself; nothing if it was stored in another way.
+    /// The template of this name out of what was stored, with what this process has to ask for itself; nothing if it was stored in another way.
     fn restore(
         connection: &mut Self::Connection,
         server: &DatabaseUrl,
+        name: &str,
         stored: &str,
     ) -> impl Future<Output = Result<Option<Self::Template>, sqlx::Error>> + Send;
 

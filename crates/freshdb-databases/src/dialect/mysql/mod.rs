@@ -129,6 +129,7 @@ impl Dialect for Mysql {
     async fn restore(
         connection: &mut MySqlConnection,
         server: &DatabaseUrl,
+        _: &str,
         stored: &str,
     ) -> Result<Option<Self::Template>, sqlx::Error> {
         template::restore(connection, server, stored).await

@@ -33,8 +33,7 @@ pub(crate) struct Template {
     /// Of the server, and asked for by each process.
     #[serde(skip)]
     pub(super) features: Features,
-    /// The question for its counters of statements.
-    #[serde(skip)]
+    /// The question for its counters of statements: those that a server has go by its version.
     pub(super) statements: String,
     /// What this process does on the server.
     #[serde(skip)]
@@ -136,11 +135,9 @@ pub(super) async fn restore(
 ) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
     let features = Features::probe(connection).await?;
-    let statements = marks::statements(connection, features).await?;
     let unproven = AtomicBool::new(true);
     Ok(Some(Template {
         features,
-        statements,
         own: Own::on(server),
         helper: Helper::on(server),
         has_files_here: server.is_on_loopback(),

@@ -118,6 +118,7 @@ impl Dialect for Postgres {
     async fn restore(
         connection: &mut Connection,
         _: &DatabaseUrl,
+        _: &str,
         stored: &str,
     ) -> Result<Option<Self::Template>, sqlx::Error> {
         template::restore(connection, stored).await

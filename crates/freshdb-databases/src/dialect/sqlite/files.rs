@@ -76,6 +76,11 @@ pub(super) fn has_log(path: &Path) -> io::Result<bool> {
     with_suffix(path, "-wal").try_exists()
 }
 
+/// Whether anything is next to a database, as it is while somebody writes to it.
+pub(super) fn has_companions(path: &Path) -> io::Result<bool> {
+    COMPANIONS.iter().try_fold(false, |found, suffix| Ok(found || with_suffix(path, suffix).try_exists()?))
+}
+
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

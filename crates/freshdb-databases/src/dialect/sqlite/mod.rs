@@ -130,12 +130,17 @@ impl Dialect for Sqlite {
         template.content.as_ref().is_none_or(|content| content.get(ROWS).is_some_and(|rows| rows != [0, 0]))
     }
 
-    fn store(_: &Template) -> Option<String> {
-        None
+    fn store(template: &Template) -> Option<String> {
+        template.store()
     }
 
-    async fn restore(_: &mut Connection, _: &DatabaseUrl, _: &str) -> Result<Option<Template>, sqlx::Error> {
-        Ok(None)
+    async fn restore(
+        _: &mut Connection,
+        server: &DatabaseUrl,
+        name: &str,
+        stored: &str,
+    ) -> Result<Option<Template>, sqlx::Error> {
+        Ok(Template::restore(server.with_database(name), stored).await)
     }
 
     async fn adopt(server: &DatabaseUrl, _: &Template, name: &str) -> Result<Slot, Error> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use sqlx::Connection as _;
 
 use super::super::{Outcome, Reset, Steps};
@@ -49,7 +50,7 @@ struct Copy {
 }
 
 /// What tells a file that was written to from one that was not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Stamp {
     number: u64,
     length: u64,
@@ -77,6 +78,24 @@ impl Template {
             tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
         }
 
+        Self::read_settled(url).await
+    }
+
+    /// The file, for other processes to know again.
+    pub(super) fn store(&self) -> Option<String> {
+        serde_json::to_string(&self.stamp).ok()
+    }
+
+    /// Nothing if the file is another than was stored, or somebody writes to it: then it has to be settled first.
+    pub(super) async fn restore(url: DatabaseUrl, stored: &str) -> Option<Self> {
+        let stamp = serde_json::from_str::<Stamp>(stored).ok()?;
+        let template = Self::read_settled(url).await.ok()?;
+        let path = template.url.path()?;
+        let is_alone = !files::has_companions(path).ok()? && Stamp::at(path).ok()? == Some(stamp);
+        (is_alone && template.stamp == stamp).then_some(template)
+    }
+
+    async fn read_settled(url: DatabaseUrl) -> Result<Self, Error> {
         let read = tokio::task::spawn_blocking(move || Self::read_file(url));
         read.await.map_err(|error| Error::new(ErrorKind::Files, "failed to read the template").because(error))?
     }

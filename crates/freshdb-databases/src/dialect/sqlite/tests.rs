@@ -262,6 +262,29 @@ async fn a_template_is_read_by_many_at_once() {
     }
 }
 
+/// By all processes but the one that made it.
+#[tokio::test]
+async fn a_template_is_restored_until_somebody_writes_to_it() {
+    for journal in [SqliteJournalMode::Wal, SqliteJournalMode::Delete] {
+        let fixture = Fixture::new(journal).await;
+        let mut admin = Sqlite::connect(&fixture.server, REGISTRY).await.expect("the registry");
+        let stored = Sqlite::store(&fixture.template).expect("it can be stored");
+        let mut restored = async || {
+            let restored = Sqlite::restore(&mut admin, &fixture.server, "template", &stored).await.expect("an answer");
+            restored.map(|template| template.content)
+        };
+        assert_eq!(restored().await.as_ref(), Some(&fixture.template.content), "{journal:?}");
+        assert_eq!(restored().await.as_ref(), Some(&fixture.template.content), "{journal:?}");
+
+        let mut other = super::connection::open(&path(&fixture.server, "template")).await.expect("the template");
+        run(&mut other, "BEGIN IMMEDIATE; DELETE FROM log").await;
+        assert_eq!(restored().await, None, "{journal:?}");
+        run(&mut other, "COMMIT").await;
+        other.close().await.expect("closed");
+        assert_eq!(restored().await, None, "{journal:?}");
+    }
+}
+
 /// A process that reads it has it open for a moment, and so its log is there.
 #[tokio::test]
 async fn whoever_has_a_template_open_for_a_moment_is_waited_for() {

@@ -213,8 +213,10 @@ async fn a_copy_whose_rows_come_out_otherwise_is_refused() {
     execute(&mut inside, sql).await.expect("the schema");
     let template = Mysql::read_template(&server(kind), &name).await.expect("the template can be read");
     let stored = Mysql::store(&template).expect("it can be stored");
-    let restored =
-        Mysql::restore(&mut admin, &server(kind), &stored).await.expect("the server answers").expect("a template");
+    let restored = Mysql::restore(&mut admin, &server(kind), &template.name, &stored)
+        .await
+        .expect("the server answers")
+        .expect("a template");
     let copy = format!("{name}_1");
     // Not just the first one, and not just by the process that read the template.
     for template in [&template, &template, &restored] {
