@@ -124,10 +124,7 @@ impl Dialect for Sqlite {
     }
 
     fn has_tables(template: &Template) -> bool {
-        /// Where the first page's number of rows is, those of the schema, or of pages that have them: <https://www.sqlite.org/fileformat2.html#b_tree_pages>.
-        const ROWS: std::ops::Range<usize> = 103..105;
-        // What is too long to be held has some.
-        template.content.as_ref().is_none_or(|content| content.get(ROWS).is_some_and(|rows| rows != [0, 0]))
+        template.has_tables
     }
 
     fn store(template: &Template) -> Option<String> {

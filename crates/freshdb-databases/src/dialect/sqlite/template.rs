@@ -1,10 +1,11 @@
 //! A template's file, and its copies.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,15 @@ use super::super::{Outcome, Reset, Steps};
 use super::{connection, files};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
-/// Up to this size a template is kept in memory, and its own file read but once.
+/// Up to this size a template is kept in memory.
 const IN_MEMORY: u64 = 32 << 20;
+
+/// After so many copies: one that is made of the file is as soon made, but for what it takes to read all of it, which a process that tests once
+/// never gets back.
+const IN_MEMORY_FROM: usize = 1;
+
+/// Where the first page's number of rows is, those of the schema, or of pages that have them: <https://www.sqlite.org/fileformat2.html#b_tree_pages>.
+const ROWS: u64 = 103;
 
 /// From this size on a copy takes long enough for others to notice: it is written by a thread that may wait.
 const LONG: u64 = 1 << 20;
@@ -30,8 +38,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Template {
     url: DatabaseUrl,
     stamp: Stamp,
-    /// What it holds, unless that is too much.
-    pub(super) content: Option<Arc<[u8]>>,
+    pub(super) has_tables: bool,
+    content: Arc<Content>,
+}
+
+/// What a template holds, as soon as that is worth it.
+#[derive(Debug, Default)]
+struct Content {
+    copies: AtomicUsize,
+    held: OnceLock<Vec<u8>>,
 }
 
 /// A copy of a template.
@@ -106,30 +121,52 @@ impl Template {
             Error::new(ErrorKind::Files, format!("failed to read the template `{url}`")).because(error)
         };
         let stamp = Stamp::of(&fs::metadata(path).map_err(failed)?).map_err(failed)?;
-        let content = if stamp.length <= IN_MEMORY { Some(fs::read(path).map_err(failed)?.into()) } else { None };
-        Ok(Self { url, stamp, content })
+        let mut rows = [0, 0];
+        let has_tables = match File::open(path).and_then(|file| file.read_exact_at(&mut rows, ROWS)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+            read => read.map(|()| rows != [0, 0]).map_err(failed)?,
+        };
+        Ok(Self { url, stamp, has_tables, content: Arc::default() })
     }
 
     /// Writes a copy to a new file.
-    fn write_to(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn write_to(&self, path: &Path) -> io::Result<()> {
         let mut file = files::create(path)?;
-        if let Some(content) = &self.content {
+        if let Some(content) = self.held()? {
             file.write_all(content)?;
         } else {
-            self.copy_to(&mut file)?;
+            // Where the file system can do it, the two share their blocks.
+            let copied = io::copy(&mut self.open()?, &mut file)?;
+            self.is_whole(copied)?;
         }
         // A file that is written to later is newer than the template.
         file.set_modified(self.stamp.modified)
     }
 
-    fn copy_to(&self, file: &mut File) -> io::Result<()> {
-        // Where the file system can do it, the two share their blocks.
+    /// What it holds, if that is to be written from memory.
+    fn held(&self) -> io::Result<Option<&[u8]>> {
+        if self.stamp.length > IN_MEMORY || self.content.copies.fetch_add(1, Ordering::Relaxed) < IN_MEMORY_FROM {
+            return Ok(None);
+        }
+        if let Some(held) = self.content.held.get() {
+            return Ok(Some(held));
+        }
+        let mut read = Vec::new();
+        self.open()?.read_to_end(&mut read)?;
+        self.is_whole(read.len() as u64)?;
+        Ok(Some(self.content.held.get_or_init(|| read)))
+    }
+
+    fn open(&self) -> io::Result<File> {
         let Some(path) = self.url.path() else { return Err(io::ErrorKind::NotFound.into()) };
-        let mut template = File::open(path)?;
+        let template = File::open(path)?;
         if Stamp::of(&template.metadata()?)? != self.stamp {
             return Err(io::Error::other("the template was written to after it was complete"));
         }
-        let copied = io::copy(&mut template, file)?;
+        Ok(template)
+    }
+
+    fn is_whole(&self, copied: u64) -> io::Result<()> {
         if copied == self.stamp.length { Ok(()) } else { Err(io::Error::other("the template became shorter")) }
     }
 }
