@@ -128,11 +128,10 @@ impl Keeper {
     ///
     /// If the run's process, or the keeper, has ended.
     pub(super) async fn leave_to_run(self) -> Result<(), Error> {
-        let ended = || Error::new(ErrorKind::NoServer, "the run that a server is to end with has ended");
-        self.order("keep").map_err(|error| ended().because(error))?;
+        self.order("keep").map_err(|error| Run::ended().because(error))?;
         let mut life = self.life.clone();
         self.until(&mut life, |life| life.kept || life.gone.is_some()).await;
-        if life.borrow().kept { Ok(()) } else { Err(ended()) }
+        if life.borrow().kept { Ok(()) } else { Err(Run::ended()) }
     }
 
     pub(super) fn directory(&self) -> &std::path::Path {

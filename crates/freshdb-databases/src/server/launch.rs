@@ -34,7 +34,7 @@ pub(super) struct Running {
 ///
 /// # Errors
 ///
-/// If there is none, or it does not start.
+/// If there is none, or it does not start; if the run ends before it does.
 pub(super) async fn start(kind: Kind, config: Config, sharing: Option<&Run>) -> Result<Running, Error> {
     if kind == Kind::Sqlite {
         return start_directory(config).await;
@@ -103,7 +103,7 @@ async fn attempt_to_start(
     // From now on the directory is removed, whatever happens to this process.
     let keeper = Keeper::hold(run, user, config, sharing, Some(&invocation))?;
 
-    match serve(engine, program, config, user, &door, &keeper).await {
+    match serve(engine, program, config, sharing, user, &door, &keeper).await {
         Ok(url) => Ok(Attempt::Ready(Running { url, socket: Some(engine.socket(&door)), keeper })),
         Err(failure) => {
             let log = failure::log(&keeper);
@@ -141,6 +141,7 @@ async fn serve(
     engine: &'static dyn Engine,
     program: &Program,
     config: &Config,
+    sharing: Option<&Run>,
     user: &User,
     door: &Door,
     keeper: &Keeper,
@@ -166,6 +167,10 @@ async fn serve(
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
         };
+        // The keeper looks after it once the server is left to it.
+        if sharing.is_some_and(Run::has_ended) {
+            return Err(Run::ended().into());
+        }
         if keeper.has_ended() {
             return Err(Failure::Of(failure::ending(keeper.program_end().await)));
         }

@@ -2,18 +2,18 @@
 //!
 //! It is named by its number and known by a descriptor of it (a pidfd), so that whoever gets the number later is not taken for it.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 
-use crate::Config;
 #[cfg(target_os = "linux")]
 use crate::config::RunSetting;
+use crate::{Config, Error, ErrorKind};
 
 /// The process of a run. It was alive when this was made.
 #[derive(Debug)]
 pub(super) struct Run {
     /// What tells it from every other run of this machine, past and to come.
     pub(super) identity: String,
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is none"))]
     process: OwnedFd,
 }
 
@@ -40,6 +40,17 @@ impl Run {
     #[cfg(not(target_os = "linux"))]
     pub(super) fn of(_: &Config) -> Option<Self> {
         None
+    }
+
+    /// Whether the process is dead, if nobody has taken note of it yet, too. What cannot be asked lives.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
+        poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+    }
+
+    /// Why nothing is started for a run that is no more.
+    pub(super) fn ended() -> Error {
+        Error::new(ErrorKind::NoServer, "the run that a server is to end with has ended")
     }
 
     /// The descriptor, for a child to inherit.
@@ -82,7 +93,6 @@ fn stat(process: u32) -> Option<Stat> {
 mod linux {
     use std::fs;
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
     use super::{Run, stat};
@@ -129,13 +139,10 @@ mod linux {
         let descriptor = pidfd_open(number, PidfdFlags::empty()).map_err(unknown)?;
         let start_time = stat(process).ok_or_else(|| format!("the process {process} has ended"))?.start_time;
         check(start_time)?;
-        let mut ended = [PollFd::new(&descriptor, PollFlags::IN)];
-        if poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).map_err(unknown)? > 0 {
-            return Err(format!("the process {process} has ended"));
-        }
         // Containers may share a directory, and count their processes each for itself.
         let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        Ok(Run { identity: format!("{process} {start_time} {}", space.display()), process: descriptor })
+        let run = Run { identity: format!("{process} {start_time} {}", space.display()), process: descriptor };
+        if run.has_ended() { Err(format!("the process {process} has ended")) } else { Ok(run) }
     }
 
     /// The process's parent, that one's parent, and so on.

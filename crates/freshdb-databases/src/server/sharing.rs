@@ -76,7 +76,7 @@ const END: &str = "ready";
 ///
 /// # Errors
 ///
-/// If there is none, or it does not start.
+/// If there is none, or it does not start; if the run has ended.
 pub(super) async fn server(kind: Kind, config: &Config, run: &Run) -> Result<OfRun, Error> {
     let name = name(config, run);
     loop {
@@ -91,6 +91,10 @@ pub(super) async fn server(kind: Kind, config: &Config, run: &Run) -> Result<OfR
         }
         let locked = meeting.clone();
         let Some(lock) = blocking(move || locked.lock(kind)).await? else { continue };
+        // As many may have waited as the run had tests, and each would start a server for nobody.
+        if run.has_ended() {
+            return Err(Run::ended());
+        }
         // Somebody else may have started it in the meantime.
         let server = match meeting.server(kind) {
             Some(server) => Some(server),

@@ -144,6 +144,35 @@ fn whoever_is_killed_while_it_starts_a_server_is_in_nobodys_way() {
     run.kill_and_await_end("PostgreSQL, starters and the run killed", server, &place);
 }
 
+/// Neither the process that is starting a server then, nor those that wait for it and would each start the next.
+#[test]
+fn a_run_that_has_ended_gets_no_server() {
+    let (place, run) = (Place::new(), Run::start());
+    let starts = place.path().join("starts");
+    fs::write(&starts, "").unwrap();
+    fs::set_permissions(&starts, fs::Permissions::from_mode(0o666)).unwrap();
+    // One that never answers.
+    let script = r#"case "$*" in *--version*) echo "mysqld  Ver 9.7.4 for Linux on x86_64"; exit;; *--initialize-insecure*) exit;; esac"#;
+    let bin = place.program("mysqld", &format!("{script}\necho started >>'{}'\nexec sleep 3600", starts.display()));
+    let config = place.cold_config();
+    let other = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(Other::ARGUMENTS).env(variables::RUN, run.name()).env(variables::PROGRAM_DIRS, &bin);
+        Other::run(&mut command, Kind::Mysql, &config, &place)
+    };
+    let mut others = [(); 4].map(|()| other());
+    others.iter_mut().for_each(Other::begins);
+    until("a server is started", || !fs::read_to_string(&starts).unwrap().is_empty());
+
+    drop(run);
+    for mut other in others {
+        until("it fails", || other.child.try_wait().unwrap().is_some());
+    }
+    assert_eq!(fs::read_to_string(&starts).unwrap(), "started\n");
+    let took = place.await_empty("the run killed while its server starts");
+    eprintln!("MySQL, the run killed while its server starts: gone after {took:?}");
+}
+
 /// From before the directory in which the run's processes meet is made until after it is the run's.
 #[test]
 fn whoever_is_killed_while_it_makes_the_place_to_meet_is_in_nobodys_way() {
