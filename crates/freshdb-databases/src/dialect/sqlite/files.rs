@@ -25,6 +25,17 @@ pub(super) fn directory_of(path: &Path) -> PathBuf {
     path.with_file_name(FILES).join(path.file_stem().unwrap_or_default())
 }
 
+/// Makes that directory, unless it is there. Not the server's, though: one that has gone with its run would stay for ever.
+pub(super) fn make_directory_of(path: &Path) -> io::Result<()> {
+    let directory = directory_of(path);
+    [directory.parent(), Some(&directory)].into_iter().flatten().try_for_each(|directory| {
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    })
+}
+
 /// What is in that directory. There need be none.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {

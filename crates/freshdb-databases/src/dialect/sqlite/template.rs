@@ -258,7 +258,7 @@ fn replace(path: &Path, template: &Template, before: Option<&Copy>) -> io::Resul
 
     let file = directory.join(format!("{:016x}.db", fastrand::u64(..)));
     if old.is_empty() {
-        fs::create_dir_all(&directory)?;
+        files::make_directory_of(path)?;
     }
     template.write_to(&file)?;
     steps.done("copy");

@@ -222,6 +222,19 @@ async fn a_file_that_is_gone_or_is_no_database_any_more_is_put_back() {
     assert_eq!(fs::read(elsewhere.path()).expect("there"), b"");
 }
 
+/// As a run's directory goes with the run, while a test of it lives on.
+#[tokio::test]
+async fn a_server_that_is_gone_stays_gone() {
+    let mut fixture = Fixture::new(SqliteJournalMode::Delete).await;
+    let server = fixture.server.path().expect("a path").to_owned();
+    fs::remove_dir_all(&server).expect("removed");
+    let error = Sqlite::reset(&mut fixture.slot, &fixture.template, &[]).await.expect_err("no server");
+    assert_eq!(error.kind(), ErrorKind::Files);
+    let copied = Sqlite::copy(&fixture.server, &fixture.template, "another").await;
+    assert_eq!(copied.expect_err("no server").kind(), ErrorKind::Files);
+    assert!(!server.exists());
+}
+
 #[tokio::test]
 async fn a_slot_of_another_process_is_put_back() {
     let mut fixture = Fixture::new(SqliteJournalMode::Wal).await;
