@@ -76,13 +76,21 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there; if the server is a private one that has ended.
     ///
     /// # Cancellation
     ///
     /// The work goes on.
     pub fn changes(&self) -> impl Future<Output = Result<Changes, Error>> + Send + use<> {
-        Changes::read(self.kind(), self.shared.administration.clone(), self.name.to_string())
+        let owner = self.shared.owner.clone();
+        let changes = Changes::read(self.kind(), self.shared.administration.clone(), self.name.to_string());
+        async move {
+            // In a directory that went with its run, a comparison would open new books, which stay.
+            if owner.has_ended() {
+                return Err(Error::new(ErrorKind::NoServer, format!("the server `{}` has ended", owner.url())));
+            }
+            changes.await
+        }
     }
 
     /// Gives the database back: what was touched is found and put back, while whoever called this goes on. What this

@@ -149,6 +149,11 @@ impl Server {
         !matches!(&*self.0, Inner::Existing(_))
     }
 
+    /// Whether a throwaway server is no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.has_ended()
+    }
+
     /// The process of a throwaway server.
     pub fn process(&self) -> Option<u32> {
         match &*self.0 {

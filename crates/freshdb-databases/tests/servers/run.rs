@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use freshdb_databases::{Config, Kind, Server, variables};
+use freshdb_databases::{Config, ErrorKind, Kind, Pool, Server, schema, variables};
 
 use crate::end::await_end;
 use crate::harness::{Other, Place, kill, lives, names, on_every_server, parent, start_time, until};
@@ -309,6 +309,26 @@ async fn a_run_of_one_process_ends_with_it_and_not_before() {
     until("its keeper was told to end it", || !lives(process));
     kill_keepers_of(&place);
     place.await_empty("its keeper was told to end it");
+}
+
+/// A test may outlive its run. What it does with its database then is not kept by anybody.
+#[tokio::test]
+async fn a_directory_that_went_with_its_run_is_not_made_again() {
+    let place = Place::new();
+    let config = place.config().with_run(std::process::id());
+    let server = Server::of(Kind::Sqlite, &config).await.unwrap();
+    let pool = Pool::builder(server.clone(), schema::sql("CREATE TABLE t (n INTEGER)")).open().await.unwrap();
+    let lease = pool.lease().await.unwrap();
+
+    // As its keeper does, who would look once more if this process had ended.
+    kill_keepers_of(&place);
+    place.await_empty("its keeper was told to end it");
+    let error = lease.changes().await.unwrap_err();
+    assert!(error.to_string().contains("has ended"), "{error:?}");
+    let error = lease.give_back().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Files, "{error:?}");
+    drop(pool.close().await);
+    assert!(place.is_empty(), "{:?}", names(&place.run()));
 }
 
 /// What keeps the place at which the run's processes meet. One that ends by itself meanwhile is as welcome.

@@ -2,7 +2,7 @@
 
 use super::holder::{Holder, bounded, lease_lost};
 use super::{Event, Keeper, LONGEST_WORK, Reply, took_too_long};
-use crate::dialect::{Dialect, Outcome, Reset, explain};
+use crate::dialect::{Dialect, Outcome, REGISTRY, Reset, explain};
 use crate::pool::report::ResetReport;
 use crate::pool::slots::{Fate, Life};
 use crate::registry::Registry;
@@ -129,7 +129,9 @@ impl<D: Dialect> Keeper<D> {
                     D::close(slot).await;
                 }
                 let failed = |error| explain::<D>(format!("cannot drop `{name}`"), error);
-                let mut connection = Registry::connect::<D>(&server).await?;
+                // Not the registry's own way: where there are no books any more, as in a directory that went with its run, that
+                // would open new ones, which stay.
+                let mut connection = D::connect(&server, REGISTRY).await.map_err(failed)?;
                 D::drop(&mut connection, &name).await.map_err(failed)
             },
             move |result| Event::Dropped { number, generation, result },
