@@ -103,6 +103,10 @@ mod linux {
         open(process, |found| match start_time {
             Some(start_time) if start_time == found => Ok(()),
             Some(_) => Err(format!("the process {process} is another one than {} says", variables::RUN)),
+            // Everybody descends from it, so that `FRESHDB_RUN=1` is most likely meant as a yes.
+            None if process == 1 && !is_in_container() => {
+                Err(format!("the process 1, which {} names, does not end before the machine does", variables::RUN))
+            }
             None if process == std::process::id() || ancestors().any(|ancestor| ancestor == process) => Ok(()),
             None => Err(format!(
                 "the process {process}, which {} names, is not one that this process descends from",
@@ -143,6 +147,12 @@ mod linux {
         let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let run = Run { identity: format!("{process} {start_time} {}", space.display()), process: descriptor };
         if run.has_ended() { Err(format!("the process {process} has ended")) } else { Ok(run) }
+    }
+
+    /// Where the first process is whatever the container was started for. The machine's own processes are counted in a space whose number
+    /// is part of the kernel's interface (`PROC_PID_INIT_INO`): <https://github.com/torvalds/linux/blob/v6.12/include/linux/proc_ns.h>.
+    fn is_in_container() -> bool {
+        fs::read_link("/proc/self/ns/pid").is_ok_and(|space| space.as_os_str() != "pid:[4026531836]")
     }
 
     /// The process's parent, that one's parent, and so on.
