@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::connection::{OWN, TextRow, fixed, literal, number, rows};
@@ -56,8 +57,10 @@ fn may_matter(statement: &str) -> bool {
 }
 
 /// What a server has, found out by asking it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Features {
+    /// Whether it can count writes, and does if it is set so.
+    counts: bool,
     /// Whether it counts every write to each table: every attempt, the failed and the rolled back too, in a `performance_schema`. A
     /// table that was ever open has a row. MariaDB's counts some writes and others not: there, all tables are looked at.
     pub(super) writes: bool,
@@ -80,9 +83,6 @@ const COUNTS_ALL_WRITES: &str = "SELECT @@GLOBAL.performance_schema
 
 impl Features {
     pub(super) async fn probe(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
-        // Whoever may not see the sessions of other users is told so here; the list of sessions would just leave them out. It is for the
-        // same privilege, PROCESS. Not `innodb_trx`, which says for a tenth of a second what it said to whoever asked last.
-        rows(connection, "SELECT COUNT(*) FROM information_schema.innodb_cmp WHERE page_size = 0").await?;
         // Not by OR, with which MariaDB looks through every database: see `catalog::read`.
         let sql = "SELECT table_schema, table_name FROM information_schema.tables
               WHERE table_schema = 'performance_schema' AND table_name = 'table_io_waits_summary_by_table'
@@ -94,16 +94,25 @@ impl Features {
             .filter_map(|row| row.into_iter().nth(1).flatten())
             .map(|name| name.to_lowercase())
             .collect();
-        let on = |rows: Vec<TextRow>| rows.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1");
+        let truncate_is_cheaper = found.contains("innodb_tables");
+        let counts = truncate_is_cheaper && found.contains("table_io_waits_summary_by_table");
+        Self { counts, writes: false, truncate_is_cheaper }.again(connection).await
+    }
+
+    /// Those of the same server at another time: what it has goes by its version, but not how it is set.
+    pub(super) async fn again(self, connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
+        // Whoever may not see the sessions of other users is told so here; the list of sessions would just leave them out. It is for the
+        // same privilege, PROCESS. Not `innodb_trx`, which says for a tenth of a second what it said to whoever asked last.
+        rows(connection, "SELECT COUNT(*) FROM information_schema.innodb_cmp WHERE page_size = 0").await?;
         let mut writes = false;
-        if found.contains("table_io_waits_summary_by_table") && found.contains("innodb_tables") {
+        if self.counts {
             // Whoever may not read these settings does not know whether all is counted.
             writes = match rows(connection, COUNTS_ALL_WRITES).await {
                 Err(error) if number(&error).is_some() => false,
-                answer => on(answer?),
+                answer => answer?.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1"),
             };
         }
-        Ok(Self { writes, truncate_is_cheaper: found.contains("innodb_tables") })
+        Ok(Self { writes, ..self })
     }
 
     /// The question for what the server counts and knows of each table: of those only that it knows more of than what is so at first.

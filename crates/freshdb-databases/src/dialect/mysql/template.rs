@@ -30,8 +30,7 @@ pub(crate) struct Template {
     pub(super) sequences: Vec<Sequence>,
     /// Which tables a foreign key carries a change of a table's rows to, by index.
     pub(super) cascades: HashMap<usize, Vec<usize>>,
-    /// Of the server, and asked for by each process.
-    #[serde(skip)]
+    /// Of the server, and in part asked for by each process.
     pub(super) features: Features,
     /// The question for its counters of statements: those that a server has go by its version.
     pub(super) statements: String,
@@ -134,7 +133,7 @@ pub(super) async fn restore(
     stored: &str,
 ) -> Result<Option<Template>, sqlx::Error> {
     let Ok(template) = serde_json::from_str::<Template>(stored) else { return Ok(None) };
-    let features = Features::probe(connection).await?;
+    let features = template.features.again(connection).await?;
     let unproven = AtomicBool::new(true);
     Ok(Some(Template {
         features,
