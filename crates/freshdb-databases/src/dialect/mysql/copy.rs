@@ -11,6 +11,7 @@ use super::connection::{TextRow, connect, execute, identifier, literal, number, 
 use super::files::Files;
 use super::look::Look;
 use super::marks::Marks;
+use super::sessions::connected;
 use super::template::{Table, Template, check_volatile, qualified};
 use super::{Mysql, seeded};
 use crate::{DatabaseUrl, Error, ErrorKind};
@@ -42,6 +43,7 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     // Now, and not when it has been looked at: what happens later is seen to have happened since.
     let mut files = Files::default();
     files.learn(&mut connection, template, name, 0..template.tables.len()).await.map_err(failed)?;
+    let is_exact = is_exact(&mut connection, template).await.map_err(failed)?;
     let look = Look::take(&mut connection, template, name, None).await.map_err(failed)?;
     let copied = catalog::read(&mut connection, name).await.map_err(failed)?;
     let difference = catalog::difference(&template.catalog, &copied).or_else(|| {
@@ -59,7 +61,15 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     }
     template.unproven.store(false, Ordering::Relaxed);
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared, marks: Some(look.marks), files, resets: 0 })
+    Ok(Slot { name: name.to_owned(), connection, prepared, marks: is_exact.then_some(look.marks), files, resets: 0 })
+}
+
+/// Whether the server's counters are exact now: of sessions that have just ended they may not be, such as of this pool's own.
+async fn is_exact(connection: &mut MySqlConnection, template: &Template) -> Result<bool, sqlx::Error> {
+    if template.features.threads().is_none() {
+        return Ok(true);
+    }
+    connected(connection, template.features).await?.have_left(connection, template.features).await
 }
 
 /// Whether a table's rows are not the template's: what is computed when a row is inserted can come out otherwise, for one by the session's
@@ -112,10 +122,11 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
     let mut slot = open(server, template, name).await?;
     check_volatile(&mut slot.connection, template, name).await?;
+    let is_exact = is_exact(&mut slot.connection, template).await.map_err(failed)?;
     let look = Look::take_of_pristine(&mut slot.connection, template, name).await.map_err(failed)?;
     slot.prepared = blockers::prepared(&mut slot.connection).await.map_err(failed)?;
     // What was not answered in full says nothing: then the first reset compares all of it.
-    slot.marks = (!look.is_partial).then_some(look.marks);
+    slot.marks = (is_exact && !look.is_partial).then_some(look.marks);
     Ok(slot)
 }
 

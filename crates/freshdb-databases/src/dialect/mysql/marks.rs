@@ -58,6 +58,7 @@ fn may_matter(statement: &str) -> bool {
 
 /// What a server has, found out by asking it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a server")]
 pub(super) struct Features {
     /// Whether it can count writes, and does if it is set so.
     counts: bool,
@@ -66,7 +67,12 @@ pub(super) struct Features {
     pub(super) writes: bool,
     /// Whether a TRUNCATE costs less than an ALTER that sets the counter: where the definitions of tables are in InnoDB.
     pub(super) truncate_is_cheaper: bool,
+    /// Whether its threads are listed: of MySQL, of which sessions that are leaving are not.
+    lists_threads: bool,
 }
+
+/// The threads of clients: <https://dev.mysql.com/doc/refman/9.7/en/performance-schema-threads-table.html>.
+const THREADS: &str = "SELECT processlist_id FROM performance_schema.threads WHERE name = 'thread/sql/one_connection'";
 
 /// Whether `performance_schema` counts each write to each table of each session, and has lost none for want of room.
 const COUNTS_ALL_WRITES: &str = "SELECT @@GLOBAL.performance_schema
@@ -96,7 +102,7 @@ impl Features {
             .collect();
         let truncate_is_cheaper = found.contains("innodb_tables");
         let counts = truncate_is_cheaper && found.contains("table_io_waits_summary_by_table");
-        Self { counts, writes: false, truncate_is_cheaper }.again(connection).await
+        Self { counts, truncate_is_cheaper, ..Self::default() }.again(connection).await
     }
 
     /// Those of the same server at another time: what it has goes by its version, but not how it is set.
@@ -104,15 +110,18 @@ impl Features {
         // Whoever may not see the sessions of other users is told so here; the list of sessions would just leave them out. It is for the
         // same privilege, PROCESS. Not `innodb_trx`, which says for a tenth of a second what it said to whoever asked last.
         rows(connection, "SELECT COUNT(*) FROM information_schema.innodb_cmp WHERE page_size = 0").await?;
-        let mut writes = false;
+        let (mut writes, mut lists_threads) = (false, false);
         if self.counts {
             // Whoever may not read these settings does not know whether all is counted.
-            writes = match rows(connection, COUNTS_ALL_WRITES).await {
-                Err(error) if number(&error).is_some() => false,
-                answer => answer?.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1"),
-            };
+            writes = is_so(connection, COUNTS_ALL_WRITES).await?;
+            lists_threads = is_so(connection, &format!("SELECT CONNECTION_ID() IN ({THREADS})")).await?;
         }
-        Ok(Self { writes, ..self })
+        Ok(Self { writes, lists_threads, ..self })
+    }
+
+    /// The question for the threads of all sessions, where it tells more than their list does.
+    pub(super) fn threads(self) -> Option<&'static str> {
+        self.lists_threads.then_some(THREADS)
     }
 
     /// The question for what the server counts and knows of each table: of those only that it knows more of than what is so at first.
@@ -133,6 +142,14 @@ impl Features {
                   WHERE table_schema = {schema} AND (auto_increment > 1 OR update_time IS NOT NULL OR engine IS NULL)"
             )
         }
+    }
+}
+
+/// Whether the server answers `1`, and does not refuse to.
+async fn is_so(connection: &mut MySqlConnection, sql: &str) -> Result<bool, sqlx::Error> {
+    match rows(connection, sql).await {
+        Err(error) if number(&error).is_some() => Ok(false),
+        answer => Ok(answer?.into_iter().flatten().flatten().next().is_some_and(|answer| answer == "1")),
     }
 }
 

@@ -9,7 +9,7 @@ use super::files::Files;
 use super::find::Touched;
 use super::look::Look;
 use super::marks::Marks;
-use super::sessions::{end_sessions, on_database, sessions_and_prepared};
+use super::sessions::{Connected, connected, end_sessions, on_database};
 use super::template::{Table, Template};
 use super::whereabouts::may_be_elsewhere;
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
@@ -44,10 +44,11 @@ async fn put_back(
     steps: &mut Steps,
 ) -> Result<Outcome, sqlx::Error> {
     let Slot { name, connection, prepared, .. } = slot;
-    let then = then.as_ref();
-    if end_others(connection, name, prepared, staying, ended, steps).await? {
+    let Some(connected) = end_others(connection, template, name, prepared, (staying, ended), steps).await? else {
         return Ok(Outcome::Changed("whoever was ended connects to it again".to_owned()));
-    }
+    };
+    let is_exact = connected.have_left(connection, template.features).await?;
+    let then = then.as_ref().filter(|_| is_exact);
     let look = Look::take(connection, template, name, then).await?;
     steps.done("look");
     let suspects = look.marks.since(then, template);
@@ -72,7 +73,7 @@ async fn put_back(
     let mut marks = look.marks;
     if touched.is_empty() {
         opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
-        (slot.marks, slot.files) = (Some(marks), files);
+        (slot.marks, slot.files) = (is_exact.then_some(marks), files);
         return Ok(Outcome::Pristine { touched: 0 });
     }
     let parts = files.parts(connection, template, name, &touched.suspect, slot.resets >= HELPED_FROM).await?;
@@ -100,7 +101,7 @@ async fn put_back(
         return Ok(Outcome::Changed(format!("sequence `{}` cannot be put back", template.sequences[*index].name)));
     }
     opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
-    (slot.marks, slot.files) = (Some(marks), files);
+    (slot.marks, slot.files) = (is_exact.then_some(marks), files);
     Ok(Outcome::Pristine { touched: count })
 }
 
@@ -108,36 +109,36 @@ async fn put_back(
 const MOST_ENDINGS: usize = 3;
 
 /// Ends whoever is on the database and does not stay, and the prepared transactions that lock it: then what is asked of the server shows all that
-/// they have done, and waits for nobody. Says whether somebody is there still.
+/// they have done, and waits for nobody. Says who is connected then; nothing if somebody is there still.
 async fn end_others(
     connection: &mut MySqlConnection,
+    template: &Template,
     name: &str,
     known: &mut Vec<Xid>,
-    staying: &[u64],
-    ended: &mut Vec<ServerSession>,
+    (staying, ended): (&[u64], &mut Vec<ServerSession>),
     steps: &mut Steps,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<Connected>, sqlx::Error> {
     let is_left = |session: &ServerSession| on_database(name)(session) && !session.stays(staying);
-    let (sessions, mut any_prepared) = sessions_and_prepared(connection).await?;
+    let mut now = connected(connection, template.features).await?;
     steps.done("sessions");
     // Whoever may be elsewhere is followed until that is known, which it is then.
-    let mut may_be_left = sessions.iter().any(|session| is_left(session) || may_be_elsewhere(session));
+    let mut may_be_left = now.sessions.iter().any(|session| is_left(session) || may_be_elsewhere(session));
     for _ in 0..MOST_ENDINGS {
         if !may_be_left {
             break;
         }
         ended.extend(end_sessions(connection, &is_left, staying).await?);
-        let (sessions, prepared) = sessions_and_prepared(connection).await?;
-        (may_be_left, any_prepared) = (sessions.iter().any(is_left), prepared);
+        now = connected(connection, template.features).await?;
+        may_be_left = now.sessions.iter().any(is_left);
         steps.done("end sessions");
     }
-    if any_prepared {
+    if now.any_prepared {
         blockers::end(connection, name, known).await?;
         steps.done("prepared transactions");
     } else {
         known.clear();
     }
-    Ok(may_be_left)
+    Ok(Some(now).filter(|_| !may_be_left))
 }
 
 /// The history that a table keeps of its rows cannot be deleted, nor can the rows of an archive.

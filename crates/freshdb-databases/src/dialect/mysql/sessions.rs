@@ -7,6 +7,7 @@ use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, STAYING_GRACE, ServerSession};
 use super::connection::{TextRow, connect, execute, number, results, rows};
+use super::marks::Features;
 use super::whereabouts::{Votes, may_be_elsewhere};
 use crate::DatabaseUrl;
 
@@ -45,13 +46,49 @@ pub(super) async fn sessions(
     Ok(sessions)
 }
 
-/// Everybody who is connected, and after that whether there is a prepared transaction on the server.
-pub(super) async fn sessions_and_prepared(
-    connection: &mut MySqlConnection,
-) -> Result<(Vec<ServerSession>, bool), sqlx::Error> {
-    let mut lists = results(connection, "SHOW FULL PROCESSLIST; XA RECOVER").await?.into_iter();
-    let sessions = lists.next().unwrap_or_default().into_iter().filter_map(session).collect();
-    Ok((sessions, lists.next().is_some_and(|prepared| !prepared.is_empty())))
+/// Everybody who is connected.
+pub(super) struct Connected {
+    pub(super) sessions: Vec<ServerSession>,
+    /// Whether there is a prepared transaction on the server, asked after that.
+    pub(super) any_prepared: bool,
+    /// Those whose client has gone, and that MySQL lists no more though their threads are still there.
+    pub(super) leaving: Vec<u64>,
+}
+
+/// For how long those who are leaving are waited for. They need microseconds, of a processor.
+const LONGEST_LEAVING: Duration = Duration::from_millis(100);
+
+pub(super) async fn connected(connection: &mut MySqlConnection, features: Features) -> Result<Connected, sqlx::Error> {
+    let questions = features.threads().into_iter().chain(["SHOW FULL PROCESSLIST", "XA RECOVER"]);
+    let mut lists = results(connection, &questions.collect::<Vec<_>>().join(";")).await?.into_iter();
+    // Before those that are listed: whoever comes in between is no one who leaves.
+    let threads = if features.threads().is_some() { lists.next().unwrap_or_default() } else { Vec::new() };
+    let listed = lists.next().unwrap_or_default();
+    let id = |row: &TextRow| row.first()?.as_ref()?.parse::<u64>().ok();
+    let ids: Vec<u64> = listed.iter().filter_map(id).collect();
+    Ok(Connected {
+        leaving: threads.iter().filter_map(id).filter(|id| !ids.contains(id)).collect(),
+        sessions: listed.into_iter().filter_map(session).collect(),
+        any_prepared: lists.next().is_some_and(|prepared| !prepared.is_empty()),
+    })
+}
+
+impl Connected {
+    /// Returns once those have left who are leaving, and says whether they have. Until then MySQL may count twice what they have executed, which
+    /// would hide what somebody else alters later.
+    pub(super) async fn have_left(
+        self,
+        connection: &mut MySqlConnection,
+        features: Features,
+    ) -> Result<bool, sqlx::Error> {
+        let started = Instant::now();
+        let mut leaving = self.leaving;
+        while !leaving.is_empty() && started.elapsed() < LONGEST_LEAVING {
+            let now = connected(connection, features).await?.leaving;
+            leaving.retain(|id| now.contains(id));
+        }
+        Ok(leaving.is_empty())
+    }
 }
 
 /// Holds a lock that is called after the session: of what a client says of itself, `SHOW PROCESSLIST` shows nothing.

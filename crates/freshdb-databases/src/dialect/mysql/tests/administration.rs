@@ -8,6 +8,8 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::super::{Fault, explain, say_goodbye};
+use super::super::marks::Features;
+use super::super::sessions::{Connected, connected};
 use super::*;
 
 on_both!(
@@ -20,6 +22,36 @@ on_both!(
     a_server_that_is_disturbed_while_it_greets_is_asked_again
 );
 on_both!(faults_are_told_apart);
+
+/// They are out of the list by then, and for a moment the server counts twice what they have executed: one time in some thousands.
+#[tokio::test]
+async fn those_who_are_leaving_are_waited_for() {
+    let mut admin = admin(Kind::Mysql).await;
+    let features = Features::probe(&mut admin).await.expect("an answer");
+    // Nobody else asks for help.
+    let helped = async |admin: &mut MySqlConnection| {
+        let rows = rows(admin, "SHOW GLOBAL STATUS LIKE 'Com_help'").await.expect("an answer");
+        rows[0][1].as_ref().expect("a number").parse::<u64>().expect("a number")
+    };
+    let (before, mut closed, mut seen) = (helped(&mut admin).await, 0, 0);
+    let since = Instant::now();
+    while seen < 10 {
+        assert!(since.elapsed() < DEADLINE, "of {closed} sessions none was seen to leave");
+        let mut user = connect(&server(Kind::Mysql), "").await.expect("a connection");
+        let id = rows(&mut user, "SELECT CONNECTION_ID()").await.expect("an answer").remove(0).remove(0);
+        execute(&mut user, "HELP 'nothing'").await.expect("an answer");
+        say_goodbye(user).await.expect("it closes");
+        closed += 1;
+        let is_listed = |now: &Connected| now.sessions.iter().any(|session| Some(session.id.to_string()) == id);
+        let mut now = connected(&mut admin, features).await.expect("a list");
+        while is_listed(&now) {
+            now = connected(&mut admin, features).await.expect("a list");
+        }
+        seen += usize::from(!now.leaving.is_empty());
+        assert!(now.have_left(&mut admin, features).await.expect("a list"));
+        assert_eq!(helped(&mut admin).await, before + closed);
+    }
+}
 
 async fn settings_that_a_server_does_not_know_keep_none_from_it(kind: Kind) {
     // None has its default, and what the server does not know stands before them and among them.
