@@ -67,7 +67,7 @@ pub(super) struct Features {
     pub(super) writes: bool,
     /// Whether a TRUNCATE costs less than an ALTER that sets the counter: where the definitions of tables are in InnoDB.
     pub(super) truncate_is_cheaper: bool,
-    /// Whether its threads are listed: of MySQL, of which sessions that are leaving are not.
+    /// Whether it says which threads there are. MySQL's list of sessions leaves out those that are leaving.
     lists_threads: bool,
 }
 

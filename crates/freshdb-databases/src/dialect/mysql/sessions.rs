@@ -58,6 +58,7 @@ pub(super) struct Connected {
 /// For how long those who are leaving are waited for. They need microseconds, of a processor.
 const LONGEST_LEAVING: Duration = Duration::from_millis(100);
 
+/// Asks who is connected, and who is leaving, where the server says that.
 pub(super) async fn connected(connection: &mut MySqlConnection, features: Features) -> Result<Connected, sqlx::Error> {
     let questions = features.threads().into_iter().chain(["SHOW FULL PROCESSLIST", "XA RECOVER"]);
     let mut lists = results(connection, &questions.collect::<Vec<_>>().join(";")).await?.into_iter();
