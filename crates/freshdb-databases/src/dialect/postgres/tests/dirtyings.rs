@@ -254,6 +254,31 @@ async fn a_session_that_stays_is_named_and_one_that_was_closed_is_not() {
     fixture.drop().await;
 }
 
+/// Whoever writes a page to disk has it pinned meanwhile, and a vacuum that does not insist leaves such a page as it is.
+#[tokio::test]
+async fn a_checkpoint_keeps_no_rows_from_being_put_back() {
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x text); INSERT INTO t (x) SELECT repeat('x', 500) FROM generate_series(1, 600)";
+    let mut fixture = Fixture::new("checkpoint", schema).await;
+    let mut other = admin().await;
+    let resets = async {
+        for _ in 0..100 {
+            fixture.run("UPDATE t SET x = 'y'").await.close().await.expect("it closes");
+            assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+        }
+    };
+    let checkpoints = async {
+        loop {
+            execute(&mut other, "CHECKPOINT").await.expect("the server does so");
+        }
+    };
+    tokio::select! {
+        () = resets => {}
+        () = checkpoints => {}
+    }
+    assert_eq!(fixture.dump(), fixture.pristine);
+    fixture.drop().await;
+}
+
 /// Rows that were written back by another process can lie behind the last of the template's, where this one looks for what is not the template's.
 #[tokio::test]
 async fn what_another_process_has_written_back_is_known_for_it() {
