@@ -256,9 +256,39 @@ pub(crate) enum Fault {
     Other,
 }
 
-/// For how long a session that is to stay may be at work when its lease ends.
+/// How long sessions that are still there when a database is given back have to go, or to finish what they do, before they are ended.
+pub(crate) struct Grace<'a> {
+    staying: &'a [u64],
+    since: Instant,
+    looks: u32,
+}
+
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "a file has no sessions"))]
-pub(crate) const STAYING_GRACE: Duration = Duration::from_secs(1);
+impl<'a> Grace<'a> {
+    /// For a session that its client has just closed: it goes by itself, and only one that does not is somebody's leftover.
+    const CLOSING: Duration = Duration::from_millis(25);
+
+    /// And how often it is looked for meanwhile, at the least: on a busy machine, where that moment is longer, so is each look.
+    const LOOKS: u32 = 15;
+
+    /// For one that is to stay, and is at work when its lease ends.
+    const STAYING: Duration = Duration::from_secs(1);
+
+    pub(crate) fn start(staying: &'a [u64]) -> Self {
+        Self { staying, since: Instant::now(), looks: 0 }
+    }
+
+    /// Has been looked for sessions once more.
+    pub(crate) fn looked(&mut self) {
+        self.looks += 1;
+    }
+
+    /// Whether one that is still there has had its moment.
+    pub(crate) fn is_over_for(&self, session: &ServerSession) -> bool {
+        let grace = if session.may_yet_stay(self.staying) { Self::STAYING } else { Self::CLOSING };
+        self.looks >= Self::LOOKS && self.since.elapsed() >= grace
+    }
+}
 
 /// Somebody who is connected to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,7 +309,6 @@ pub struct ServerSession {
     pub since: Duration,
 }
 
-#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "a file has no sessions"))]
 impl ServerSession {
     /// Whether it is one of those that are to stay, and does nothing, as the server says: MySQL calls that `Sleep`.
     pub(crate) fn stays(&self, staying: &[u64]) -> bool {
@@ -287,7 +316,7 @@ impl ServerSession {
     }
 
     /// Whether it is one of those, and is at work: one that has just answered is, for a moment, and is waited for.
-    pub(crate) fn may_yet_stay(&self, staying: &[u64]) -> bool {
+    fn may_yet_stay(&self, staying: &[u64]) -> bool {
         let in_transaction = self.state.as_deref().is_some_and(|state| state.starts_with("idle in transaction"));
         staying.contains(&self.id) && !self.stays(staying) && !in_transaction
     }

@@ -2,7 +2,7 @@
 
 use sqlx::MySqlConnection;
 
-use super::super::{Outcome, Reset, ServerSession, Steps, explain};
+use super::super::{Grace, Outcome, Reset, ServerSession, Steps, explain};
 use super::blockers::Xid;
 use super::copy::Slot;
 use super::files::Files;
@@ -127,7 +127,7 @@ async fn end_others(
         if !may_be_left {
             break;
         }
-        ended.extend(end_sessions(connection, &is_left, staying).await?);
+        ended.extend(end_sessions(connection, &is_left, Some(Grace::start(staying))).await?);
         now = connected(connection, template.features).await?;
         may_be_left = now.sessions.iter().any(is_left);
         steps.done("end sessions");

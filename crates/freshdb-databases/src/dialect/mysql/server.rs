@@ -94,7 +94,7 @@ pub(super) async fn drop(connection: &mut MySqlConnection, name: &str) -> Result
     let deadline = Instant::now() + PATIENCE;
     execute(connection, "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1").await?;
     let dropped = loop {
-        let attempt = match end_sessions(connection, &on_database(name), &[]).await {
+        let attempt = match end_sessions(connection, &on_database(name), None).await {
             Ok(_) => execute(connection, &format!("DROP DATABASE IF EXISTS {}", identifier(name))).await,
             Err(error) => Err(error),
         };

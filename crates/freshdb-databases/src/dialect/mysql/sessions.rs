@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::MySqlConnection;
 
-use super::super::{REGISTRY, STAYING_GRACE, ServerSession};
+use super::super::{Grace, REGISTRY, ServerSession};
 use super::connection::{TextRow, connect, execute, number, results, rows};
 use super::marks::Features;
 use super::whereabouts::{Votes, may_be_elsewhere};
@@ -185,12 +185,12 @@ fn is_ending(session: &ServerSession) -> bool {
     matches!(session.state.as_deref(), Some("Killed" | "Quit"))
 }
 
-/// Kills the sessions that `chosen` names, and returns once none of them is left. Those that are `staying` have a moment to finish,
-/// after which `chosen` may no longer name them.
+/// Kills the sessions that `chosen` names, and returns once none of them is left. With a `grace` they have a moment to go by themselves, or to do
+/// what `chosen` names them no longer for.
 pub(super) async fn end_sessions(
     connection: &mut MySqlConnection,
     chosen: &(dyn Fn(&ServerSession) -> bool + Sync),
-    staying: &[u64],
+    mut grace: Option<Grace<'_>>,
 ) -> Result<Vec<ServerSession>, sqlx::Error> {
     let mut ended: Vec<ServerSession> = Vec::new();
     let mut known: Vec<u64> = Vec::new();
@@ -200,13 +200,14 @@ pub(super) async fn end_sessions(
         // However one is called meanwhile that is being ended.
         let is_left = |session: &ServerSession| known.contains(&session.id) || chosen(session);
         let left = chosen_of_listed(connection, &is_left).await?;
+        grace.iter_mut().for_each(Grace::looked);
         if left.is_empty() {
             ended.retain(|session| !own.contains(&session.id));
             return Ok(ended);
         }
         own.extend(unlisted(connection, &left).await?);
         for session in left {
-            let is_waited_for = session.may_yet_stay(staying) && started.elapsed() < STAYING_GRACE;
+            let is_waited_for = grace.as_ref().is_some_and(|grace| !grace.is_over_for(&session));
             if is_waited_for || known.contains(&session.id) {
                 continue;
             }

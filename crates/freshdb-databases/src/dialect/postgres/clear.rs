@@ -2,15 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{STAYING_GRACE, ServerSession};
+use super::super::{Grace, ServerSession};
 use super::connection::{Connection, execute, literal, prepared};
 use super::server::{oid, session, sessions_on};
-
-/// A session that its client has just closed needs a moment to go by itself: only then is it somebody's leftover.
-const GRACE: Duration = Duration::from_millis(25);
-
-/// And how often it is looked for meanwhile, at the least: on a busy machine, where that moment is longer, so is each look.
-const LOOKS: u32 = 15;
 
 /// By when all must have ended.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,18 +20,16 @@ pub(super) async fn clear(
     staying: &[u64],
 ) -> Result<Result<Vec<ServerSession>, ServerSession>, sqlx::Error> {
     let start = Instant::now();
+    let mut grace = Grace::start(staying);
     let mut ended: Vec<ServerSession> = Vec::new();
-    let mut looks = 1;
     let mut found = look(connection, staying).await?;
     while let Some(session) = found.sessions.first() {
-        let elapsed = start.elapsed();
-        if elapsed > PATIENCE {
+        grace.looked();
+        if start.elapsed() > PATIENCE {
             return Ok(Err(session.clone()));
         }
-        let grace = |session: &ServerSession| if session.may_yet_stay(staying) { STAYING_GRACE } else { GRACE };
-        let is_left = |session: &&ServerSession| looks >= LOOKS && elapsed >= grace(session);
         // Told again each time: who connects anew meanwhile is told too.
-        let told: Vec<&ServerSession> = found.sessions.iter().filter(is_left).collect();
+        let told: Vec<&ServerSession> = found.sessions.iter().filter(|session| grace.is_over_for(session)).collect();
         if !told.is_empty() {
             let pids = told.iter().map(|session| format!("pg_terminate_backend({})", session.id)).collect::<Vec<_>>();
             execute(connection, &format!("SELECT {}", pids.join(", "))).await?;
@@ -48,7 +40,6 @@ pub(super) async fn clear(
             }
         }
         tokio::time::sleep(PAUSE).await;
-        looks += 1;
         found = look(connection, staying).await?;
     }
     for gid in &found.transactions {

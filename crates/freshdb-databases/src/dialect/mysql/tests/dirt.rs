@@ -10,6 +10,7 @@ on_both!(
     a_neighbour_is_not_touched,
     what_is_written_in_the_first_moment_of_a_second_is_found,
     nobody_is_taken_for_a_session_on_another_slot,
+    a_session_that_stays_is_named_and_one_that_was_closed_is_not,
     who_looks_through_the_catalog_is_ended_like_others,
     what_no_text_shows_is_put_back,
     a_transaction_that_comes_again_is_another
@@ -257,6 +258,21 @@ async fn a_transaction_that_comes_again_is_another(kind: Kind) {
     elsewhere.drop().await;
 }
 
+/// Until the server has read its goodbye, one that was closed looks like one that stays.
+async fn a_session_that_stays_is_named_and_one_that_was_closed_is_not(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "leak", SCHEMA).await;
+    for _ in 0..100 {
+        fixture.run("INSERT INTO parents (name) VALUES ('x')").await.close().await.expect("it closes");
+        let reset = fixture.reset().await;
+        assert_eq!(reset.ended, [], "{kind}");
+    }
+    let mut left = fixture.run("BEGIN; SELECT 'left'").await;
+    let reset = fixture.reset().await;
+    assert_eq!(reset.ended.len(), 1, "{kind}: {reset:?}");
+    execute(&mut left, "SELECT 1").await.expect_err("it was ended");
+    fixture.drop().await;
+}
+
 /// While MariaDB looks through a database for `information_schema`, it calls that the session's current one.
 async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
     let table = |index: u32| {
@@ -270,7 +286,7 @@ async fn nobody_is_taken_for_a_session_on_another_slot(kind: Kind) {
     let mut watcher = admin(kind).await;
     let looking = async {
         for _ in 0..300 {
-            let ended = end_sessions(&mut watcher, &on_database(&name), &[]).await.expect("the server answers");
+            let ended = end_sessions(&mut watcher, &on_database(&name), None).await.expect("the server answers");
             assert!(ended.is_empty(), "{kind}: {ended:?}");
         }
     };

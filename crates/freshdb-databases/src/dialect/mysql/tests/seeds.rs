@@ -106,7 +106,7 @@ impl Fixture {
     /// The rows of these tables alone, and in so far as their files tell; of how many they did.
     async fn restores(&mut self, some: &[usize]) -> usize {
         let Slot { name, connection, files, .. } = &mut self.slot;
-        end_sessions(connection, &on_database(name), &[]).await.expect("nobody is on it");
+        end_sessions(connection, &on_database(name), None).await.expect("nobody is on it");
         let parts = files.parts(connection, &self.template, name, some, true).await.expect("the server answers");
         for (table, part) in some.iter().zip(&parts) {
             let table = &self.template.tables[*table];
