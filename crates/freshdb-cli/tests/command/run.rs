@@ -93,7 +93,7 @@ fn a_program_that_is_gone_meanwhile_is_not_taken_for_the_command() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("freshdb");
     let run = |what: &str| {
-        std::fs::copy(env!("CARGO_BIN_EXE_freshdb"), &program).expect("copied");
+        test_support::copy_program(env!("CARGO_BIN_EXE_freshdb"), &program);
         Command::new(&program)
             .args(["run", "--quiet", "--sqlite", "--schema-command", what, "--watch", "/dev/null", "--rebuild"])
             .args(["--", "echo", "it runs"])

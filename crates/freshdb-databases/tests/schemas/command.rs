@@ -1,7 +1,5 @@
 //! Programs that make the schema.
 
-use std::os::unix::fs::PermissionsExt;
-
 use freshdb_databases::schema::{self, Command, Schema};
 use test_support::eventually;
 
@@ -65,8 +63,10 @@ on_every_engine! {
     [sqlite] async fn has_arguments_variables_a_directory_and_no_input(database: &TestDatabase) {
         let directory = directory(&[]);
         let script = directory.path().join("make it");
-        write(directory.path(), "make it", "#!/bin/sh\ncat\nprintf '%s|%s|%s|%s' \"$1\" \"$2\" \"$X\" \"$PWD\" > out\n");
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("it may be executed");
+        test_support::write_script(
+            &script,
+            "#!/bin/sh\ncat\nprintf '%s|%s|%s|%s' \"$1\" \"$2\" \"$X\" \"$PWD\" > out\n",
+        );
         let command = schema::command(&script).arg("a b").args(["*"]).env("X", "$Y").current_dir(directory.path());
         apply(command.version("1"), database).await.expect("the schema");
         let out = std::fs::read_to_string(directory.path().join("out")).expect("it wrote");

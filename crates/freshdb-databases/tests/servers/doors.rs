@@ -163,7 +163,7 @@ fn somebody_else_is_kept_out(place: &Place, socket: &Path) {
     }
     // Where everybody may run it.
     let program = place.path().join("somebody");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    test_support::copy_program(std::env::current_exe().unwrap(), &program);
     let mut command = Command::new(&program);
     command.args(["--ignored", "--exact", "--nocapture", "doors::somebody_else"]).env(SOCKET, socket).current_dir("/");
     let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();

@@ -106,10 +106,8 @@ impl Place {
     pub(crate) fn program(&self, name: &str, script: &str) -> PathBuf {
         let bin = self.path().join("bin");
         fs::create_dir_all(&bin).expect("a directory");
-        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).expect("a script");
-        for path in [&bin, &bin.join(name)] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
-        }
+        fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).expect("a mode");
+        test_support::write_script(bin.join(name), &format!("#!/bin/sh\n{script}\n"));
         bin
     }
 }

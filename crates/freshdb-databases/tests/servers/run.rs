@@ -260,7 +260,7 @@ fn nextest_is_a_run() {
     let place = Place::new();
     let bin = place.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::copy(fs::canonicalize("/bin/sh").unwrap(), bin.join("cargo-nextest")).unwrap();
+    test_support::copy_program("/bin/sh", bin.join("cargo-nextest"));
     let script = r#"set -- env NEXTEST=1 NEXTEST_RUN_ID=one "$@"; "$@" & env NEXTEST=1 NEXTEST_RUN_ID=one sh -c '"$@"; true' wrapper "$@" & wait"#;
     let mut nextest = shell(&bin.join("cargo-nextest").to_string_lossy(), script, &place);
     let server = two_of_one_server(&mut nextest);
