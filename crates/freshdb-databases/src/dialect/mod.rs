@@ -89,10 +89,12 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
     /// How many connections the server allows, without those that it reserves.
     fn connection_limit(connection: &mut Self::Connection) -> impl Future<Output = Result<u32, sqlx::Error>> + Send;
 
-    /// Every session on a database that this user may see, but freshdb's own that administer it.
+    /// Every session on a database that this user may see, but those of these numbers, and freshdb's own that administer it. The connection is
+    /// on another database.
     fn sessions(
         connection: &mut Self::Connection,
         database: &str,
+        known: &[u64],
     ) -> impl Future<Output = Result<Vec<ServerSession>, sqlx::Error>> + Send;
 
     /// Whether there is a database of this name.

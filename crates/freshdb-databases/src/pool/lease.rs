@@ -66,8 +66,25 @@ impl Lease {
     ///
     /// Safe.
     pub fn sessions(&self) -> impl Future<Output = Result<Vec<ServerSession>, Error>> + Send + use<> {
+        self.other_sessions(Vec::new())
+    }
+
+    /// As [`sessions`](Self::sessions), but without the sessions of these [numbers](ServerSession::id): where nobody else is connected, the server
+    /// is asked less.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be asked.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe.
+    pub fn other_sessions(
+        &self,
+        known: Vec<u64>,
+    ) -> impl Future<Output = Result<Vec<ServerSession>, Error>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        self.shared.order(Order::Sessions { number: self.number, reply });
+        self.shared.order(Order::Sessions { number: self.number, known, reply });
         let name = self.name.clone();
         async move { answer.await.unwrap_or_else(|_| Err(pool_is_gone(&name))) }
     }

@@ -38,6 +38,7 @@ pub(crate) enum Order {
     },
     Sessions {
         number: u64,
+        known: Vec<u64>,
         reply: oneshot::Sender<Result<Vec<ServerSession>, Error>>,
     },
     /// Nobody else is to get the template.

@@ -186,8 +186,8 @@ pub trait Backend: sqlx::Database {
     #[cfg(feature = "test")]
     fn is_in_transaction(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
 
-    /// Makes a session which only read and wrote rows as good as a new one, and says whether it is. `again` if that was so before,
-    /// on the same database.
+    /// Makes a session which only read and wrote rows as good as a new one, but for what [`prove`](Self::prove) does when it is taken, and says
+    /// whether it is. `again` if that was so before, on the same database.
     #[cfg(feature = "test")]
     fn renew(connection: &mut Self::Connection, again: bool) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
 

@@ -92,13 +92,13 @@ impl Backend for MySql {
     }
 
     /// Neither server tells whether a transaction is open without being asked in its own dialect, and both take a ROLLBACK
-    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction. A session may have
-    /// set `completion_type`; for the next user it is again what [`settle`](Backend::settle) has made it.
+    /// that has nothing to do without a word. Locks on tables and by name outlive a transaction, and so does the last number that was counted up
+    /// to. A session may have set `completion_type`; for the next user it is again what [`settle`](Backend::settle) has made it.
     fn prove(connection: &mut MySqlConnection, nonce: i64) -> BoxFuture<'_, Result<Option<i64>, sqlx::Error>> {
         Box::pin(async move {
             let sql = format!(
                 "{ROLLBACK}; UNLOCK TABLES; SET autocommit = 1, completion_type = 'NO_CHAIN'; \
-                 SELECT CAST({nonce} AS SIGNED), RELEASE_ALL_LOCKS()"
+                 SELECT CAST({nonce} AS SIGNED), RELEASE_ALL_LOCKS(), LAST_INSERT_ID(0)"
             );
             let rows = simple(connection, sql).await?;
             rows.last().map(|row| row.try_get(0)).transpose()
@@ -287,21 +287,19 @@ impl Backend for MySql {
         })
     }
 
-    /// Beyond its rows, a statement leaves the number that it counted up to. Only what the database has of code could leave more, and
-    /// MariaDB's sequences, whose last number a session has for as long as it lives.
+    /// Beyond its rows, a statement leaves the number that it counted up to, which [`prove`](Backend::prove) takes back before the session is used
+    /// again. Only what the database has of code could leave more, and MariaDB's sequences, whose last number a session has for as long as it lives.
     #[cfg(feature = "test")]
     fn renew(connection: &mut MySqlConnection, again: bool) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-        const FORGET: &str = "DO LAST_INSERT_ID(0)";
-        const CODE: &str = "; SELECT EXISTS (SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE()) \
+        const CODE: &str = "SELECT EXISTS (SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE()) \
              OR EXISTS (SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE()) \
              OR EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE')";
 
         Box::pin(async move {
             if again {
-                simple(connection, FORGET.into()).await?;
                 return Ok(true);
             }
-            let rows = simple(connection, format!("{FORGET}{CODE}")).await?;
+            let rows = simple(connection, CODE.into()).await?;
             let code: i64 = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get_unchecked(0)?;
             Ok(code == 0)
         })

@@ -64,11 +64,15 @@ impl Leased {
         }
     }
 
-    /// Who is connected.
-    pub(super) async fn sessions(&self) -> Result<Vec<ServerSession>, Error> {
+    /// Who is connected but those of whom that is known.
+    pub(super) async fn other_sessions(&self, known: Vec<u64>) -> Result<Vec<ServerSession>, Error> {
         match self {
-            Self::Pool { lease, .. } => lease.sessions().await,
-            Self::Broker(lease) => lease.sessions().await,
+            Self::Pool { lease, .. } => lease.other_sessions(known).await,
+            Self::Broker(lease) => {
+                let mut sessions = lease.sessions().await?;
+                sessions.retain(|session| !known.contains(&session.id));
+                Ok(sessions)
+            }
         }
     }
 

@@ -121,9 +121,10 @@ pub(super) async fn collect(
 }
 
 impl Left {
-    /// Whether a session that the server has is none of those that are closed already or known to have leaked.
-    pub(super) fn is_news(&self, id: u64) -> bool {
-        !self.own.contains(&id) || self.unreturned.iter().any(|held| held.id == Some(id))
+    /// The sessions of which the server has nothing new to say: those that are closed already, or known to have leaked.
+    pub(super) fn known(&self) -> Vec<u64> {
+        let is_out = |id: u64| self.unreturned.iter().any(|held| held.id == Some(id));
+        self.own.iter().copied().filter(|id| !is_out(*id)).collect()
     }
 
     /// Takes up what only the server knew. Of what did not come back to its pool, it is known who had it.

@@ -94,8 +94,8 @@ pub(super) async fn strangers(lease: &Leased, left: &Left, grace: Duration) -> S
     let started = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
-        let mut sessions = lease.sessions().await?;
-        sessions.retain(|session| session.database.as_deref() == Some(lease.name()) && left.is_news(session.id));
+        let mut sessions = lease.other_sessions(left.known()).await?;
+        sessions.retain(|session| session.database.as_deref() == Some(lease.name()));
         if sessions.is_empty() || started.elapsed() >= limit {
             return Ok(sessions);
         }

@@ -90,8 +90,12 @@ impl Dialect for Mysql {
         server::connection_limit(connection).await
     }
 
-    async fn sessions(connection: &mut MySqlConnection, database: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
-        sessions::sessions(connection, database).await
+    async fn sessions(
+        connection: &mut MySqlConnection,
+        database: &str,
+        known: &[u64],
+    ) -> Result<Vec<ServerSession>, sqlx::Error> {
+        sessions::sessions(connection, database, known).await
     }
 
     async fn exists(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {

@@ -81,7 +81,7 @@ struct Found {
 
 async fn look(connection: &mut Connection, staying: &[u64]) -> Result<Found, sqlx::Error> {
     let mut found = Found { sessions: Vec::new(), transactions: Vec::new(), replication_slots: Vec::new() };
-    for mut row in prepared(connection, &question()).await? {
+    for mut row in prepared(connection, &question(), &[]).await? {
         match row.remove(0).as_deref() {
             Some("session") => found.sessions.extend(Some(session(row)).filter(|session| !session.stays(staying))),
             Some("transaction") => found.transactions.extend(row.swap_remove(0)),

@@ -84,9 +84,14 @@ pub(super) fn values(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
     (0..row.len()).map(|column| row.try_get_unchecked::<Option<String>, _>(column)).collect()
 }
 
-/// The rows of a query that is asked again and again: planned once for each connection. Every column must be text.
-pub(super) async fn prepared(connection: &mut Connection, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
-    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection.wire).await?;
+/// The rows of a query that is asked again and again: planned once for each connection. Every column and every argument must be text.
+pub(super) async fn prepared(
+    connection: &mut Connection,
+    sql: &str,
+    arguments: &[&str],
+) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+    let query = arguments.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, argument| query.bind(*argument));
+    let rows = query.fetch_all(&mut connection.wire).await?;
     rows.iter().map(values).collect()
 }
 

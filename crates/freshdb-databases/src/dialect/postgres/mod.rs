@@ -79,8 +79,12 @@ impl Dialect for Postgres {
         server::connection_limit(connection).await
     }
 
-    async fn sessions(connection: &mut Connection, database: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
-        server::sessions(connection, database).await
+    async fn sessions(
+        connection: &mut Connection,
+        database: &str,
+        known: &[u64],
+    ) -> Result<Vec<ServerSession>, sqlx::Error> {
+        server::sessions(connection, database, known).await
     }
 
     async fn exists(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::super::ServerSession;
-use super::connection::{APPLICATION, Connection, HIDING_SETTINGS, execute, literal, rows, value};
+use super::connection::{APPLICATION, Connection, HIDING_SETTINGS, execute, literal, prepared, rows, value};
 
 /// Advisory locks count within the database of the connection: every process must take them in the same one.
 pub(super) async fn try_lock(connection: &mut Connection, name: &str) -> Result<bool, sqlx::Error> {
@@ -82,14 +82,19 @@ pub(super) fn oid(database: &str) -> String {
     format!("(SELECT oid FROM pg_database WHERE datname = {database})")
 }
 
-pub(super) async fn sessions(connection: &mut Connection, database: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
+pub(super) async fn sessions(
+    connection: &mut Connection,
+    database: &str,
+    known: &[u64],
+) -> Result<Vec<ServerSession>, sqlx::Error> {
     let sql = format!(
         "{} AND coalesce(a.backend_type, 'client backend') = 'client backend' AND a.application_name <> {}
         ORDER BY a.backend_start",
-        sessions_on(&literal(database)),
+        sessions_on("$1::text"),
         literal(APPLICATION),
     );
-    Ok(rows(connection, &sql).await?.into_iter().map(session).collect())
+    let sessions = prepared(connection, &sql, &[database]).await?.into_iter().map(session);
+    Ok(sessions.filter(|session| !known.contains(&session.id)).collect())
 }
 
 /// A session from a row of [`sessions_on`].

@@ -89,7 +89,7 @@ impl Dialect for Sqlite {
     }
 
     /// None: a file does not know who has it open.
-    async fn sessions(_: &mut Connection, _: &str) -> Result<Vec<ServerSession>, sqlx::Error> {
+    async fn sessions(_: &mut Connection, _: &str, _: &[u64]) -> Result<Vec<ServerSession>, sqlx::Error> {
         Ok(Vec::new())
     }
 

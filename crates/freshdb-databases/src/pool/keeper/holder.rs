@@ -100,12 +100,12 @@ impl<D: Dialect> Keeper<D> {
         retired
     }
 
-    pub(super) async fn sessions_of(&mut self, number: u64) -> Result<Vec<ServerSession>, Error> {
+    pub(super) async fn sessions_of(&mut self, number: u64, known: &[u64]) -> Result<Vec<ServerSession>, Error> {
         let name = self.name(number);
         let (Holder::Up(connection), Some(database)) = (&mut self.holder, &name) else {
             return Err(lease_lost(name.as_deref()));
         };
-        let sessions = bounded(D::sessions(connection, database)).await;
+        let sessions = bounded(D::sessions(connection, database, known)).await;
         sessions.map_err(|error| {
             let error = explain::<D>(format!("cannot ask who is connected to `{database}`"), error);
             self.lose_if_lost(&error);

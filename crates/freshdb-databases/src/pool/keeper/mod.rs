@@ -153,8 +153,8 @@ impl<D: Dialect> Keeper<D> {
         match order {
             Order::Supply => self.supply().await,
             Order::Returned { number, fate, reply } => self.take_back(number, fate, reply).await,
-            Order::Sessions { number, reply } => {
-                let sessions = self.sessions_of(number).await;
+            Order::Sessions { number, known, reply } => {
+                let sessions = self.sessions_of(number, &known).await;
                 drop(reply.send(sessions));
             }
             Order::Retire { reply } => {

@@ -164,7 +164,7 @@ async fn sessions_are_listed_with_what_they_do(kind: Kind) {
     let name = fixture.slot.name.clone();
     let since = Instant::now();
     loop {
-        let sessions = Mysql::sessions(&mut fixture.admin, &name).await.expect("a list");
+        let sessions = Mysql::sessions(&mut fixture.admin, &name, &[]).await.expect("a list");
         assert_eq!(sessions.len(), 1, "{sessions:?}");
         // One that has answered is at work still, as the server says, for a moment.
         if sessions[0].state.as_deref() == Some("idle in transaction") {
@@ -191,7 +191,7 @@ async fn a_session_that_compares_is_not_listed(kind: Kind) {
     let user = fixture.run("SELECT 1").await;
     for elsewhere in [true, false] {
         execute(&mut own, &format!("USE {}", if elsewhere { REGISTRY } else { &name })).await.expect("it is there");
-        let sessions = Mysql::sessions(&mut fixture.admin, &name).await.expect("a list");
+        let sessions = Mysql::sessions(&mut fixture.admin, &name, &[]).await.expect("a list");
         assert_eq!(sessions.len(), 1, "{sessions:?}");
     }
     let reset = fixture.reset().await;

@@ -40,7 +40,7 @@ async fn sessions_are_told_apart() {
     let pid = value(&mut inside, "SELECT pg_backend_pid()").await.expect("the server answers").expect("a number");
     execute(&mut inside, "BEGIN").await.expect("the server answers");
     execute(&mut inside, "SELECT 'it''s me'").await.expect("the server answers");
-    let sessions = Postgres::sessions(&mut admin, &name).await.expect("the server answers");
+    let sessions = Postgres::sessions(&mut admin, &name, &[]).await.expect("the server answers");
     let [found] = &sessions[..] else { panic!("one session is on it: {sessions:?}") };
     assert_eq!(found.id.to_string(), pid);
     assert_eq!(found.database.as_deref(), Some(name.as_str()));
