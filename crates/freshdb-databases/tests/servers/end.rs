@@ -12,15 +12,8 @@ const PROMISE: Duration = Duration::from_secs(2);
 
 pub(crate) fn await_end(what: &str, server: u32, place: &Place) {
     let took = until(&format!("{what}: the server's end"), || !lives(server)) + place.await_empty(what);
-    assert_eq!(shared_memory_of(server), [""; 0], "{what}: shared memory is left");
+    assert_eq!(place.shared_memory_of(server), [], "{what}: shared memory is left");
     eprintln!("{what}: gone after {took:?}{}", if took > PROMISE { ", which is too long" } else { "" });
-}
-
-/// The kernel's segments that a process made. PostgreSQL has one, which outlives it if it is killed before it can remove it.
-fn shared_memory_of(process: u32) -> Vec<String> {
-    let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    let made_by = |segment: &str| segment.split_whitespace().nth(4) == Some(process.to_string().as_str());
-    segments.lines().skip(1).filter(|segment| made_by(segment)).map(str::to_owned).collect()
 }
 
 on_every_server! {

@@ -47,13 +47,33 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Where one test's servers run, which is shared with no other.
 pub(crate) struct Place {
     directory: TempDir,
+    /// The kernel's segments of shared memory that there were before.
+    segments: Vec<Segment>,
+}
+
+/// As the kernel tells of it. PostgreSQL has one, which outlives it if it is killed before it can remove it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    id: String,
+    made_by: String,
+}
+
+impl Segment {
+    fn all() -> Vec<Self> {
+        let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+        let segment = |line: &str| {
+            let mut fields = line.split_whitespace();
+            Some(Self { id: fields.nth(1)?.to_owned(), made_by: fields.nth(2)?.to_owned() })
+        };
+        segments.lines().skip(1).filter_map(segment).collect()
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let place = Self { directory: directory.expect("a directory") };
+        let place = Self { directory: directory.expect("a directory"), segments: Segment::all() };
         fs::create_dir(place.path().join("run")).expect("a directory");
         // The servers run as another user if this one is root.
         for directory in [place.path(), &place.run()] {
@@ -84,6 +104,13 @@ impl Place {
     /// With a cache that is empty.
     pub(crate) fn cold_config(&self) -> Config {
         self.config().with_cache_dir(self.cache())
+    }
+
+    /// The segments that a process made since, whoever had its number before.
+    pub(crate) fn shared_memory_of(&self, process: u32) -> Vec<Segment> {
+        let mut segments = Segment::all();
+        segments.retain(|segment| segment.made_by == process.to_string() && !self.segments.contains(segment));
+        segments
     }
 
     pub(crate) fn is_empty(&self) -> bool {
