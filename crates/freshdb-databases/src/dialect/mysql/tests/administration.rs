@@ -166,6 +166,8 @@ async fn sessions_are_listed_with_what_they_do(kind: Kind) {
     loop {
         let sessions = Mysql::sessions(&mut fixture.admin, &name, &[]).await.expect("a list");
         assert_eq!(sessions.len(), 1, "{sessions:?}");
+        let others = Mysql::sessions(&mut fixture.admin, &name, &[sessions[0].id]).await.expect("a list");
+        assert_eq!(others, []);
         // One that has answered is at work still, as the server says, for a moment.
         if sessions[0].state.as_deref() == Some("idle in transaction") {
             break;

@@ -43,6 +43,8 @@ async fn sessions_are_told_apart() {
     let sessions = Postgres::sessions(&mut admin, &name, &[]).await.expect("the server answers");
     let [found] = &sessions[..] else { panic!("one session is on it: {sessions:?}") };
     assert_eq!(found.id.to_string(), pid);
+    let others = Postgres::sessions(&mut admin, &name, &[found.id]).await.expect("the server answers");
+    assert_eq!(others, []);
     assert_eq!(found.database.as_deref(), Some(name.as_str()));
     assert_eq!(found.client.as_deref(), Some("a test"));
     assert_eq!(found.state.as_deref(), Some("idle in transaction"));
