@@ -140,7 +140,7 @@ impl Lease {
     fn hand_over(&mut self, fate: Fate) -> oneshot::Receiver<Result<ResetReport, Error>> {
         let (reply, answer) = oneshot::channel();
         self.given_back = true;
-        self.shared.order(Order::Returned { number: self.number, fate, reply });
+        self.shared.take_back(self.number, fate, reply);
         answer
     }
 }

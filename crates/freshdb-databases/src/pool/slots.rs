@@ -86,6 +86,10 @@ pub(crate) enum Life {
         since: Instant,
         held: bool,
     },
+    /// Its lease has ended, and it is to be put back, which the keeper has yet to hear.
+    Returned {
+        held: bool,
+    },
     Resetting,
     /// It is being dropped, or kept.
     Leaving,
@@ -159,6 +163,15 @@ impl Shared {
         slot.life = Life::Leased { place, since: Instant::now(), held: true };
         slots.handed_out += 1;
         Some(Lease::new(self.clone(), number, slot.name.clone()))
+    }
+
+    /// The lease of a slot has ended.
+    pub(crate) fn take_back(&self, number: u64, fate: Fate, reply: oneshot::Sender<Result<ResetReport, Error>>) {
+        // Not only when the keeper gets to it: for those who wait meanwhile another one would be made.
+        if matches!(fate, Fate::Reset { .. }) {
+            self.slots().set_returned(number);
+        }
+        self.order(Order::Returned { number, fate, reply });
     }
 
     /// A slot is ready: whoever has waited longest gets it.
@@ -241,6 +254,14 @@ impl Slots {
         }
     }
 
+    fn set_returned(&mut self, number: u64) {
+        if let Some(Slot { life, .. }) = self.all.get_mut(&number)
+            && let Life::Leased { held, .. } = *life
+        {
+            *life = Life::Returned { held };
+        }
+    }
+
     pub(crate) fn remove(&mut self, number: u64) {
         self.all.remove(&number);
         self.ready.retain(|ready| *ready != number);
@@ -272,7 +293,9 @@ impl Slots {
         if self.phase == Phase::Closed {
             return 0;
         }
-        let coming = self.all.values().filter(|slot| matches!(slot.life, Life::Preparing | Life::Resetting)).count();
+        let is_coming =
+            |slot: &&Slot| matches!(slot.life, Life::Preparing | Life::Returned { held: true } | Life::Resetting);
+        let coming = self.all.values().filter(is_coming).count();
         // A process that takes one lease, and no second one, needs no other database.
         let spare = if self.handed_out >= 2 { spare } else { 0 };
         let wanted = self.waiting.iter().filter(|waiter| !waiter.reply.is_closed()).count() + spare;
@@ -282,7 +305,7 @@ impl Slots {
     /// The connection that held the locks is lost: what was ready is not ours any more.
     pub(crate) fn lose_all(&mut self) -> Vec<u64> {
         for slot in self.all.values_mut() {
-            if let Life::Leased { held, .. } = &mut slot.life {
+            if let Life::Leased { held, .. } | Life::Returned { held } = &mut slot.life {
                 *held = false;
             }
         }
@@ -347,11 +370,61 @@ impl Slots {
         }
         let count = |wanted: fn(Life) -> bool| self.all.values().filter(|slot| wanted(slot.life)).count();
         let being_made = count(|life| matches!(life, Life::Preparing));
-        let being_put_back = count(|life| matches!(life, Life::Resetting | Life::Leaving));
+        let being_put_back = count(|life| matches!(life, Life::Returned { .. } | Life::Resetting | Life::Leaving));
         Error::new(
             ErrorKind::Exhausted,
             format!("{fact}: {} are in use, {being_made} being made, {being_put_back} being put back", leases.len()),
         )
         .hint("the server is slower than that: wait longer, by `PoolBuilder::patience`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn shared() -> (Arc<Shared>, mpsc::UnboundedReceiver<Order>) {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let server = Server::existing(DatabaseUrl::file("/nowhere"));
+        (Arc::new(Shared::new(server, 100, 1, orders)), ordered)
+    }
+
+    fn leased(shared: &Arc<Shared>) -> Lease {
+        let number = shared.slots().add("a database".into());
+        shared.put(number);
+        shared.take_or_wait(Location::caller(), PATIENCE).expect("it is ready")
+    }
+
+    /// Whoever gives a database back and waits for another can have that one, however far behind the keeper is.
+    #[test]
+    fn no_other_is_made_for_whoever_gives_one_back_and_waits_for_one() {
+        let (shared, _ordered) = shared();
+        let leases = [leased(&shared), leased(&shared)];
+        assert_eq!(shared.slots().missing(shared.limit, 2), 2, "the spare ones");
+        drop(leases.map(Lease::give_back));
+        let waiting = [(); 2].map(|()| shared.take_or_wait(Location::caller(), PATIENCE).expect_err("none is ready"));
+        assert_eq!(shared.slots().missing(shared.limit, 2), 2, "the spare ones still");
+        drop(waiting);
+    }
+
+    #[test]
+    fn one_that_is_kept_does_not_come_back() {
+        let (shared, _ordered) = shared();
+        drop(leased(&shared).keep("a note"));
+        let waiting = shared.take_or_wait(Location::caller(), PATIENCE).expect_err("none is ready");
+        assert_eq!(shared.slots().missing(shared.limit, 0), 1);
+        drop(waiting);
+    }
+
+    #[test]
+    fn one_whose_lock_was_lost_does_not_come_back() {
+        let (shared, _ordered) = shared();
+        drop(leased(&shared).give_back());
+        shared.slots().lose_all();
+        let waiting = shared.take_or_wait(Location::caller(), PATIENCE).expect_err("none is ready");
+        assert_eq!(shared.slots().missing(shared.limit, 0), 1);
+        drop(waiting);
     }
 }

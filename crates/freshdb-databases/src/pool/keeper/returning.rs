@@ -15,7 +15,9 @@ impl<D: Dialect> Keeper<D> {
             (slots.life(number), slots.name(number))
         };
         let slot = self.slots.remove(&number);
-        let (Some(Life::Leased { held: true, .. }), Some(slot), Some(name)) = (life, slot, &name) else {
+        let (Some(Life::Leased { held: true, .. } | Life::Returned { held: true }), Some(slot), Some(name)) =
+            (life, slot, &name)
+        else {
             self.shared.slots().remove(number);
             drop(reply.send(Err(lease_lost(name.as_deref()))));
             return self.supply().await;
