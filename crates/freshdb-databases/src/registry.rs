@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) template: String,
     /// When its state was last changed, or a template last claimed, by the clock of the process that did it.
     pub(crate) since: SystemTime,
-    /// Why it was kept.
+    /// Why it was kept; of a slot, its [memo](Dialect::memo).
     pub(crate) note: String,
 }
 
@@ -176,6 +176,19 @@ impl Registry {
             &format!("UPDATE {table} SET state = 'ready', since = {now} WHERE name = '{name}'"),
         )
         .await
+    }
+
+    /// A slot was made: this is what whoever finds it is to know of it. What does not fit in is left out.
+    pub(crate) async fn set_made_with<D: Dialect>(
+        connection: &mut D::Connection,
+        name: &str,
+        memo: &str,
+    ) -> Result<(), sqlx::Error> {
+        let (table, now) = (D::TABLE, millis(SystemTime::now()));
+        let memo = if memo.len() > LONGEST_NOTE { "" } else { memo };
+        let sql =
+            format!("UPDATE {table} SET state = 'ready', since = {now}, note = '{}' WHERE name = '{name}'", hex(memo));
+        Self::write::<D>(connection, &sql).await
     }
 
     /// It was used then.

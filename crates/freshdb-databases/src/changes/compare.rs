@@ -65,7 +65,7 @@ async fn compare_with_template<D: Dialect>(kind: Kind, server: &DatabaseUrl, dat
     Ok(Changes {
         engine: kind.name().to_owned(),
         database: database.to_owned(),
-        note: entry.note,
+        note: if entry.role == Role::Kept { entry.note } else { String::new() },
         at_ms: u64::try_from(now.as_millis()).unwrap_or_default(),
         schema,
         tables,

@@ -131,11 +131,18 @@ pub(crate) trait Dialect: Sized + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Self::Slot, Error>> + Send;
 
-    /// Opens a copy that another process made, in whatever state it was left: nothing is known of what was touched.
+    /// What is written down of a copy that was just made, for whoever finds it left behind.
+    fn memo(_: &Self::Slot) -> String {
+        String::new()
+    }
+
+    /// Opens a copy that another process made, in whatever state it was left: what was touched is not known, but for what can be told by the
+    /// [`memo`](Self::memo) of it.
     fn open(
         server: &DatabaseUrl,
         template: &Self::Template,
         name: &str,
+        memo: &str,
     ) -> impl Future<Output = Result<Self::Slot, Error>> + Send;
 
     /// Opens a copy that another process left pristine, and that nobody has had since.

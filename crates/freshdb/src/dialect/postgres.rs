@@ -254,7 +254,7 @@ impl Backend for Postgres {
                  UNION ALL SELECT tgqual::text FROM pg_trigger) AS code (tree) \
                WHERE tree ~ (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc \
                  WHERE pronamespace = 'pg_catalog'::regnamespace \
-                   AND (proname IN ('set_config', 'setseed') OR proname ~ 'advisory.*lock'))); ";
+                   AND (proname IN ('set_config', 'setseed') OR proname ~ '^pg_advisory_' OR proname ~ '^pg_try_advisory_'))); ";
 
         Box::pin(async move {
             // The driver finds what it has prepared by the text alone, whatever types are bound to that the next time.

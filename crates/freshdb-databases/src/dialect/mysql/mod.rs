@@ -118,7 +118,7 @@ impl Dialect for Mysql {
         copy::copy(server, template, name).await
     }
 
-    async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
+    async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str, _: &str) -> Result<Self::Slot, Error> {
         copy::open(server, template, name).await
     }
 

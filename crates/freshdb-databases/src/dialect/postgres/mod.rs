@@ -107,8 +107,17 @@ impl Dialect for Postgres {
         slot::copy(server, template, name).await
     }
 
-    async fn open(server: &DatabaseUrl, template: &Self::Template, name: &str) -> Result<Self::Slot, Error> {
-        slot::open(server, template, name).await
+    fn memo(slot: &Self::Slot) -> String {
+        slot.memo()
+    }
+
+    async fn open(
+        server: &DatabaseUrl,
+        template: &Self::Template,
+        name: &str,
+        memo: &str,
+    ) -> Result<Self::Slot, Error> {
+        slot::open(server, template, name, memo).await
     }
 
     fn has_tables(template: &Self::Template) -> bool {

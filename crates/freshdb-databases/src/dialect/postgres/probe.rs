@@ -9,7 +9,7 @@ use super::catalog::{Catalog, WRITES};
 use super::clear;
 use super::connection::{execute, rows};
 use super::slot::Maintenance;
-use super::template::{Relation, Sequence};
+use super::template::{Relation, Sequence, Template};
 
 /// Up to so many tables and sequences are looked into each time, counters or not.
 const LOOKED_INTO: usize = 100;
@@ -136,6 +136,26 @@ impl Probe {
 }
 
 impl Seen {
+    /// Of a database to which nobody has written since it was made, in this epoch.
+    pub(super) fn unwritten(epoch: &str, template: &Template) -> Self {
+        let none = |count| vec!["0".to_owned(); count];
+        let (catalogs, relations) = (template.catalogs.len(), template.relations.len());
+        Self {
+            epoch: epoch.to_owned(),
+            database: template.database.clone(),
+            catalogs: none(catalogs),
+            inserted: none(relations),
+            changed: none(relations),
+            filled: Vec::new(),
+            sequences: none(template.sequences.len()),
+        }
+    }
+
+    /// Whether the server has counted nothing.
+    pub(super) fn is_unwritten(&self) -> bool {
+        [&self.catalogs, &self.inserted, &self.changed, &self.sequences].into_iter().flatten().all(|count| count == "0")
+    }
+
     fn of(answer: Vec<Option<String>>) -> Self {
         let mut values = answer.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();

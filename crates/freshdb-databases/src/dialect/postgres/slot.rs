@@ -70,7 +70,7 @@ fn other_privileges(template: &Template, name: &str, privileges: Option<&str>) -
 
 /// What is seen now is what a pristine copy looks like, provided that no crash has emptied it.
 pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
-    let mut slot = open(server, template, name).await?;
+    let mut slot = open(server, template, name, "").await?;
     let failed = || failed(format!("failed to open the database `{name}`"));
     let maintenance = slot.maintenance().await.map_err(failed())?;
     if let Some(lost) = unlogged::lost_by_copy(&mut maintenance.connection, template).await.map_err(failed())? {
@@ -82,12 +82,12 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
     Ok(slot)
 }
 
-pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
+pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str, memo: &str) -> Result<Slot, Error> {
     let mut slot = Slot {
         name: name.to_owned(),
         server: server.clone(),
         connection: None,
-        baseline: None,
+        baseline: (template.counters && !memo.is_empty()).then(|| Seen::unwritten(memo, template)),
         database: template.database.clone(),
         signatures: template.signatures.clone(),
         files: template.relations.iter().map(|relation| relation.file.clone()).collect(),
@@ -99,6 +99,12 @@ pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) 
 }
 
 impl Slot {
+    /// The epoch of the server's counters, by which all that was ever written to a copy is known.
+    pub(super) fn memo(&self) -> String {
+        let unwritten = self.baseline.as_ref().filter(|baseline| baseline.is_unwritten());
+        unwritten.map(|baseline| baseline.epoch.clone()).unwrap_or_default()
+    }
+
     /// The connection to the database itself.
     pub(super) async fn maintenance(&mut self) -> Result<&mut Maintenance, sqlx::Error> {
         let maintenance = match self.connection.take() {

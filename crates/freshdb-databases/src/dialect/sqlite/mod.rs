@@ -119,7 +119,7 @@ impl Dialect for Sqlite {
         Ok(slot)
     }
 
-    async fn open(server: &DatabaseUrl, _: &Template, name: &str) -> Result<Slot, Error> {
+    async fn open(server: &DatabaseUrl, _: &Template, name: &str, _: &str) -> Result<Slot, Error> {
         Ok(Slot::new(server.with_database(name)))
     }
 

@@ -241,7 +241,7 @@ async fn a_slot_of_another_process_is_put_back() {
     let mut connection = fixture.open().await;
     run(&mut connection, "DELETE FROM parent").await;
     // As a killed process leaves it: with its log.
-    fixture.slot = Sqlite::open(&fixture.server, &fixture.template, "slot").await.expect("opened");
+    fixture.slot = Sqlite::open(&fixture.server, &fixture.template, "slot", "").await.expect("opened");
     fixture.reset().await;
     drop(connection.close().await);
     fixture.reset().await;

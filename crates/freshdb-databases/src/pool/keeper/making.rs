@@ -3,7 +3,7 @@
 use super::holder::{Holder, bounded};
 use super::{Event, Keeper};
 use crate::dialect::{Dialect, Outcome, explain};
-use crate::registry::{Registry, Role, State};
+use crate::registry::{Entry, Registry, Role, State};
 use crate::{Error, ErrorKind};
 
 impl<D: Dialect> Keeper<D> {
@@ -31,7 +31,7 @@ impl<D: Dialect> Keeper<D> {
 
     /// Begins with one more slot, one that was left behind if there is any; `false` while the server is away.
     pub(super) async fn make_one(&mut self) -> Result<bool, sqlx::Error> {
-        if let Some((name, state)) = self.find_left_behind().await? {
+        if let Some(Entry { name, state, note: memo, .. }) = self.find_left_behind().await? {
             let number = self.shared.slots().add(name.as_str().into());
             let server = self.shared.administration.clone();
             let (template, generation) = (self.template.clone(), self.generation);
@@ -40,7 +40,7 @@ impl<D: Dialect> Keeper<D> {
                     if state == State::Pristine {
                         return D::adopt(&server, &template, &name).await;
                     }
-                    let mut slot = D::open(&server, &template, &name).await?;
+                    let mut slot = D::open(&server, &template, &name, &memo).await?;
                     match D::reset(&mut slot, &template, &[]).await?.outcome {
                         Outcome::Pristine { .. } => Ok(slot),
                         Outcome::Changed(what) => {
@@ -72,8 +72,8 @@ impl<D: Dialect> Keeper<D> {
         Ok(true)
     }
 
-    /// A database of this template that nobody holds, and now this process; and what was known of it until now.
-    pub(super) async fn find_left_behind(&mut self) -> Result<Option<(String, State)>, sqlx::Error> {
+    /// A database of this template that nobody holds, and now this process: what was known of it until now.
+    pub(super) async fn find_left_behind(&mut self) -> Result<Option<Entry>, sqlx::Error> {
         let Holder::Up(connection) = &mut self.holder else { return Ok(None) };
         let mut entries = bounded(Registry::of_template::<D>(connection, &self.template_name)).await?;
         entries.retain(|entry| entry.role == Role::Slot && !self.refused.contains(&entry.name));
@@ -95,10 +95,10 @@ impl<D: Dialect> Keeper<D> {
                 Some(entry) if entry.role == Role::Slot && entry.state == State::Pristine => {
                     // From here on it may be written to, and this process killed.
                     bounded(Registry::set_ready::<D>(connection, &entry.name)).await?;
-                    return Ok(Some((entry.name, entry.state)));
+                    return Ok(Some(entry));
                 }
                 Some(entry) if entry.role == Role::Slot && entry.state == State::Ready => {
-                    return Ok(Some((entry.name, entry.state)));
+                    return Ok(Some(entry));
                 }
                 Some(entry) if entry.role == Role::Slot => {
                     let number = self.shared.slots().add(entry.name.as_str().into());

@@ -70,7 +70,7 @@ async fn a_copy_is_equal_whatever_the_template_holds(kind: Kind) {
     // As if its process had died: nothing is known of it.
     drop(fixture.run("INSERT INTO log (what) VALUES ('x'); DELETE FROM watched").await);
     let name = fixture.slot.name.clone();
-    let taken_over = Mysql::open(&server(kind), &fixture.template, &name).await.expect("it can be opened");
+    let taken_over = Mysql::open(&server(kind), &fixture.template, &name, "").await.expect("it can be opened");
     Mysql::close(std::mem::replace(&mut fixture.slot, taken_over)).await;
     let reset = fixture.reset().await;
     assert_eq!(outcome(&reset), 3, "log, watched, and the table without a key");
@@ -242,7 +242,7 @@ async fn rows_that_were_in_memory_are_missed(kind: Kind) {
     }
     for outcome in [
         Mysql::copy(&server(kind), &fixture.template, &format!("{copy}_2")).await,
-        Mysql::open(&server(kind), &fixture.template, &copy).await,
+        Mysql::open(&server(kind), &fixture.template, &copy, "").await,
     ] {
         let error = outcome.err().expect("a row is missed");
         assert!(format!("{error:?}").contains("hint: make the template anew"), "{error:?}");

@@ -36,6 +36,8 @@ struct Fixture {
     admin: Connection,
     template: Template,
     slot: Slot,
+    /// What was written down of the slot when it was made.
+    memo: String,
     /// The template's dump.
     pristine: String,
 }
@@ -56,7 +58,8 @@ impl Fixture {
         let pristine = dump(&server, &name);
         let template = Postgres::read_template(&server, &name).await.expect("the template can be read");
         let slot = Postgres::copy(&server, &template, &format!("{name}_1")).await.expect("the template can be copied");
-        Self { server, admin, template, slot, pristine }
+        let memo = Postgres::memo(&slot);
+        Self { server, admin, template, slot, memo, pristine }
     }
 
     fn dump(&self) -> String {
@@ -78,11 +81,19 @@ impl Fixture {
         Postgres::reset(&mut self.slot, &self.template, &[]).await.expect("the reset succeeds")
     }
 
+    /// As another process finds it that knows what was written down.
+    async fn left_behind(&mut self, memo: &str) {
+        let name = self.slot.name.clone();
+        let slot = Postgres::open(&self.server, &self.template, &name, memo).await.expect("it can be opened");
+        Postgres::close(std::mem::replace(&mut self.slot, slot)).await;
+    }
+
     /// Another copy in place of one that cannot be put back.
     async fn anew(&mut self) {
         let name = self.slot.name.clone();
         Postgres::drop(&mut self.admin, &name).await.expect("it can be dropped");
         let slot = Postgres::copy(&self.server, &self.template, &name).await.expect("the template can be copied");
+        self.memo = Postgres::memo(&slot);
         Postgres::close(std::mem::replace(&mut self.slot, slot)).await;
     }
 
