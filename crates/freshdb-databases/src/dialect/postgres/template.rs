@@ -254,6 +254,12 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
                 OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
             (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a
                 WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
+            (SELECT CASE WHEN bool_and(t.typarray <> 0 AND t.typcategory NOT IN ('A', 'C')) THEN
+                string_agg(format('quote_literal(array_agg(%I)::text) || %L', attname, concat('::', quote_ident(l.nspname), '.', quote_ident(list.typname))),
+                    ' || '', '' || ' ORDER BY attnum) END
+                FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type list ON list.oid = t.typarray
+                    LEFT JOIN pg_namespace l ON l.oid = list.typnamespace
+                WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
             pg_relation_size(c.oid), pg_relation_filenode(c.oid)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY c.oid";
@@ -263,8 +269,12 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
         let mut next = || values.next().flatten().unwrap_or_default();
         let (oid, name, writable, unlogged) = (next(), next(), next() == "t", next() == "t");
         let (populated, guarded) = (next() == "t", next() == "t");
-        let (columns, size, file) = (next(), next().parse().unwrap_or(u64::MAX), next());
-        let seed = if populated { seed(inside, &name, writable, &columns, size).await? } else { None };
+        let (columns, lists) = (next(), next());
+        let (size, file) = (next().parse().unwrap_or(u64::MAX), next());
+        // A row of no columns has no text.
+        let keeps = writable && size <= KEPT && !columns.is_empty();
+        let kept = keeps.then_some((columns.as_str(), lists.as_str()));
+        let seed = if populated { seed(inside, &name, writable, kept).await? } else { None };
         relations.push(Relation { oid, name, file, size, writable, unlogged, guarded, seed });
     }
     Ok(relations)
@@ -274,8 +284,7 @@ async fn seed(
     inside: &mut Connection,
     name: &str,
     writable: bool,
-    columns: &str,
-    size: u64,
+    kept: Option<(&str, &str)>,
 ) -> Result<Option<Seed>, sqlx::Error> {
     let mark = match mark(inside, name).await? {
         Some(mark) => mark,
@@ -283,18 +292,29 @@ async fn seed(
         // What a view has made can be compared, and nothing else.
         None => Mark { last: String::new(), signature: "0".to_owned() },
     };
-    let mut kept = None;
-    // A row of no columns has no text.
-    if writable && size <= KEPT && !columns.is_empty() {
-        let values = rows(inside, &format!("SELECT {columns} FROM ONLY {name}")).await?.into_iter().map(|row| {
+    let rows = match kept {
+        Some((columns, lists)) => {
+            Some(Rows { insert: insert(inside, name, columns, lists).await?, hash: hash(inside, name).await? })
+        }
+        None => None,
+    };
+    Ok(Some(Seed { mark, rows }))
+}
+
+/// The statement that writes all rows of a table: a list for each column takes the server half as long as each row by itself, which it has to be
+/// where a column is of lists or of rows.
+async fn insert(inside: &mut Connection, name: &str, columns: &str, lists: &str) -> Result<String, sqlx::Error> {
+    let all = if lists.is_empty() {
+        let rows = rows(inside, &format!("SELECT {columns} FROM ONLY {name}")).await?.into_iter().map(|row| {
             let values = row.into_iter().map(|value| value.map_or_else(|| "NULL".to_owned(), |value| literal(&value)));
             format!("({})", values.collect::<Vec<_>>().join(","))
         });
-        let values = values.collect::<Vec<_>>().join(",");
-        let insert = format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE VALUES {values};");
-        kept = Some(Rows { insert, hash: hash(inside, name).await? });
-    }
-    Ok(Some(Seed { mark, rows: kept }))
+        format!("VALUES {}", rows.collect::<Vec<_>>().join(","))
+    } else {
+        let lists = value(inside, &format!("SELECT {lists} FROM ONLY {name}")).await?.unwrap_or_default();
+        format!("SELECT * FROM unnest({lists})")
+    };
+    Ok(format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE {all};"))
 }
 
 /// A hash of all rows of a table in their order on disk.

@@ -47,6 +47,14 @@ const SCHEMA: &str = r#"
     CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE DOMAIN small AS int CHECK (VALUE < 10);
     CREATE TABLE typed (m mood, s small, j jsonb, a text[], r int4range, n numeric, f float8, i interval);
     INSERT INTO typed VALUES ('bad', 3, '{"a": [1, null]}', ARRAY['', NULL, '"'], '[1,5)', 'NaN', 0.1, '1 mon -3 days');
+    CREATE TYPE pair AS (x int, y text); CREATE TABLE pairs (p pair, n int); INSERT INTO pairs VALUES ((1, 'a,b"'), 2), (NULL, 3);
+    CREATE SCHEMA "s ""'' %I"; CREATE TYPE "s ""'' %I"."t ""'' %I" AS ENUM ('a,', '"', 'NULL');
+    CREATE TABLE kinds (e "s ""'' %I"."t ""'' %I", s small, c char(5), v varchar(3), o "char", n name, b box, y bytea, u uuid, t text, f float4,
+        d numeric(7,3), z timestamptz(2), i interval day to second, h bit(3), k json, x xml, g regclass, q tsvector, a inet, m money);
+    INSERT INTO kinds VALUES ('NULL', 9, ' a', 'ä🦀,', '"', 'na''me', '(1,2),(3,4)', '\x5c22272c', gen_random_uuid(), '{"a\",NULL}', 0.1, 1.5,
+        '2001-02-03 04:05:06.78+09', '1 day -2:03:04.5', B'101', '{ "x" : 1 }', '<a b="c"/>', 'pg_class', '''it''''s'':1 a', '::1/64', 12.34),
+        ('"', NULL, '', '', '\', '', NULL, '', NULL, 'NULL', 'NaN', 'NaN', '-infinity', NULL, NULL, '"\u0041"', NULL, NULL, '', NULL, NULL),
+        (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     CREATE TABLE "select" ("from" int); CREATE TABLE "a ""quote"" `tick' \ and space" ("x"" 'y" text); CREATE TABLE "😀" ("🎉" int);
     CREATE TABLE "sixty-three bytes: äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäö!" (id serial, x int);
     INSERT INTO "a ""quote"" `tick' \ and space" VALUES ('''; DROP TABLE x; --');
@@ -85,6 +93,7 @@ const DIRTYINGS: &[(&str, &str)] = &[
     ("DELETE FROM hidden; INSERT INTO hidden VALUES (2, 'me')", ""),
     ("UPDATE wide SET big = big || 'x'; INSERT INTO wide VALUES (3, repeat('v', 90000))", ""),
     ("UPDATE typed SET m = 'good'", ""),
+    ("UPDATE kinds SET e = 'a,'; UPDATE pairs SET n = 4", ""),
     ("INSERT INTO other.seeded VALUES (2)", ""),
     ("DELETE FROM other.seeded", ""),
     (HOSTILE, ""),
