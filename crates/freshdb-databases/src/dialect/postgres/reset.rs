@@ -61,7 +61,7 @@ async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> 
             == (&seen.epoch, &seen.catalogs, &seen.inserted, &seen.changed)
     };
     Ok(!slot.baseline.as_ref().is_none_or(is_as)
-        || seen.database != slot.database
+        || slot.said.as_ref() != Some(&seen.said)
         || seen.filled.iter().any(|filled| filled == "t")
         || !sequences(slot, template, None, &seen).await?.is_empty())
 }
@@ -98,8 +98,11 @@ async fn put_back(
     };
     let baseline = baseline.filter(|baseline| baseline.epoch == seen.epoch);
     steps.done("probe");
-    if seen.database != slot.database {
-        return Ok(Outcome::Changed("the database itself was altered".to_owned()));
+    if slot.said.as_ref() != Some(&seen.said) {
+        if slot.says().await? != slot.database {
+            return Ok(Outcome::Changed("the database itself was altered".to_owned()));
+        }
+        slot.said = Some(seen.said.clone());
     }
     let mut moved = Vec::new();
     if let Some(difference) =

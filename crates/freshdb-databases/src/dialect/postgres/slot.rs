@@ -1,8 +1,8 @@
 //! A copy of a template, and what its resets need.
 
-use super::connection::{Connection, connect, execute, is};
+use super::connection::{Connection, connect, execute, is, value};
 use super::fault::failed;
-use super::probe::Seen;
+use super::probe::{DATABASE, Seen};
 use super::template::{Mark, Template};
 use super::{super::REGISTRY, databases, unlogged};
 use crate::{DatabaseUrl, Error, ErrorKind};
@@ -18,6 +18,8 @@ pub(crate) struct Slot {
     pub(super) baseline: Option<Seen>,
     /// What is said of the database itself when it is pristine.
     pub(super) database: String,
+    /// By what it was seen last that this is said still.
+    pub(super) said: Option<String>,
     /// Of each catalog, when it was last found to equal the template's.
     pub(super) signatures: Vec<String>,
     /// Of each relation: the file that its rows are in.
@@ -76,8 +78,9 @@ pub(super) async fn adopt(server: &DatabaseUrl, template: &Template, name: &str)
     if let Some(lost) = unlogged::lost_by_copy(&mut maintenance.connection, template).await.map_err(failed())? {
         return Err(unlogged::error(name, &lost));
     }
-    let seen = template.probe.count(maintenance).await.map_err(failed())?;
-    slot.database.clone_from(&seen.database);
+    let (seen, database) = template.probe.count_and_say(maintenance).await.map_err(failed())?;
+    slot.database = database;
+    slot.said = Some(seen.said.clone());
     slot.baseline = template.counters.then_some(seen);
     Ok(slot)
 }
@@ -89,6 +92,7 @@ pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str, 
         connection: None,
         baseline: (template.counters && !memo.is_empty()).then(|| Seen::unwritten(memo, template)),
         database: template.database.clone(),
+        said: None,
         signatures: template.signatures.clone(),
         files: template.relations.iter().map(|relation| relation.file.clone()).collect(),
         marks: template.relations.iter().map(|relation| relation.seed.as_ref().map(|seed| seed.mark.clone())).collect(),
@@ -103,6 +107,12 @@ impl Slot {
     pub(super) fn memo(&self) -> String {
         let unwritten = self.baseline.as_ref().filter(|baseline| baseline.is_unwritten());
         unwritten.map(|baseline| baseline.epoch.clone()).unwrap_or_default()
+    }
+
+    /// What is said of the database itself.
+    pub(super) async fn says(&mut self) -> Result<String, sqlx::Error> {
+        let connection = &mut self.maintenance().await?.connection;
+        Ok(value(connection, &format!("SELECT {DATABASE}")).await?.unwrap_or_default())
     }
 
     /// The connection to the database itself.

@@ -156,6 +156,13 @@ const DIRTYINGS: &[(&str, &str)] = &[
     ("ANALYZE", ""),
     ("REINDEX TABLE seeded", ""),
     ("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''1MB''', current_database()); END $$", "the database itself"),
+    ("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''1MB''', current_database());
+        EXECUTE format('ALTER DATABASE %I RESET work_mem', current_database());
+        EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 7', current_database());
+        EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT -1', current_database()); END $$", ""),
+    ("DO $$ BEGIN EXECUTE format('ALTER ROLE %I IN DATABASE %I SET work_mem = ''1MB''', current_user, current_database()); END $$",
+        "the database itself"),
+    ("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 7', current_database()); END $$", "the database itself"),
     ("DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS ''c''', current_database()); END $$", "the database itself"),
     ("DO $$ BEGIN EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database()); END $$", "the database itself"),
     ("SET TimeZone = 'Asia/Tokyo'; SET search_path = other; SELECT pg_advisory_lock(1); LISTEN x", ""),
