@@ -72,6 +72,15 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// On this server of an engine. Of SQLite, which has none, in files.
+    pub(crate) fn on(engine: Engine, server: Url) -> Self {
+        match engine {
+            Engine::Sqlite => Self::Files,
+            Engine::Mysql | Engine::Mariadb => Self::MySql(server),
+            Engine::Postgres => Self::Postgres(server),
+        }
+    }
+
     /// The server, if it is on one.
     pub(crate) fn server(&self) -> Option<&Url> {
         match self {
@@ -117,10 +126,6 @@ impl EngineArgs {
                     .hint("put `scripts/with-servers --` before the command, or choose other engines with `--engine`")
             })
         };
-        Ok(match engine {
-            Engine::Sqlite => Place::Files,
-            Engine::Mysql | Engine::Mariadb => Place::MySql(url()?),
-            Engine::Postgres => Place::Postgres(url()?),
-        })
+        Ok(if engine == Engine::Sqlite { Place::Files } else { Place::on(engine, url()?) })
     }
 }

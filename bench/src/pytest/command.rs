@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
 use super::contender::Contender;
 use super::report::{HEADER, Record, line};
 use super::suite::{Ground, HINT, Run, Suite};
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// How many processes run tests at once: pytest-xdist's `-n`
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
+    /// Server for create-all, if that is not freshdb's: such as the one that your tests use today. Needs one `--engine`
+    #[arg(long, value_name = "URL")]
+    create_all_url: Option<Url>,
     /// How often each is measured, the contenders in turn; the figures are medians
     #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -41,6 +46,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let places = args.engines.places()?;
+    if args.create_all_url.is_some() && !matches!(places[..], [(_, Place::MySql(_) | Place::Postgres(_))]) {
+        return Err(Failure::new("`--create-all-url` is the server of one engine").hint("name that with `--engine`"));
+    }
     directory::within(async |directory| measure_all(&args, &places, directory, &mut interrupt).await).await
 }
 
@@ -62,7 +70,8 @@ async fn measure_all(
         print(HEADER)?;
     }
     for (engine, place) in places {
-        let mut databases = Databases::new(place, directory);
+        let theirs = args.create_all_url.clone().map_or_else(|| place.clone(), |url| Place::on(*engine, url));
+        let mut databases = Databases::new(&theirs, directory);
         let work = compare(args, &suite, *engine, place, &mut databases);
         let outcome = interrupt.or(work).await;
         let outcome = both(outcome, databases.close().await);
