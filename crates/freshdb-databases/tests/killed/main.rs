@@ -62,11 +62,11 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
     while (0..WORKERS).any(|worker| ledger.leases(worker) < leases_each()) {
         assert!(started.elapsed() < deadline, "not done after {deadline:?}: {ledger:?}");
         for (number, worker) in workers.iter_mut().enumerate() {
-            let ended = match worker {
-                Some(child) => child.try_wait().unwrap().is_some(),
-                None => true,
-            };
-            if ended {
+            let ended = worker.as_mut().map(|child| child.try_wait().unwrap());
+            if let Some(Some(done)) = ended {
+                assert!(done.success() || done.code().is_none(), "{done}");
+            }
+            if !matches!(ended, Some(None)) {
                 let unfinished = ledger.leases(number) < leases_each();
                 *worker = unfinished.then(|| start(number, group(number), &server, database, directory.path()));
             }

@@ -71,6 +71,9 @@ async fn use_it(lease: &Lease, group: usize, ledger: &Ledger) {
     if (notes, words, right) != (0, 1, 1) {
         ledger.violation(&format!("{} was handed out dirty: {notes} notes, {words} words", lease.name()));
     }
+    if client.try_execute("SELECT COUNT(*) FROM dirt").await.is_ok() {
+        ledger.violation(&format!("{} was handed out with a table of before", lease.name()));
+    }
     client.execute("INSERT INTO notes VALUES (1, 'dirt')").await;
     match fastrand::u8(..10) {
         0 => client.execute("UPDATE words SET meaning = 'dirt'").await,
