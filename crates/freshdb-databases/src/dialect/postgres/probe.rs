@@ -22,9 +22,9 @@ pub(super) const DATABASE: &str =
     shobj_description(d.oid, 'pg_database'), (SELECT count(subdbid) FROM pg_subscription WHERE subdbid = d.oid))::text
     FROM pg_database d WHERE d.datname = current_database())";
 
-/// By what it shows that nobody has said anything else of the database since: who writes a row anew writes it under another transaction. To put
-/// [`DATABASE`] together takes the server as long as the rest of the probe. What counts the writes to these catalogs does not do: who
-/// is connected to another database, and is not ended, can have it wait for seconds.
+/// Shows whether somebody may have said something else of the database since: who writes a row anew does so under another transaction. To put
+/// [`DATABASE`] together takes the server as long as all the rest of the probe. Counters of the writes to these catalogs would not do: a session on
+/// another database, which nobody ends, tells the server of its writes up to ten seconds later.
 const SAID: &str = "(SELECT concat_ws('/', d.xmin,
     (SELECT string_agg(concat_ws('/', ctid, xmin), ',') FROM pg_db_role_setting WHERE setdatabase = d.oid),
     (SELECT xmin FROM pg_shdescription WHERE objoid = d.oid AND classoid = 'pg_database'::regclass),

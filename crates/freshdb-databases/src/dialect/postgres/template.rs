@@ -268,7 +268,8 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
             (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a
                 WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
             (SELECT CASE WHEN bool_and(t.typarray <> 0 AND t.typcategory NOT IN ('A', 'C')) THEN
-                string_agg(format('quote_literal(array_agg(%I)::text) || %L', attname, concat('::', quote_ident(l.nspname), '.', quote_ident(list.typname))),
+                string_agg(format('quote_literal(array_agg(%I)::text) || %L', attname,
+                        concat('::', quote_ident(l.nspname), '.', quote_ident(list.typname))),
                     ' || '', '' || ' ORDER BY attnum) END
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type list ON list.oid = t.typarray
                     LEFT JOIN pg_namespace l ON l.oid = list.typnamespace
