@@ -1,5 +1,6 @@
 //! Whatever a test does, a reset puts it back or says that it cannot.
 
+use super::super::connection::identifier;
 use super::*;
 
 /// All kinds of what a schema may hold.
@@ -257,6 +258,21 @@ async fn counters_that_were_reset_hide_nothing_from_whoever_finds_it() {
             Outcome::Changed(what) => assert!(what.contains("public.t"), "{forget}: {what}"),
             outcome @ Outcome::Pristine { .. } => panic!("{forget}: {outcome:?}"),
         }
+        fixture.anew().await;
+    }
+    fixture.drop().await;
+}
+
+/// Who is connected to another database is not ended, and the server may not have counted yet what he did.
+#[tokio::test]
+async fn what_is_said_of_it_from_another_database_is_seen_at_once() {
+    let mut fixture = Fixture::new("said", "CREATE TABLE t (x int)").await;
+    for said in ["SET work_mem = '1MB'", "CONNECTION LIMIT 7", "SET work_mem = '2MB'"] {
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+        let alter = format!("ALTER DATABASE {} {said}", identifier(&fixture.slot.name));
+        execute(&mut fixture.admin, &alter).await.expect("it can be altered");
+        let outcome = fixture.reset().await.outcome;
+        assert!(matches!(&outcome, Outcome::Changed(what) if what == "the database itself was altered"), "{outcome:?}");
         fixture.anew().await;
     }
     fixture.drop().await;
