@@ -1,9 +1,11 @@
 //! Against the server of `FRESHDB_POSTGRES_URL`.
 
 mod administration;
+mod database;
 mod dirtyings;
 mod order;
 mod quoting;
+mod sessions;
 mod size;
 
 use std::fmt::Write as _;
