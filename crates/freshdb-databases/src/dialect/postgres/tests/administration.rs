@@ -219,7 +219,7 @@ async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
     for unknown in [false, true] {
         fixture.run("SELECT lo_put(4711, 0, 'other')").await.close().await.expect("it closes");
         if unknown {
-            fixture.left_behind("").await;
+            fixture.unknown().await;
         }
         let outcome = fixture.reset().await.outcome;
         assert!(
@@ -268,7 +268,7 @@ async fn owner_privileges_and_limit_of_the_database_are_copied() {
         assert!(copied.contains(&format!("{other}=C*Tc/{owner}")) && !copied.contains("\"=Tc/"), "{copied}");
         inside.close().await.expect("it closes");
         // So a process that finds it can tell that nobody changed them.
-        fixture.left_behind("").await;
+        fixture.unknown().await;
         assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
         fixture.drop().await;
     }

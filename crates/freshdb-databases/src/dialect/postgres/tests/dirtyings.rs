@@ -177,16 +177,17 @@ const DIRTYINGS: &[(&str, &str)] = &[
     ("BEGIN; ALTER TABLE empty ADD z int; INSERT INTO empty (x) VALUES ('x')", ""),
 ];
 
-/// Whose slot it is that is put back.
-#[derive(Clone, Copy, PartialEq)]
-enum Slot {
-    Own,
-    /// Another process's, with what was written down of it.
-    LeftBehind,
-    Unknown,
+/// What whoever puts a slot back knows of it.
+#[derive(Clone, Copy)]
+enum Known {
+    /// It is his own.
+    All,
+    /// What was written down when it was made.
+    Memo,
+    Nothing,
 }
 
-async fn dirty_and_reset(what: &str, whose: Slot) {
+async fn dirty_and_reset(what: &str, known: Known) {
     let mut fixture = Fixture::new(what, SCHEMA).await;
     assert_eq!(fixture.dump(), fixture.pristine, "a copy equals its template");
     let mut failures = Vec::new();
@@ -198,9 +199,10 @@ async fn dirty_and_reset(what: &str, whose: Slot) {
         if sql.len() % 2 == 0 {
             user.close().await.expect("it closes");
         }
-        let memo = if whose == Slot::LeftBehind { fixture.memo.clone() } else { String::new() };
-        if whose != Slot::Own {
-            fixture.left_behind(&memo).await;
+        match known {
+            Known::All => {}
+            Known::Memo => fixture.left_behind().await,
+            Known::Nothing => fixture.unknown().await,
         }
         match fixture.reset().await.outcome {
             Outcome::Pristine { .. } if reason.is_empty() || *reason == "fails" => {
@@ -227,32 +229,30 @@ async fn dirty_and_reset(what: &str, whose: Slot) {
 
 #[tokio::test]
 async fn what_a_test_does_is_put_back_or_named() {
-    dirty_and_reset("dirty", Slot::Own).await;
+    dirty_and_reset("dirty", Known::All).await;
 }
 
 #[tokio::test]
 async fn so_it_is_by_a_process_that_knows_nothing_of_it() {
-    dirty_and_reset("unknown", Slot::Unknown).await;
+    dirty_and_reset("unknown", Known::Nothing).await;
 }
 
 #[tokio::test]
 async fn so_it_is_by_a_process_that_finds_what_was_written_down() {
-    dirty_and_reset("left", Slot::LeftBehind).await;
+    dirty_and_reset("left", Known::Memo).await;
 }
 
 #[tokio::test]
 async fn counters_that_were_reset_hide_nothing_from_whoever_finds_it() {
     let mut fixture = Fixture::new("counted", "CREATE TABLE t (x int)").await;
-    let memo = fixture.memo.clone();
-    fixture.left_behind(&memo).await;
-    assert!(fixture.slot.baseline.is_some(), "{memo}");
+    fixture.left_behind().await;
+    assert!(fixture.slot.baseline.is_some(), "{}", fixture.memo);
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
     let each = "SELECT pg_stat_reset_single_table_counters(oid) FROM pg_class WHERE relkind = 'r' AND NOT relisshared";
     for forget in ["SELECT pg_stat_reset()", each] {
         fixture.run("ALTER TABLE t ADD y int").await.close().await.expect("it closes");
         fixture.run(forget).await.close().await.expect("it closes");
-        let memo = fixture.memo.clone();
-        fixture.left_behind(&memo).await;
+        fixture.left_behind().await;
         match fixture.reset().await.outcome {
             Outcome::Changed(what) => assert!(what.contains("public.t"), "{forget}: {what}"),
             outcome @ Outcome::Pristine { .. } => panic!("{forget}: {outcome:?}"),

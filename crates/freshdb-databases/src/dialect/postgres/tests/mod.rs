@@ -83,8 +83,18 @@ impl Fixture {
         Postgres::reset(&mut self.slot, &self.template, &[]).await.expect("the reset succeeds")
     }
 
-    /// As another process finds it that knows what was written down.
-    async fn left_behind(&mut self, memo: &str) {
+    /// As another process finds it, with what was written down when it was made.
+    async fn left_behind(&mut self) {
+        let memo = self.memo.clone();
+        self.found(&memo).await;
+    }
+
+    /// As another process finds it to which that tells nothing.
+    async fn unknown(&mut self) {
+        self.found("").await;
+    }
+
+    async fn found(&mut self, memo: &str) {
         let name = self.slot.name.clone();
         let slot = Postgres::open(&self.server, &self.template, &name, memo).await.expect("it can be opened");
         Postgres::close(std::mem::replace(&mut self.slot, slot)).await;
