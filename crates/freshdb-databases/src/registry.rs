@@ -178,8 +178,8 @@ impl Registry {
         .await
     }
 
-    /// A slot was made: this is what whoever finds it is to know of it. What does not fit in is left out.
-    pub(crate) async fn set_made_with<D: Dialect>(
+    /// A slot is complete, and has this memo. One that does not fit in is left out.
+    pub(crate) async fn set_copied<D: Dialect>(
         connection: &mut D::Connection,
         name: &str,
         memo: &str,

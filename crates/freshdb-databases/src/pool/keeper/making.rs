@@ -72,7 +72,7 @@ impl<D: Dialect> Keeper<D> {
         Ok(true)
     }
 
-    /// A database of this template that nobody holds, and now this process: what was known of it until now.
+    /// A database of this template that nobody held, and now this process does: its row, as it was until now.
     pub(super) async fn find_left_behind(&mut self) -> Result<Option<Entry>, sqlx::Error> {
         let Holder::Up(connection) = &mut self.holder else { return Ok(None) };
         let mut entries = bounded(Registry::of_template::<D>(connection, &self.template_name)).await?;
@@ -92,12 +92,11 @@ impl<D: Dialect> Keeper<D> {
             }
             // It may have been dropped, or kept, before it was locked.
             match bounded(Registry::find::<D>(connection, &entry.name)).await? {
-                Some(entry) if entry.role == Role::Slot && entry.state == State::Pristine => {
-                    // From here on it may be written to, and this process killed.
-                    bounded(Registry::set_ready::<D>(connection, &entry.name)).await?;
-                    return Ok(Some(entry));
-                }
-                Some(entry) if entry.role == Role::Slot && entry.state == State::Ready => {
+                Some(entry) if entry.role == Role::Slot && matches!(entry.state, State::Pristine | State::Ready) => {
+                    if entry.state == State::Pristine {
+                        // From here on it may be written to, and this process killed.
+                        bounded(Registry::set_ready::<D>(connection, &entry.name)).await?;
+                    }
                     return Ok(Some(entry));
                 }
                 Some(entry) if entry.role == Role::Slot => {

@@ -187,7 +187,7 @@ impl<D: Dialect> Keeper<D> {
                     if let Some(name) = self.name(number)
                         && let Holder::Up(connection) = &mut self.holder
                     {
-                        let written = bounded(Registry::set_made_with::<D>(connection, &name, &D::memo(&slot))).await;
+                        let written = bounded(Registry::set_copied::<D>(connection, &name, &D::memo(&slot))).await;
                         self.judge("write down that a copy is ready", written);
                     }
                     if generation == self.generation {
