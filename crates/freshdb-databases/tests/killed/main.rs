@@ -11,7 +11,7 @@ mod ledger;
 mod worker;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use freshdb_databases::{DatabaseUrl, Garbage, Server};
@@ -62,11 +62,11 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
     while (0..WORKERS).any(|worker| ledger.leases(worker) < leases_each()) {
         assert!(started.elapsed() < deadline, "not done after {deadline:?}: {ledger:?}");
         for (number, worker) in workers.iter_mut().enumerate() {
-            let ended = worker.as_mut().map(|child| child.try_wait().unwrap());
-            if let Some(Some(done)) = ended {
-                assert!(done.success() || done.code().is_none(), "{done}");
-            }
-            if !matches!(ended, Some(None)) {
+            let ended = match worker {
+                Some(child) => child.try_wait().unwrap().inspect(|done| assert_has_not_failed(*done)).is_some(),
+                None => true,
+            };
+            if ended {
                 let unfinished = ledger.leases(number) < leases_each();
                 *worker = unfinished.then(|| start(number, group(number), &server, database, directory.path()));
             }
@@ -88,8 +88,7 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for mut child in workers.into_iter().flatten() {
-        let done = child.wait().unwrap();
-        assert!(done.success() || done.code().is_none(), "{done}");
+        assert_has_not_failed(child.wait().unwrap());
     }
 
     let violations = ledger.violations();
@@ -119,6 +118,11 @@ async fn run(database: &TestDatabase, group: impl Fn(usize) -> usize) {
         assert!(!is_there, "{name} is still there");
     }
     neighbour.assert_unharmed(database).await;
+}
+
+/// It was killed, or is done.
+fn assert_has_not_failed(worker: ExitStatus) {
+    assert!(worker.success() || worker.code().is_none(), "{worker}");
 }
 
 fn server(database: &TestDatabase) -> Server {
