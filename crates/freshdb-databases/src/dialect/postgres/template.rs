@@ -191,7 +191,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     })
 }
 
-/// Of the server's own tables every new database has statistics; to make these anew takes three times as long as all the rest.
+/// Of the server's own tables a new database has statistics from the day the server was set up; to make these anew takes three times as long as all the rest.
 async fn analyze(inside: &mut Connection) -> Result<(), sqlx::Error> {
     let sql = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ' ORDER BY c.oid)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
