@@ -19,5 +19,5 @@ pub use log::{begin_log, say, warned};
 pub use observer::Observer;
 pub use programs::{copy_program, write_script};
 pub use proxy::{FAIR, Proxy, Weather};
-pub use run::{DEADLINE, eventually, run};
+pub use run::{DEADLINE, eventually, eventually_blocking, run};
 pub use tools::dump_tool;

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+pub(crate) use test_support::eventually_blocking as eventually;
 use test_support::{DEADLINE, Engine};
 
 /// A test of each engine: `name::sqlite`, `name::mysql`, `name::mariadb`, `name::postgres`; or of those in brackets.
@@ -220,15 +220,6 @@ impl Connection {
 
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
-
-/// Asks again and again until the answer is yes.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Speaks to a database as any program would.

@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use test_support::{DEADLINE, Proxy, Weather};
+use test_support::{Proxy, Weather, eventually_blocking as eventually};
 
 /// `freshdb run` with a private server, and a command that waits.
 struct Run {
@@ -62,14 +62,6 @@ impl Run {
         }
         eventually(&format!("{what}: {} is gone", directory.display()), || !directory.exists());
         status
-    }
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use freshdb_databases::schema::{self, SqlText};
 use freshdb_databases::{Config, DatabaseUrl, Garbage, Kind, Lease, Pool, Server};
-use test_support::{Client, DEADLINE, Engine};
+use test_support::{Client, DEADLINE, Engine, eventually_blocking};
 
 use super::dump::{Dump, Tool, difference};
 
@@ -77,11 +77,7 @@ impl OwnServer {
         };
         let sent = Command::new("kill").args(["-s", signal, "--", &process.to_string()]).status().unwrap();
         assert!(sent.success(), "SIG{signal} for {process}");
-        let started = Instant::now();
-        while self.lives() {
-            assert!(started.elapsed() < DEADLINE, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        eventually_blocking("it ends", || !self.lives());
     }
 
     fn process(&self) -> Option<u32> {
