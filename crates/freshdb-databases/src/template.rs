@@ -3,13 +3,14 @@
 //! A template is made once for each checkout, server and fingerprint, under a name that nobody else uses, and counts only
 //! when its row in the registry says that it is ready, which is written last.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::dialect::{Dialect, explain};
 use crate::names::Names;
 use crate::registry::{Entry, Registry, Role, State, within_limit};
 use crate::schema::{self, Schema, Target};
-use crate::{DatabaseUrl, Error, ErrorKind};
+use crate::{DatabaseUrl, Error, ErrorKind, runtime};
 
 /// A template that is ready, and this process's claim on it.
 pub(crate) struct Claimed {
@@ -31,7 +32,7 @@ const AN_HOUR: Duration = Duration::from_hours(1);
 pub(crate) async fn claim<D: Dialect>(
     connection: &mut D::Connection,
     server: &DatabaseUrl,
-    schema: &dyn Schema,
+    schema: &Arc<dyn Schema>,
     names: &Names,
     rebuild: bool,
 ) -> Result<Claimed, Error> {
@@ -89,7 +90,7 @@ pub(crate) async fn content<D: Dialect>(
 async fn find_or_make<D: Dialect>(
     connection: &mut D::Connection,
     server: &DatabaseUrl,
-    schema: &dyn Schema,
+    schema: &Arc<dyn Schema>,
     names: &Names,
     rebuild: bool,
 ) -> Result<(String, bool), Error> {
@@ -130,7 +131,7 @@ async fn ready_one<D: Dialect>(connection: &mut D::Connection, names: &Names) ->
 async fn make_locked<D: Dialect>(
     connection: &mut D::Connection,
     server: &DatabaseUrl,
-    schema: &dyn Schema,
+    schema: &Arc<dyn Schema>,
     names: &Names,
     rebuild: bool,
 ) -> Result<(String, bool), Error> {
@@ -172,9 +173,10 @@ async fn remove<D: Dialect>(connection: &mut D::Connection, name: &str) -> Resul
     Registry::remove::<D>(connection, name).await
 }
 
-async fn apply(server: &DatabaseUrl, schema: &dyn Schema, name: &str) -> Result<(), Error> {
-    let target = Target::new(server.with_database(name));
-    schema::apply(schema, &target).await.map_err(|cause| {
+async fn apply(server: &DatabaseUrl, schema: &Arc<dyn Schema>, name: &str) -> Result<(), Error> {
+    let (target, schema) = (Target::new(server.with_database(name)), schema.clone());
+    let applied = runtime::apart(async move { schema::apply(&*schema, &target).await }).await;
+    applied.map_err(|cause| {
         Error::new(ErrorKind::Schema, format!("the schema could not be applied to an empty {} database", server.kind()))
             .because(cause)
     })

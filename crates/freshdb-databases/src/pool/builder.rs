@@ -141,7 +141,7 @@ impl PoolBuilder {
         self.schema.fingerprint(&mut fingerprint).map_err(Error::of_fingerprint)?;
         let names = Names::new(&self.checkout.unwrap_or_else(names::this_checkout), &fingerprint);
 
-        let claimed = template::claim::<D>(&mut connection, &url, &*self.schema, &names, self.rebuild).await?;
+        let claimed = template::claim::<D>(&mut connection, &url, &self.schema, &names, self.rebuild).await?;
         let template = template::content::<D>(&mut connection, &administration, &claimed.template).await?;
         if claimed.is_new
             && !D::has_tables(&template)

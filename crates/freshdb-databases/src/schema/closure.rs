@@ -24,7 +24,7 @@ pub struct Closure<Apply> {
 /// program has one of its own. What the closure captures, or reads from elsewhere, must be part of `version` where it decides what
 /// is made.
 ///
-/// The closure must close what it connects: a connection that stays open is in the way of the copies.
+/// The closure must close what it connects: a connection that stays open is in the way of the copies. It has a thread of its own, and may block.
 ///
 /// # Examples
 ///

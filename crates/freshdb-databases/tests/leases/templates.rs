@@ -1,7 +1,7 @@
 //! One template for many databases.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use freshdb_databases::{ErrorKind, Garbage, Pool, Target, schema};
@@ -36,6 +36,31 @@ on_every_engine! {
             assert_eq!(rows(lease.url(), "notes").await, 0);
         }
         clean(database, [later, rebuilt, after, changed]).await;
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    async fn a_schema_that_blocks_its_thread_holds_up_no_other(database: &TestDatabase) {
+        const SCHEMAS: usize = 8;
+        let arrived = Arc::new((Mutex::new(0), Condvar::new()));
+        let open = |number: usize| {
+            let arrived = arrived.clone();
+            let schema = schema::from_fn(number.to_string(), move |_: Target| {
+                let arrived = arrived.clone();
+                async move {
+                    let (count, changed) = &*arrived;
+                    let mut count = count.lock().unwrap();
+                    *count += 1;
+                    changed.notify_all();
+                    let left = changed.wait_timeout_while(count, Duration::from_mins(1), |count| *count < SCHEMAS).unwrap();
+                    if left.1.timed_out() { Err(format!("only {} of {SCHEMAS} are at work", left.0).into()) } else { Ok(()) }
+                }
+            });
+            builder(database, schema).open()
+        };
+        let pools: Vec<_> = join_all((0..SCHEMAS).map(open)).await.into_iter().map(Result::unwrap).collect();
+        clean(database, pools).await;
     }
 }
 
