@@ -138,7 +138,7 @@ impl Connection {
     }
 }
 
-/// Nobody else sees the file until it is complete, and one that is not is thrown away: it need not survive a loss of power.
+/// Nobody else sees the file until it is complete, and one that is not is thrown away: it need not survive a loss of power, nor a kill.
 #[cfg(feature = "sqlite")]
 async fn sqlite(target: &Target, session: Session) -> Result<SqliteConnection, sqlx::Error> {
     let file = target.url().path().ok_or_else(|| sqlx::Error::Configuration("SQLite's URL is no path".into()))?;
@@ -148,7 +148,13 @@ async fn sqlite(target: &Target, session: Session) -> Result<SqliteConnection, s
         Session::Diesel => options.foreign_keys(false),
         _ => options,
     };
-    SqliteConnection::connect_with(&options).await
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let journal: String = sqlx::query_scalar("PRAGMA main.journal_mode").fetch_one(&mut connection).await?;
+    // A log, which what was applied before has asked for, stays with the file, and would end with this.
+    if journal == "delete" {
+        sqlx::raw_sql("PRAGMA main.journal_mode = MEMORY").execute(&mut connection).await?;
+    }
+    Ok(connection)
 }
 
 #[cfg(feature = "postgres")]

@@ -32,6 +32,16 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [sqlite] async fn what_one_says_of_the_journal_stays(database: &TestDatabase) {
+        let directory = migrations();
+        write(directory.path(), "0_log/up.sql", "PRAGMA journal_mode = WAL");
+        write(directory.path(), "0_log/metadata.toml", "run_in_transaction = false\n");
+        apply(schema(&directory), database).await.expect("the schema");
+        assert_eq!(texts(database, "PRAGMA journal_mode").await, ["wal"]);
+    }
+}
+
+on_every_engine! {
     async fn the_one_that_fails_is_named(database: &TestDatabase) {
         let directory = migrations();
         write(directory.path(), "2026-01-02-120000_twice/up.sql", "INSERT INTO tags VALUES ('a'); INSERT INTO tags VALUES ('x');");

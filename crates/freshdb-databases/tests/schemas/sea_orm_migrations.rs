@@ -1,6 +1,6 @@
 //! Migrations of SeaORM's.
 
-use freshdb_databases::schema::{Schema, SeaOrmMigrations};
+use freshdb_databases::schema::{self, Schema, SeaOrmMigrations};
 use sea_orm_migration::prelude::*;
 use test_support::Engine;
 
@@ -57,6 +57,14 @@ macro_rules! migrator {
 migrator!(First: Tags);
 migrator!(Both: Tags, Rows);
 migrator!(Failing: Tags, Rows, Fails);
+
+on_every_engine! {
+    [sqlite] async fn what_was_said_of_the_journal_stays(database: &TestDatabase) {
+        let schema = schema::sql("PRAGMA journal_mode = WAL").then(SeaOrmMigrations::<Both>::new());
+        apply(schema, database).await.expect("the schema");
+        assert_eq!(texts(database, "PRAGMA journal_mode").await, ["wal"]);
+    }
+}
 
 on_every_engine! {
     async fn are_applied_once(database: &TestDatabase) {

@@ -27,6 +27,14 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [sqlite] async fn what_a_schema_says_of_its_journal_stays(database: &TestDatabase) {
+        let schema = schema::sql("PRAGMA journal_mode = WAL").then(schema::sql(TAGS));
+        apply(schema, database).await.expect("the schema");
+        assert_eq!(texts(database, "PRAGMA journal_mode").await, ["wal"]);
+    }
+}
+
+on_every_engine! {
     async fn a_statement_that_fails_is_named(database: &TestDatabase) {
         let schema = schema::sql(format!("{TAGS};\nINSERT INTO tags VALUES ('x');\nINSERT INTO tags VALUES (NULL)"));
         let named = schema.clone().named("`tags.sql`");

@@ -104,8 +104,11 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     options(path).connect().await
 }
 
+/// Readers and the writer of the registry do not wait for each other, and a commit not for the disk: what it says is worth no more than the
+/// databases that stand next to it.
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT)
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    options.synchronous(SqliteSynchronous::Normal)
 }
 
 /// The directory is for its owner alone. One that was there already stays as open as it is.
@@ -126,10 +129,7 @@ pub(super) async fn create_registry(directory: &Path) -> Result<(), sqlx::Error>
 }
 
 async fn make_registry(draft: &Path, registry: &Path) -> Result<(), sqlx::Error> {
-    // Readers and the writer do not wait for each other, and a commit not for the disk: what the registry says is worth no
-    // more than the databases that stand next to it.
-    let options = options(draft).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
-    options.connect().await?.close().await?;
+    options(draft).journal_mode(SqliteJournalMode::Wal).connect().await?.close().await?;
     match fs::hard_link(draft, registry) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),

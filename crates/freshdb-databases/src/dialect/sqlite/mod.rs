@@ -19,6 +19,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, Row};
@@ -39,7 +40,10 @@ impl Dialect for Sqlite {
 
     async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
         let directory = directory_of(server)?;
-        let file = connection::open(&file_of(server, database)?).await?;
+        let path = file_of(server, database)?;
+        // A connection starts a thread. To find that there is no such file, as of a new server's registry, takes none.
+        fs::metadata(&path)?;
+        let file = connection::open(&path).await?;
         Ok(Connection::new(directory.to_owned(), file))
     }
 
