@@ -102,7 +102,8 @@ pub trait Schema: Send + Sync + fmt::Debug {
 
     /// Makes the tables and the rows in an empty database.
     ///
-    /// It is awaited on a tokio runtime of freshdb's own, with all its drivers, and must leave nothing connected to the database.
+    /// It is awaited on a tokio runtime of freshdb's own, with all its drivers, in a thread that it has to itself and may block, and must leave nothing
+    /// connected to the database.
     ///
     /// # Errors
     ///
