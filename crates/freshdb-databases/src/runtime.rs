@@ -65,20 +65,25 @@ pub(crate) fn run<T: Send + 'static>(
     })
 }
 
-/// Does somebody else's work, which may block, in a thread of its own: it holds nobody up. It finds this runtime's clock and sockets there.
-///
-/// # Panics
-///
-/// As the work does.
+/// Does what waits for files, in a thread of its own. A panic goes on in the caller.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The runtime never ends, and nobody aborts this task.
+        Err(error) => panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Does somebody else's work, which may block: it holds nobody up. It finds this runtime's clock and sockets there.
 ///
 /// # Cancellation
 ///
 /// The work goes on when this is dropped.
-pub(crate) async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+pub(crate) async fn apart<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     let runtime = Handle::current();
-    match tokio::task::spawn_blocking(move || runtime.block_on(work)).await {
-        Ok(output) => output,
-        // The runtime never ends, and nobody aborts this task.
-        Err(error) => panic::resume_unwind(error.into_panic()),
-    }
+    blocking(move || runtime.block_on(work)).await
 }

@@ -175,11 +175,13 @@ async fn remove<D: Dialect>(connection: &mut D::Connection, name: &str) -> Resul
 
 async fn apply(server: &DatabaseUrl, schema: &Arc<dyn Schema>, name: &str) -> Result<(), Error> {
     let (target, schema) = (Target::new(server.with_database(name)), schema.clone());
-    let applied = runtime::apart(async move { schema::apply(&*schema, &target).await }).await;
-    applied.map_err(|cause| {
-        Error::new(ErrorKind::Schema, format!("the schema could not be applied to an empty {} database", server.kind()))
-            .because(cause)
+    runtime::apart(async move {
+        schema::apply(&*schema, &target).await.map_err(|cause| {
+            let fact = format!("the schema could not be applied to an empty {} database", target.kind());
+            Error::new(ErrorKind::Schema, fact).because(cause)
+        })
     })
+    .await
 }
 
 /// When a template was last claimed, which decides in which order they are collected.

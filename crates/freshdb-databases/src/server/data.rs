@@ -12,9 +12,9 @@ use super::engine::{DATA, Engine};
 use super::keeper::Keeper;
 use super::programs::Program;
 use super::user::User;
-use super::{copy, failure, launch};
+use super::{copy, failure};
 use crate::config::variables;
-use crate::{Config, Error, ErrorKind};
+use crate::{Config, Error, ErrorKind, runtime};
 
 /// Counts up whenever a data directory is made in another way.
 const REVISION: u32 = 3;
@@ -41,19 +41,19 @@ pub(super) async fn provide(
     let target = run.join(DATA);
     if !config.rebuild() {
         let (cached, target, user) = (cache.clone(), target.clone(), user.clone());
-        let copied = launch::blocking(move || cached.copy_if_there(&target, &user)).await?;
+        let copied = runtime::blocking(move || cached.copy_if_there(&target, &user)).await?;
         if copied {
             return Ok(());
         }
     }
     let locked = cache.clone();
-    let lock = launch::blocking(move || locked.lock(File::lock)).await?;
+    let lock = runtime::blocking(move || locked.lock(File::lock)).await?;
     // Somebody else may have made it in the meantime.
     if config.rebuild() || !cache.path.is_dir() {
         make(engine, program, config, user, &cache).await?;
     }
     let user = user.clone();
-    launch::blocking(move || {
+    runtime::blocking(move || {
         let result = cache.copy(&target, &user);
         // Until then nobody puts another one in its place.
         drop(lock);
@@ -182,7 +182,7 @@ async fn make(
     cache: &Cached,
 ) -> Result<(), Error> {
     let (settings, owner) = (config.clone(), user.clone());
-    let run = launch::blocking(move || RunDirectory::create(&settings, &owner)).await?;
+    let run = runtime::blocking(move || RunDirectory::create(&settings, &owner)).await?;
     let data = run.path().join(DATA);
     let invocation = engine.initialise(program, &data);
     let keeper = Keeper::hold(run, user, config, None, Some(&invocation))?;
@@ -193,7 +193,7 @@ async fn make(
     let code = keeper.program_end().await;
     let result = if code == Some(0) {
         let cache = cache.clone();
-        launch::blocking(move || {
+        runtime::blocking(move || {
             engine.complete(&data).map_err(|error| {
                 Error::new(ErrorKind::Files, format!("failed to complete `{}`", data.display())).because(error)
             })?;

@@ -14,6 +14,7 @@ use super::run::Run;
 use super::user::User;
 use super::{data, failure};
 use crate::config::variables;
+use crate::runtime::blocking;
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Kind};
 
 /// How long it may take to answer once.
@@ -203,14 +204,4 @@ fn free_port() -> io::Result<u16> {
         }
     }
     Err(last.expect("a hundred were tried"))
-}
-
-/// Does what waits for files.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

@@ -14,10 +14,11 @@ use rustix::process::geteuid;
 
 use super::directory::{self, RunDirectory};
 use super::keeper::Keeper;
-use super::launch::{self, Running, blocking};
+use super::launch::{self, Running};
 use super::run::{self, Run};
 use super::user::User;
 use crate::config::variables;
+use crate::runtime::blocking;
 use crate::{Config, DatabaseUrl, Error, ErrorKind, Fingerprint, Kind, names};
 
 /// A server that was started for the run, by whichever of its processes.
