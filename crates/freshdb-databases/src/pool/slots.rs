@@ -211,14 +211,16 @@ impl Shared {
         waits
     }
 
-    /// Tells whoever has waited longest. Where nobody waits, it is logged.
-    pub(crate) fn fail(&self, error: Error) {
+    /// Tells whoever has waited longest, and says whether there was anybody. Where nobody waits, it is logged.
+    pub(crate) fn fail(&self, error: Error) -> bool {
         // Not under the lock, which whoever is told may need.
         let waiter = self.slots().next_waiter();
         let Some(waiter) = waiter else {
-            return tracing::warn!(server = %self.server, "no database could be made ready: {error:?}");
+            tracing::warn!(server = %self.server, "no database could be made ready: {error:?}");
+            return false;
         };
         drop(waiter.reply.send(Err(error)));
+        true
     }
 
     /// From now on nobody gets a lease. Gives the slots that were ready, and those that are out still.

@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use freshdb_databases::schema::{self, SeaOrmEntities};
-use freshdb_databases::{Kind, Lease, Pool, Schema as _, ServerSession};
+use freshdb_databases::{DatabaseUrl, ErrorKind, Kind, Lease, Pool, Schema as _, ServerSession};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 use test_support::{Client, DEADLINE, Engine, Proxy, eventually, on_every_engine, warned};
 
-use crate::harness::{builder, clean, execute, pool, rows, server_at, tables};
+use crate::harness::{builder, clean, execute, pool, rows, server, server_at, tables};
 
 on_every_engine! {
     [mysql, mariadb, postgres]
@@ -136,6 +136,31 @@ on_every_engine! {
         assert!(text.contains("leasing.rs:"), "{text}");
         drop(lease);
         sooner_or_later(&pool).await.give_back().await.unwrap();
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    // There, each test has its server, and so its books, for itself.
+    [sqlite]
+    async fn all_who_wait_hear_that_none_can_be_made(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(1).patience(DEADLINE).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.lease())).collect();
+        for lease in &mut waiting {
+            assert!(lease.as_mut().now_or_never().is_none());
+        }
+        let directory = server(database).url().path().unwrap().to_owned();
+        let books = DatabaseUrl::file(directory.join("freshdb_registry.db"));
+        execute(&books, "ALTER TABLE freshdb_databases RENAME TO gone").await;
+        lease.keep("it is not to be had by the next").await.unwrap_err();
+        for lease in join_all(waiting).await {
+            let error = lease.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Database, "{error:?}");
+            assert!(error.to_string().contains("cannot make a database on"), "{error}");
+        }
+        execute(&books, "ALTER TABLE gone RENAME TO freshdb_databases").await;
+        pool.lease().await.unwrap().give_back().await.unwrap();
         clean(database, [pool]).await;
     }
 }

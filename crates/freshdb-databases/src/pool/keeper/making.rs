@@ -19,11 +19,10 @@ impl<D: Dialect> Keeper<D> {
                 Err(error) => {
                     let error = explain::<D>(format!("cannot make a database on `{}`", self.shared.server), error);
                     self.lose_if_lost(&error);
-                    if error.kind() == ErrorKind::Unreachable {
+                    if error.kind() == ErrorKind::Unreachable || !self.shared.fail(error) {
                         return;
                     }
-                    self.shared.fail(error);
-                    return;
+                    // Whoever else waits may have as little to hope for, and is told so now.
                 }
             }
         }
