@@ -199,7 +199,7 @@ impl<D: Dialect> Keeper<D> {
                     }
                 }
                 Err(error) => {
-                    let _is_told = self.shared.fail(error);
+                    self.shared.fail(error);
                     self.throw_away(number, None);
                 }
             },
