@@ -206,7 +206,7 @@ async fn collect_template<D: Dialect>(
         return Ok(());
     }
     // See `template::claim`, which does the same the other way round: one of the two notices.
-    Registry::set_making::<D>(connection, &template.name).await?;
+    Registry::doubt::<D>(connection, &template.name).await?;
     let mut is_used = false;
     for entry in Registry::of_template::<D>(connection, &template.name).await? {
         if entry.role == Role::User {
@@ -218,9 +218,10 @@ async fn collect_template<D: Dialect>(
         }
     }
     if is_used {
-        Registry::set_made::<D>(connection, template).await?;
+        Registry::trust::<D>(connection, &template.name).await?;
         collected.in_use.push(template.name.clone());
     } else {
+        Registry::set_making::<D>(connection, &template.name).await?;
         for entry in Registry::of_template::<D>(connection, &template.name).await? {
             if entry.role == Role::Slot {
                 collected.add(&entry.name, drop_unless_locked::<D>(connection, &entry).await);

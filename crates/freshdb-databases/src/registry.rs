@@ -54,6 +54,8 @@ pub(crate) enum State {
     /// Of a slot: put back by its last owner, and proven to be. This is written while the lock is still held, and taken back before
     /// anybody can have it again, so that of a process that is killed it never stays.
     Pristine,
+    /// Of a template: it is complete, and somebody looks whether it is used, to drop it if it is not. Nobody gets it meanwhile.
+    Doubted,
     /// Of a template: nobody gets it any more. Those who use it keep it, and when it has not been used for long, it is dropped.
     Retired,
 }
@@ -72,8 +74,13 @@ impl Role {
 }
 
 impl State {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Making, "making"), (Self::Ready, "ready"), (Self::Pristine, "pristine"), (Self::Retired, "retired")];
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Making, "making"),
+        (Self::Ready, "ready"),
+        (Self::Pristine, "pristine"),
+        (Self::Doubted, "doubted"),
+        (Self::Retired, "retired"),
+    ];
 
     fn word(self) -> &'static str {
         Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
@@ -257,16 +264,30 @@ impl Registry {
         }
     }
 
-    /// Takes the word `ready` off, and leaves the time as it is.
+    /// From now on it may be less than it was. The time stays as it is.
     pub(crate) async fn set_making<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
         let table = D::TABLE;
         Self::write::<D>(connection, &format!("UPDATE {table} SET state = 'making' WHERE name = '{name}'")).await
     }
 
-    /// Puts the word back that [`set_making`](Self::set_making) took off, unless the template was retired meanwhile.
-    pub(crate) async fn set_made<D: Dialect>(connection: &mut D::Connection, entry: &Entry) -> Result<(), sqlx::Error> {
-        let (table, state, name) = (D::TABLE, entry.state.word(), &entry.name);
-        let sql = format!("UPDATE {table} SET state = '{state}' WHERE name = '{name}' AND state = 'making'");
+    /// Takes the word `ready` off a template, if it has it, and leaves the time as it is.
+    pub(crate) async fn doubt<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
+        Self::replace::<D>(connection, name, State::Ready, State::Doubted).await
+    }
+
+    /// Puts the word back that [`doubt`](Self::doubt) took off, unless the template was retired meanwhile.
+    pub(crate) async fn trust<D: Dialect>(connection: &mut D::Connection, name: &str) -> Result<(), sqlx::Error> {
+        Self::replace::<D>(connection, name, State::Doubted, State::Ready).await
+    }
+
+    async fn replace<D: Dialect>(
+        connection: &mut D::Connection,
+        name: &str,
+        old: State,
+        new: State,
+    ) -> Result<(), sqlx::Error> {
+        let (table, old, new) = (D::TABLE, old.word(), new.word());
+        let sql = format!("UPDATE {table} SET state = '{new}' WHERE name = '{name}' AND state = '{old}'");
         Self::write::<D>(connection, &sql).await
     }
 

@@ -136,10 +136,13 @@ async fn make_locked<D: Dialect>(
     rebuild: bool,
 ) -> Result<(String, bool), Error> {
     let failed = |error| explain::<D>(format!("cannot make a template on `{server}`"), error);
-    for entry in Registry::entries::<D>(connection).await.map_err(failed)? {
-        if names.is_template(&entry) && entry.state == State::Making {
-            D::drop(connection, &entry.name).await.map_err(failed)?;
-            Registry::remove::<D>(connection, &entry.name).await.map_err(failed)?;
+    let entries = Registry::entries::<D>(connection).await.map_err(failed)?;
+    for entry in entries.iter().filter(|entry| names.is_template(entry)) {
+        match entry.state {
+            State::Making => remove::<D>(connection, &entry.name).await.map_err(failed)?,
+            // Somebody may use it, which whoever doubted that did not live to see.
+            State::Doubted => Registry::trust::<D>(connection, &entry.name).await.map_err(failed)?,
+            State::Ready | State::Pristine | State::Retired => {}
         }
     }
     if !rebuild && let Some(found) = ready_one::<D>(connection, names).await.map_err(failed)? {

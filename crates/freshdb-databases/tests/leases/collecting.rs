@@ -5,7 +5,7 @@ use std::time::Duration;
 use freshdb_databases::{DatabaseUrl, Garbage, Pool};
 use test_support::{Client, Proxy, eventually, on_every_engine};
 
-use crate::harness::{builder, clean, execute, pool, rows, server, server_at, tables};
+use crate::harness::{builder, clean, execute, pool, registry, rows, server, server_at, tables};
 
 on_every_engine! {
     async fn a_database_that_is_kept_stays_as_it_is_until_it_is_collected(database: &TestDatabase) {
@@ -123,6 +123,27 @@ on_every_engine! {
         Client::connect(&registry.with_database(&neighbour).reveal()).await.close().await;
         execute(&registry, &format!("DELETE FROM freshdb_databases WHERE name = '{neighbour}'")).await;
         execute(&registry, &format!("DROP DATABASE {neighbour}")).await;
+    }
+}
+
+on_every_engine! {
+    /// Whoever collects templates looks whether each is used, and may be killed before that is known.
+    async fn a_template_that_was_to_be_collected_stays_with_whoever_uses_it(database: &TestDatabase) {
+        let one = pool(database).await;
+        let template = one.template();
+        let name = match template.path() {
+            Some(file) => file.file_stem().unwrap().to_str().unwrap().to_owned(),
+            None => template.database().unwrap(),
+        };
+        let doubt = format!("UPDATE freshdb_databases SET state = 'doubted' WHERE name = '{name}'");
+        execute(&registry(database), &doubt).await;
+        let another = pool(database).await;
+        assert_eq!(another.template(), template);
+        for pool in [&one, &another] {
+            let lease = pool.lease().await.unwrap();
+            assert_eq!(rows(lease.url(), "words").await, 1);
+        }
+        clean(database, [one, another]).await;
     }
 }
 

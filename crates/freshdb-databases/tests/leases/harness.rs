@@ -29,6 +29,11 @@ pub(crate) fn server_at(database: &TestDatabase, url: &str) -> Server {
     }
 }
 
+/// Freshdb's own books on that server.
+pub(crate) fn registry(database: &TestDatabase) -> DatabaseUrl {
+    server(database).url().with_database("freshdb_registry")
+}
+
 pub(crate) fn builder(database: &TestDatabase, schema: impl Schema + 'static) -> PoolBuilder {
     Pool::builder(server(database), schema).checkout(database.url())
 }

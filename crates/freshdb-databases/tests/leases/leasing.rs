@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use freshdb_databases::schema::{self, SeaOrmEntities};
-use freshdb_databases::{DatabaseUrl, ErrorKind, Kind, Lease, Pool, Schema as _, ServerSession};
+use freshdb_databases::{ErrorKind, Kind, Lease, Pool, Schema as _, ServerSession};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 use test_support::{Client, DEADLINE, Engine, Proxy, eventually, on_every_engine, warned};
 
-use crate::harness::{builder, clean, execute, pool, rows, server, server_at, tables};
+use crate::harness::{builder, clean, execute, pool, registry, rows, server_at, tables};
 
 on_every_engine! {
     [mysql, mariadb, postgres]
@@ -150,16 +150,14 @@ on_every_engine! {
         for lease in &mut waiting {
             assert!(lease.as_mut().now_or_never().is_none());
         }
-        let directory = server(database).url().path().unwrap().to_owned();
-        let books = DatabaseUrl::file(directory.join("freshdb_registry.db"));
-        execute(&books, "ALTER TABLE freshdb_databases RENAME TO gone").await;
+        execute(&registry(database), "ALTER TABLE freshdb_databases RENAME TO gone").await;
         lease.keep("it is not to be had by the next").await.unwrap_err();
         for lease in join_all(waiting).await {
             let error = lease.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Database, "{error:?}");
             assert!(error.to_string().contains("cannot make a database on"), "{error}");
         }
-        execute(&books, "ALTER TABLE gone RENAME TO freshdb_databases").await;
+        execute(&registry(database), "ALTER TABLE gone RENAME TO freshdb_databases").await;
         pool.lease().await.unwrap().give_back().await.unwrap();
         clean(database, [pool]).await;
     }
