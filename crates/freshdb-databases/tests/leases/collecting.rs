@@ -58,7 +58,7 @@ on_every_engine! {
     [mysql, mariadb, postgres]
     async fn what_is_kept_last_is_the_newest_whatever_the_clock_says(database: &TestDatabase) {
         let pool = builder(database, tables()).limit(2).open().await.unwrap();
-        let registry = pool.template().with_database("freshdb_registry");
+        let registry = registry(database);
         let mut kept = Vec::new();
         for number in 0..12 {
             let lease = pool.lease().await.unwrap();
@@ -108,7 +108,7 @@ on_every_engine! {
     async fn what_freshdb_did_not_make_is_left_alone_whatever_the_registry_says(database: &TestDatabase) {
         let pool = pool(database).await;
         let template = pool.template();
-        let registry = template.with_database("freshdb_registry");
+        let registry = registry(database);
         let neighbour = format!("{}_payroll", DatabaseUrl::parse(database.url()).unwrap().database().unwrap());
         execute(&registry, &format!("CREATE DATABASE {neighbour}")).await;
         // By somebody who may write there, and may not drop that database.
@@ -144,6 +144,27 @@ on_every_engine! {
             assert_eq!(rows(lease.url(), "words").await, 1);
         }
         clean(database, [one, another]).await;
+    }
+}
+
+on_every_engine! {
+    // There, each test has its server, and so its registry, for itself.
+    [sqlite]
+    /// A template counts as unfinished only when nobody is found who uses it.
+    async fn what_is_looked_at_is_complete(database: &TestDatabase) {
+        let one = pool(database).await;
+        let template = one.template();
+        one.close().await.unwrap();
+        let registry = registry(database);
+        let killed = "CREATE TRIGGER killed BEFORE UPDATE ON freshdb_databases WHEN NEW.state = 'making'
+                      BEGIN SELECT RAISE(ABORT, 'killed'); END";
+        execute(&registry, killed).await;
+        Garbage::everything().checkout(database.url()).collect(&server(database)).await.unwrap_err();
+        execute(&registry, "DROP TRIGGER killed").await;
+        assert_eq!(rows(&registry, "freshdb_databases WHERE state = 'doubted'").await, 1);
+        let another = pool(database).await;
+        assert_eq!(another.template(), template);
+        clean(database, [another]).await;
     }
 }
 

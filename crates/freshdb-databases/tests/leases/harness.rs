@@ -29,7 +29,7 @@ pub(crate) fn server_at(database: &TestDatabase, url: &str) -> Server {
     }
 }
 
-/// Freshdb's own books on that server.
+/// Where freshdb writes down what it made on that server.
 pub(crate) fn registry(database: &TestDatabase) -> DatabaseUrl {
     server(database).url().with_database("freshdb_registry")
 }

@@ -141,7 +141,7 @@ on_every_engine! {
 }
 
 on_every_engine! {
-    // There, each test has its server, and so its books, for itself.
+    // There, each test has its server, and so its registry, for itself.
     [sqlite]
     async fn all_who_wait_hear_that_none_can_be_made(database: &TestDatabase) {
         let pool = builder(database, tables()).limit(1).patience(DEADLINE).open().await.unwrap();

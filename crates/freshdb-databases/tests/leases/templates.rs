@@ -8,7 +8,7 @@ use freshdb_databases::{ErrorKind, Garbage, Pool, Target, schema};
 use futures_util::future::join_all;
 use test_support::{Client, on_every_engine};
 
-use crate::harness::{Counted, builder, clean, execute, rows, server, server_at, shown, tables};
+use crate::harness::{Counted, builder, clean, execute, registry, rows, server, server_at, shown, tables};
 
 const TABLE: &str = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(100))";
 
@@ -101,7 +101,7 @@ on_every_engine! {
         let name = template.database().unwrap();
         // As it would be if a machine had made it, or used it, whose clock is fast.
         let faster = format!("UPDATE freshdb_databases SET since = since + 3600000 WHERE name = '{name}'");
-        execute(&template.with_database("freshdb_registry"), &faster).await;
+        execute(&registry(database), &faster).await;
         let rebuilt = open(true).await.unwrap();
         let after = open(false).await.unwrap();
         assert_eq!(after.template(), rebuilt.template());
