@@ -1,5 +1,6 @@
 //! Where a server or a database is, parsed once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,9 @@ enum Location {
 }
 
 impl DatabaseUrl {
-    /// Parses `mysql://`, `mariadb://`, `postgres://`, `postgresql://`, or `sqlite://` and a path.
+    /// Parses `mysql://`, `mariadb://`, `postgres://`, `postgresql://`, or `sqlite://` and a path, percent-encoded as drivers expect it.
+    ///
+    /// PostgreSQL's `dbname` among the parameters is the same as the database in the path, before which it counts.
     ///
     /// # Errors
     ///
@@ -40,7 +43,14 @@ impl DatabaseUrl {
             if path.is_empty() || path == ":memory:" {
                 return Err(Error::url("names no file"));
             }
-            return Ok(Self(Location::Path(path.into())));
+            if path.contains('?') {
+                return Err(Error::url(
+                    "has parameters, of which none means anything here (in a path, `?` is written `%3F`)",
+                ));
+            }
+            let path = percent_encoding::percent_decode_str(path).decode_utf8();
+            let path = path.map_err(|_| Error::url("names a file by bytes that are no UTF-8"))?;
+            return Ok(Self(Location::Path(path.as_ref().into())));
         }
         let url = Url::parse(text).map_err(|error| match error {
             // Where a password has one of these, what is before it looks like a port.
@@ -59,7 +69,15 @@ impl DatabaseUrl {
         if url.path().contains('@') {
             return Err(Error::url("has an `@` behind its host (in a password, `/` is written `%2F`)"));
         }
-        Ok(Self(Location::Server(kind, url)))
+        if url.fragment().is_some() {
+            return Err(Error::url("has a `#` (in a password, it is written `%23`)"));
+        }
+        if url.has_host() && url.username().is_empty() && raw_parameters(&url).any(may_be_of_a_password) {
+            return Err(Error::url(
+                "has an `@` among its parameters, and no user (in a password, `?` is written `%3F`)",
+            ));
+        }
+        Ok(Self(Location::Server(kind, if kind == Kind::Postgres { with_database_in_path(url) } else { url })))
     }
 
     /// The URL of an SQLite file, or of the directory that stands for a server.
@@ -169,11 +187,10 @@ impl DatabaseUrl {
     /// `sslpassword`, which libpq knows, a secret. MySQL's says nothing.
     #[cfg(any(feature = "mysql", feature = "postgres", feature = "sea-orm"))]
     pub(crate) fn for_sqlx(&self) -> String {
-        /// The parameters that sqlx's driver for PostgreSQL knows:
+        /// The parameters that sqlx's driver for PostgreSQL knows, but for `dbname`, which is in the path:
         /// <https://docs.rs/sqlx/0.9.0/sqlx/postgres/struct.PgConnectOptions.html#parameters>.
-        const PARAMETERS: [&str; 18] = [
+        const PARAMETERS: [&str; 17] = [
             "application_name",
-            "dbname",
             "host",
             "hostaddr",
             "options",
@@ -193,11 +210,13 @@ impl DatabaseUrl {
         ];
 
         let Location::Server(Kind::Postgres, url) = &self.0 else { return self.reveal() };
-        let Some(parameters) = url.query() else { return self.reveal() };
+        if url.query().is_none() {
+            return self.reveal();
+        }
         let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
         let mut known = Vec::new();
-        for pair in parameters.split('&') {
-            match ::url::form_urlencoded::parse(pair.as_bytes()).next() {
+        for pair in raw_parameters(url) {
+            match parameter(pair) {
                 // Without a value it may be the rest of one in which `&` should have been `%26`.
                 Some((name, _)) if !is_known(&name) && pair.contains('=') => {
                     tracing::warn!(%name, "sqlx does not know a parameter of the database URL, and it is passed over");
@@ -206,10 +225,45 @@ impl DatabaseUrl {
                 _ => known.push(pair),
             }
         }
-        let mut url = url.clone();
-        url.set_query(Some(known.join("&")).filter(|known| !known.is_empty()).as_deref());
-        url.into()
+        with_parameters(url.clone(), &known).into()
     }
+}
+
+/// The parameters as they stand there, percent-encoded.
+fn raw_parameters(url: &Url) -> impl Iterator<Item = &str> {
+    url.query().into_iter().flat_map(|parameters| parameters.split('&'))
+}
+
+/// Name and value of a parameter as it stands there.
+fn parameter(raw: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    ::url::form_urlencoded::parse(raw.as_bytes()).next()
+}
+
+fn with_parameters(mut url: Url, raw: &[&str]) -> Url {
+    url.set_query(Some(raw.join("&")).filter(|raw| !raw.is_empty()).as_deref());
+    url
+}
+
+/// Where a password has a `?`, what is behind it looks like parameters: `mysql://root:?secret@host`.
+fn may_be_of_a_password(raw: &str) -> bool {
+    raw.contains('@')
+        && parameter(raw).is_none_or(|(name, _)| !is_password(&name) && !matches!(&*name, "user" | "options" | "host"))
+}
+
+/// Whoever sees `dbname` heeds no path, and would go to that database, whichever one is asked for.
+fn with_database_in_path(url: Url) -> Url {
+    let is_database = |raw: &str| parameter(raw).is_some_and(|(name, _)| name == "dbname");
+    if !raw_parameters(&url).any(is_database) {
+        return url;
+    }
+    let last = raw_parameters(&url).filter(|raw| is_database(raw)).filter_map(parameter).last();
+    let name = last.map(|(_, name)| name.into_owned()).filter(|name| !name.is_empty());
+    let others: Vec<&str> = raw_parameters(&url).filter(|raw| !is_database(raw)).collect();
+    let mut url = with_parameters(url.clone(), &others);
+    if let Some(name) = name {
+        url.set_path(&percent_encoding::utf8_percent_encode(&name, IN_PATH).to_string());
+    }
+    url
 }
 
 /// sqlx 0.9 leaves an IPv6 address the brackets that it has in a URL, and looks for a host of that name.
@@ -254,8 +308,8 @@ impl fmt::Debug for DatabaseUrl {
 /// A parameter of a URL that has a password among them, if it is shown. Of a password in which `&` should have been `%26`, the rest looks like a
 /// parameter, too; so what is shown is what says where the server is.
 fn shown_beside_password(pair: &str) -> Option<String> {
-    const SHOWN: [&str; 6] = ["dbname", "host", "hostaddr", "port", "socket", "user"];
-    let (name, _) = ::url::form_urlencoded::parse(pair.as_bytes()).next()?;
+    const SHOWN: [&str; 5] = ["host", "hostaddr", "port", "socket", "user"];
+    let (name, _) = parameter(pair)?;
     if is_password(&name) { Some(format!("{name}=***")) } else { SHOWN.contains(&&*name).then(|| pair.to_owned()) }
 }
 
@@ -271,8 +325,7 @@ fn redacted(url: &Url) -> Url {
         shown.set_path("***");
     }
     if url.query_pairs().any(|(name, _)| is_password(&name)) {
-        let parameters: Vec<String> =
-            url.query().unwrap_or_default().split('&').filter_map(shown_beside_password).collect();
+        let parameters: Vec<String> = raw_parameters(url).filter_map(shown_beside_password).collect();
         shown.set_query(Some(&parameters.join("&")));
     }
     shown
@@ -306,15 +359,54 @@ mod tests {
             "mariadb:///root:sekret@h",
             "postgres:///root:sekret@h/x",
             "mysql://root:/sekret@h/x",
+            "mysql://root:?sekret@h/x",
+            "mysql://root:?se=kret@h/x",
+            "mysql://root:12?sekret@h/x?a=b",
+            "mysql://root:#sekret@h/x",
+            "mysql://root:12#sekret@h/x",
         ] {
             let error = DatabaseUrl::parse(url).expect_err(url);
             assert!(!format!("{error:?}").contains("sekret"), "{error:?}");
         }
         let at = DatabaseUrl::parse("mysql://root@h/%40x").expect("a name may have one");
         assert_eq!(at.database().as_deref(), Some("@x"));
+        let among = "postgres://h/x?user=me@here&password=p@ss";
+        assert_eq!(DatabaseUrl::parse(among).expect("a URL").reveal(), among);
         for url in ["postgres:///x?host=/run/postgresql", "mysql:///x?socket=/run/mysqld.sock", "postgres:///x"] {
             assert_eq!(DatabaseUrl::parse(url).expect("a URL").database().as_deref(), Some("x"), "{url}");
         }
+    }
+
+    /// Drivers and libpq heed the parameter, and not the path.
+    #[test]
+    fn a_database_among_the_parameters_is_the_one_of_the_path() {
+        for (url, seen) in [
+            ("postgres://u@h/?dbname=dev", "postgres://u@h/dev"),
+            (
+                "postgres:///x?host=/run/pg&dbname=one&dbname=a%26b%2Fc&user=me",
+                "postgres:///a%26b%2Fc?host=/run/pg&user=me",
+            ),
+            ("postgresql://u@h/x?%64bname=dev", "postgresql://u@h/dev"),
+            ("postgres://u@h/x?dbname=", "postgres://u@h/x"),
+        ] {
+            let url = DatabaseUrl::parse(url).expect("a URL");
+            assert_eq!(url.reveal(), seen);
+            let other = url.with_database("other").reveal();
+            assert!(!other.contains("dbname") && other.contains("/other"), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_revealed() {
+        for path in ["/tmp/job_feature%2Fx/a?b#1.db", "/tmp/plain.db", "relative/ü 🦀.db"] {
+            let url = DatabaseUrl::file(path);
+            let parsed = DatabaseUrl::parse(&url.reveal()).expect("a URL");
+            assert_eq!(parsed.path(), Some(Path::new(path)));
+        }
+        let parsed = DatabaseUrl::parse("sqlite:///a%20b/100%.db").expect("a URL");
+        assert_eq!(parsed.path(), Some(Path::new("/a b/100%.db")));
+        let error = DatabaseUrl::parse("sqlite:///tmp/x?mode=rwc").expect_err("parameters");
+        assert!(error.to_string().contains("has parameters"), "{error:?}");
     }
 
     #[test]

@@ -5,12 +5,33 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use freshdb_databases::schema::{self, SeaOrmEntities};
-use freshdb_databases::{ErrorKind, Kind, Lease, Pool, Schema as _, ServerSession};
+use freshdb_databases::{DatabaseUrl, ErrorKind, Kind, Lease, Pool, Schema as _, Server, ServerSession};
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 use test_support::{Client, DEADLINE, Engine, Proxy, eventually, on_every_engine, warned};
 
 use crate::harness::{builder, clean, execute, pool, registry, rows, server_at, tables};
+
+on_every_engine! {
+    [postgres]
+    async fn a_database_that_is_named_among_the_parameters_is_left_alone(database: &TestDatabase) {
+        let (server, name) = database.url().rsplit_once('/').unwrap();
+        let server = Server::existing(DatabaseUrl::parse(&format!("{server}/?dbname={name}")).unwrap());
+        let pool = Pool::builder(server, tables()).checkout(database.url()).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        execute(lease.url(), "INSERT INTO notes VALUES (1, 'in a lease')").await;
+        let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'notes'";
+        let mut here = Client::connect(database.url()).await;
+        assert_eq!(here.number(tables).await, 0);
+        here.close().await;
+        let mut there = Client::connect(&lease.url().reveal()).await;
+        let is_there = format!("SELECT COUNT(*) WHERE current_database() = '{}'", lease.name());
+        assert_eq!(there.number(&is_there).await, 1);
+        there.close().await;
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
 
 on_every_engine! {
     [mysql, mariadb, postgres]
