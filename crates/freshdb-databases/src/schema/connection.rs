@@ -60,6 +60,18 @@ pub(super) fn is_refused_in_transaction(error: &sqlx::Error) -> bool {
     false
 }
 
+/// A NUL ends a text for SQLite, of which the driver then begins the rest anew for ever, and for PostgreSQL's protocol. `name` is what messages
+/// call the text.
+pub(super) fn refuse_nul(kind: Kind, text: &str, name: &str) -> Result<(), Error> {
+    if matches!(kind, Kind::Mysql | Kind::Mariadb) {
+        return Ok(());
+    }
+    let Some((before, _)) = text.split_once('\0') else { return Ok(()) };
+    let line = 1 + before.matches('\n').count();
+    Err(Error::new(ErrorKind::Schema, format!("line {line} of {name} has a NUL, which ends a text there"))
+        .hint("save it as UTF-8: what is in UTF-16 has many of them"))
+}
+
 /// The failure of a migration, which runs in a transaction unless it is marked: how, is said where that is in the way.
 #[cfg(any(feature = "sqlx-migrations", feature = "diesel-migrations"))]
 pub(super) fn migration_failed(fact: String, error: sqlx::Error, mark: &str) -> Error {
@@ -143,12 +155,15 @@ impl Connection {
 async fn sqlite(target: &Target, session: Session) -> Result<SqliteConnection, sqlx::Error> {
     let file = target.url().path().ok_or_else(|| sqlx::Error::Configuration("SQLite's URL is no path".into()))?;
     let options = SqliteConnectOptions::new().filename(file).synchronous(SqliteSynchronous::Off);
-    let options = match session {
+    // The engine checks no foreign keys unless it is asked to, and sqlx's driver does that.
+    let checks_keys = match session {
+        Session::Server => false,
+        #[cfg(feature = "sqlx-migrations")]
+        Session::Sqlx => true,
         #[cfg(feature = "diesel-migrations")]
-        Session::Diesel => options.foreign_keys(false),
-        _ => options,
+        Session::Diesel => false,
     };
-    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let mut connection = SqliteConnection::connect_with(&options.foreign_keys(checks_keys)).await?;
     let journal: String = sqlx::query_scalar("PRAGMA main.journal_mode").fetch_one(&mut connection).await?;
     // A log, which what was applied before has asked for, stays with the file, and would end with this.
     if journal == "delete" {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use migrations_internals::TomlMetadata;
 
-use super::connection::{Connection, Session, migration_failed};
+use super::connection::{Connection, Session, migration_failed, refuse_nul};
 use super::files;
 use super::{BoxFuture, Fingerprint, Schema, SchemaError, Target};
 use crate::{Error, ErrorKind};
@@ -106,6 +106,7 @@ fn migrations_in(directory: &Path) -> Result<Vec<Migration>, Error> {
 
 impl Migration {
     async fn run(&self, target: &Target) -> Result<(), Error> {
+        refuse_nul(target.kind(), &self.up, &format!("the diesel migration `{}`", self.name))?;
         let mut connection = Connection::open(target, Session::Diesel).await?;
         let done = self.run_on(&mut connection).await;
         connection.close_after(done).await

@@ -82,6 +82,17 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    // As both clients have it, which read their own commands only where a statement may begin.
+    [mysql, mariadb] async fn delimiter_is_a_word_like_others_within_a_statement(database: &TestDatabase) {
+        let script = "/*\ndelimiter lines: none\n*/\nCREATE TABLE formats (\n  id INT PRIMARY KEY,\n  delimiter CHAR(1) NOT NULL\n);\n\
+                      CREATE PROCEDURE fill() BEGIN INSERT INTO formats VALUES (1, ';'); INSERT INTO formats VALUES (2, ','); END;\n\
+                      CALL fill();\n";
+        apply(schema::sql(script), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT delimiter FROM formats ORDER BY id").await, [";", ","]);
+    }
+}
+
+on_every_engine! {
     // Both clients drop it.
     [mysql, mariadb] async fn a_line_may_end_with_a_backslash(database: &TestDatabase) {
         for begin in ["", "DELIMITER //\nSELECT 1//\nDELIMITER ;\n"] {
@@ -194,6 +205,46 @@ on_every_engine! {
         assert!(hint.expect("a hint").contains("psql"), "{message}");
         let (message, hint) = refusal(schema::sql("COPY tags FROM stdin;\nx\n\\.\n"), database).await;
         assert!(hint.expect(&message).contains("--inserts"), "{message}");
+    }
+}
+
+on_every_engine! {
+    [postgres] async fn what_pg_dump_writes_for_psql_costs_no_text_its_line_ends(database: &TestDatabase) {
+        let dump = format!("\\restrict aBc123\r\n{TAGS};\r\nINSERT INTO tags VALUES ('a\r\nb\r');\n\\unrestrict aBc123");
+        apply(schema::sql(dump), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags").await, ["a\r\nb\r"]);
+    }
+}
+
+on_every_engine! {
+    // As in a file that is in UTF-16. SQLite stops there, and its driver would begin anew for ever.
+    [sqlite, postgres] async fn a_nul_is_refused(database: &TestDatabase) {
+        let (message, hint) = refusal(schema::sql(format!("{TAGS};\n\0INSERT INTO tags VALUES ('a')")), database).await;
+        assert_eq!(message, "line 2 of the SQL text has a NUL, which ends a text there");
+        assert!(hint.expect("a hint").contains("UTF-8"));
+        let migrations = directory(&[("1_tags/up.sql", "SELECT 1;\n\0")]);
+        let (message, _) = refusal(schema::DieselMigrations::new(migrations.path()), database).await;
+        assert!(message.contains("has a NUL"), "{message}");
+        let migrations = directory(&[("1_tags.sql", "SELECT 1;\n\0")]);
+        let migrations = schema::SqlxMigrations::directory(migrations.path()).expect("a migration");
+        let (message, _) = refusal(migrations, database).await;
+        assert!(message.contains("has a NUL"), "{message}");
+    }
+}
+
+on_every_engine! {
+    // sqlx's driver, unlike sqlite3, has them checked; and then a table that is dropped takes with it what refers to it.
+    [sqlite] async fn foreign_keys_are_as_in_the_engines_own_client(database: &TestDatabase) {
+        let script = "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+            CREATE TABLE child (name TEXT, parent INTEGER REFERENCES parent (id) ON DELETE CASCADE);
+            INSERT INTO child VALUES ('c', 1);
+            INSERT INTO parent VALUES (1);
+            CREATE TABLE other (id INTEGER PRIMARY KEY, more TEXT);
+            INSERT INTO other SELECT id, NULL FROM parent;
+            DROP TABLE parent;
+            ALTER TABLE other RENAME TO parent;";
+        apply(schema::sql(script), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM child").await, ["c"]);
     }
 }
 

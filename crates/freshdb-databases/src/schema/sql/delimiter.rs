@@ -37,9 +37,19 @@ pub(super) fn leaves(text: &str, own: &str) -> Option<(usize, String)> {
     others.into_iter().find(|(_, name)| name != own)
 }
 
-/// Whether the script may hold that command. It may stand in a string, which [`split`] tells.
+/// Whether the script holds that command.
 pub(super) fn is_set_in(text: &str) -> bool {
-    text.lines().any(|line| argument(line).is_some())
+    // Most have no such line, and may be long.
+    if !text.lines().any(|line| argument(line).is_some()) {
+        return false;
+    }
+    let mut scan = Scan::of(text);
+    while scan.at < text.len() && !scan.is_set {
+        if scan.step().is_err() {
+            return true;
+        }
+    }
+    scan.is_set
 }
 
 /// What the line sets the delimiter to, if it is that command.
@@ -86,6 +96,8 @@ struct Scan<'a> {
     at: usize,
     line: usize,
     delimiter: &'a str,
+    /// Whether the script has said what it is.
+    is_set: bool,
     /// Where what was not ended yet begins.
     from: usize,
     /// Where, and on which line, there was the first of it that is neither space nor comment.
@@ -98,7 +110,7 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn of(text: &'a str) -> Self {
         let (statements, dropped) = (Vec::new(), Vec::new());
-        Self { text, at: 0, line: 1, delimiter: ";", from: 0, begun: None, statements, dropped }
+        Self { text, at: 0, line: 1, delimiter: ";", is_set: false, from: 0, begun: None, statements, dropped }
     }
 
     fn rest(&self) -> &'a str {
@@ -108,14 +120,15 @@ impl<'a> Scan<'a> {
     /// Passes one sign, or what belongs together.
     fn step(&mut self) -> Result<(), usize> {
         let rest = self.rest();
-        if self.at == 0 || self.text.as_bytes()[self.at - 1] == b'\n' {
+        // Within a statement the clients read no commands of their own: it may be the name of a column.
+        if self.begun.is_none() && (self.at == 0 || self.text.as_bytes()[self.at - 1] == b'\n') {
             let line = rest.split_inclusive('\n').next().unwrap_or("");
             if let Some(delimiter) = argument(line) {
                 if delimiter.is_empty() {
                     return Err(self.line);
                 }
                 self.end_statement(line.len());
-                self.delimiter = delimiter;
+                (self.delimiter, self.is_set) = (delimiter, true);
                 return Ok(());
             }
         }
@@ -207,7 +220,8 @@ mod tests {
         check("a;;\n;b", &[(1, "a"), (2, "b")]);
         check("DELIMITER //\nx; y//\ndelimiter ;\nz;", &[(2, "x; y"), (4, "z")]);
         check("  Delimiter $$ \r\nx;\r\ny$$\r\nDELIMITER ;\r\nz;", &[(2, "x;\r\ny"), (5, "z")]);
-        check("a\nDELIMITER ;;\nb;;", &[(1, "a"), (3, "b")]);
+        check("a\nDELIMITER ;;\nb;;", &[(1, "a\nDELIMITER"), (3, "b")]);
+        check("# a\n-- b\nDELIMITER //\nc//", &[(4, "c")]);
         check("delimiters; delimiter_x;", &[(1, "delimiters"), (1, "delimiter_x")]);
     }
 
@@ -263,7 +277,13 @@ mod tests {
     fn a_delimiter_must_be_named() {
         assert_eq!(split("a;\n\nDELIMITER \nb"), Err(3));
         assert_eq!(split("DELIMITER"), Err(1));
-        assert!(is_set_in("a\n\tdelimiter"));
-        assert!(!is_set_in("a delimiter //\ndelimiter// b"));
+        assert!(is_set_in("a;\n\tdelimiter //"));
+        assert!(is_set_in("-- a\ndelimiter //"));
+        assert!(is_set_in("a;\nDELIMITER"));
+        for script in
+            ["a delimiter //\ndelimiter// b", "/*\ndelimiter //\n*/ a", "a (\ndelimiter b\n)", "'\ndelimiter //'"]
+        {
+            assert!(!is_set_in(script), "{script}");
+        }
     }
 }

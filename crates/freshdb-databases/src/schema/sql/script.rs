@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition};
 use super::delimiter::{self, Statement};
 use crate::dialect::{MAKE_ROOM, is_full};
 use crate::schema::Target;
-use crate::schema::connection::{Connection, Failed, Session, is_refused_in_transaction};
+use crate::schema::connection::{Connection, Failed, Session, is_refused_in_transaction, refuse_nul};
 use crate::{Error, ErrorKind, Kind};
 
 /// A text of one statement or several.
@@ -25,6 +25,7 @@ impl Script<'_> {
         if text.chars().all(|sign| sign.is_whitespace() || sign == ';') {
             return Ok(());
         }
+        refuse_nul(target.kind(), text, &self.name)?;
         self.refuse_to_leave(target, text)?;
         let mut connection = Connection::open(target, Session::Server).await?;
         let done = match target.kind() {
@@ -173,5 +174,6 @@ fn without_restrictions(text: &str) -> Cow<'_, str> {
     if !text.lines().any(is_one) {
         return text.into();
     }
-    text.lines().map(|line| if is_one(line) { "\n".into() } else { format!("{line}\n") }).collect::<String>().into()
+    // The ends of the other lines are part of texts.
+    text.split_inclusive('\n').map(|line| if is_one(line) { "\n" } else { line }).collect::<String>().into()
 }
