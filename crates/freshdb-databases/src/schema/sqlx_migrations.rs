@@ -4,9 +4,9 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 
-use super::connection::{Connection, Session, migration_failed};
+use super::connection::{Connection, Session, migration_failed, refuse_nul};
 use super::files;
 use super::{BoxFuture, Fingerprint, Schema, SchemaError, Target};
 use crate::{Error, ErrorKind};
@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind};
 /// Migrations as `sqlx migrate` knows them, and the table in which it keeps what was applied.
 ///
 /// They are applied by sqlx itself, through a connection as sqlx's driver makes it. The fingerprint is made of what a migrator is made of:
-/// versions, descriptions and checksums. Those that only take back what others did are no part of it.
+/// versions, descriptions, checksums and SQL. Those that only take back what others did are no part of it.
 ///
 /// # Examples
 ///
@@ -77,11 +77,13 @@ impl<M: Borrow<Migrator> + Send + Sync> Schema for SqlxMigrations<M> {
         for schema in &*migrator.create_schemas {
             fingerprint.add("schema", &**schema);
         }
-        for migration in migrator.iter().filter(|migration| !migration.migration_type.is_down_migration()) {
+        for migration in up(migrator) {
             fingerprint
                 .add("migration", migration.version.to_string())
                 .add("description", &*migration.description)
                 .add("checksum", &*migration.checksum)
+                // Not all of it need be in the checksum.
+                .add("sql", migration.sql.as_str())
                 .add("transaction", if migration.no_tx { "no" } else { "yes" });
         }
         Ok(())
@@ -90,6 +92,10 @@ impl<M: Borrow<Migrator> + Send + Sync> Schema for SqlxMigrations<M> {
     fn apply<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SchemaError>> {
         Box::pin(async move {
             let migrator = self.migrator.borrow();
+            for migration in up(migrator) {
+                let name = format!("sqlx migration {} `{}`", migration.version, migration.description);
+                refuse_nul(target.kind(), migration.sql.as_str(), &name)?;
+            }
             let mut connection = Connection::open(target, Session::Sqlx).await?;
             let done = match &mut connection {
                 #[cfg(feature = "sqlite")]
@@ -102,6 +108,11 @@ impl<M: Borrow<Migrator> + Send + Sync> Schema for SqlxMigrations<M> {
             Ok(connection.close_after(done.map_err(|error| failure(migrator, error))).await?)
         })
     }
+}
+
+/// Those that do not take back what others did.
+fn up(migrator: &Migrator) -> impl Iterator<Item = &Migration> {
+    migrator.iter().filter(|migration| !migration.migration_type.is_down_migration())
 }
 
 fn failure(migrator: &Migrator, error: MigrateError) -> Error {

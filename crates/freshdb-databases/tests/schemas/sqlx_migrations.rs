@@ -1,6 +1,8 @@
 //! Migrations of sqlx's.
 
 use freshdb_databases::schema::{Schema, SqlxMigrations};
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use tempfile::TempDir;
 
 use crate::harness::{apply, directory, fingerprint, refusal, texts, write};
@@ -71,6 +73,17 @@ fn a_fingerprint_tells_every_change() {
     changed("another version");
     write(directory.path(), "4_more.sql", "-- no-transaction\n");
     changed("without a transaction");
+}
+
+/// sqlx can be told to leave characters out of its checksum.
+#[test]
+fn what_the_checksum_leaves_out_makes_a_difference() {
+    let migrator = |text: &'static str| {
+        let migration = Migration::new(1, "tags".into(), MigrationType::Simple, text.into_sql_str(), false);
+        let migration = Migration { checksum: vec![1, 2, 3].into(), ..migration };
+        SqlxMigrations::new(Migrator::with_migrations(vec![migration]))
+    };
+    assert_ne!(fingerprint(&migrator("-- x\nDROP TABLE t;")), fingerprint(&migrator("-- x DROP TABLE t;")));
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use sea_orm::sea_query::{ForeignKeyCreateStatement, IntoIden, TableName, TableRef};
+use sea_orm::sea_query::extension::postgres::TypeCreateStatement;
+use sea_orm::sea_query::{
+    ForeignKeyCreateStatement, IndexCreateStatement, IntoIden, TableCreateStatement, TableName, TableRef,
+};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, Statement};
 
 use super::connection;
@@ -13,7 +16,7 @@ use crate::{Error, ErrorKind};
 ///
 /// Tables that others refer to are made before those; otherwise the order is that in which the entities are given, so that it is
 /// the same each time. Entities that refer to each other in a circle cannot be made in any order: make such a schema with
-/// migrations. The fingerprint is made of the SQL for every engine; a build of the program that changes no entity needs no new
+/// migrations. The fingerprint is made of what they are on every engine; a build of the program that changes no entity needs no new
 /// template.
 ///
 /// # Examples
@@ -54,12 +57,12 @@ pub struct SeaOrmEntities {
     entities: Vec<fn(DbBackend) -> Table>,
 }
 
-/// What one entity needs, in SQL.
+/// What one entity needs. It is no SQL yet: not every engine has every type, and SeaORM panics where it shall write one that it does not have.
 struct Table {
     name: String,
-    enums: Vec<Statement>,
-    create: Statement,
-    indexes: Vec<Statement>,
+    enums: Vec<TypeCreateStatement>,
+    create: TableCreateStatement,
+    indexes: Vec<IndexCreateStatement>,
     /// The tables that its foreign keys lead to, but itself.
     refers_to: Vec<String>,
 }
@@ -106,9 +109,9 @@ fn table_of<E: EntityTrait>(backend: DbBackend) -> Table {
     let mut refers_to: Vec<String> = create.get_foreign_key_create_stmts().iter().filter_map(referred).collect();
     refers_to.retain(|other| *other != name);
     Table {
-        enums: schema.create_enum_from_entity(entity).iter().map(|statement| backend.build(statement)).collect(),
-        indexes: schema.create_index_from_entity(entity).iter().map(|statement| backend.build(statement)).collect(),
-        create: backend.build(&create),
+        enums: schema.create_enum_from_entity(entity),
+        indexes: schema.create_index_from_entity(entity),
+        create,
         name,
         refers_to,
     }
@@ -159,16 +162,18 @@ fn circle(waiting: &[Table]) -> Error {
 
 impl Table {
     async fn create(&self, connection: &DatabaseConnection, made: &mut Vec<Statement>) -> Result<(), Error> {
+        let backend = connection.get_database_backend();
         for statement in &self.enums {
+            let statement = backend.build(statement);
             // Several tables may have columns of one enum.
-            if !made.contains(statement) {
-                self.run(connection, statement, "an enum of the entity of").await?;
-                made.push(statement.clone());
+            if !made.contains(&statement) {
+                self.run(connection, &statement, "an enum of the entity of").await?;
+                made.push(statement);
             }
         }
-        self.run(connection, &self.create, "the entity of").await?;
+        self.run(connection, &backend.build(&self.create), "the entity of").await?;
         for statement in &self.indexes {
-            self.run(connection, statement, "an index of the entity of").await?;
+            self.run(connection, &backend.build(statement), "an index of the entity of").await?;
         }
         Ok(())
     }
@@ -188,9 +193,7 @@ impl Schema for SeaOrmEntities {
         for backend in [DbBackend::Sqlite, DbBackend::MySql, DbBackend::Postgres] {
             for table in self.tables(backend)? {
                 fingerprint.add("table", &table.name);
-                for statement in table.enums.iter().chain([&table.create]).chain(&table.indexes) {
-                    fingerprint.add("statement", statement.to_string());
-                }
+                fingerprint.add("statements", format!("{:?}", (&table.enums, &table.create, &table.indexes)));
             }
         }
         Ok(())
