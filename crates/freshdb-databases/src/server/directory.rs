@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 
 use super::copy;
 use super::guard::Guard;
+use super::run::inheritable;
 use super::user::User;
 use crate::config::variables;
 use crate::{Config, Error, ErrorKind};
@@ -82,7 +83,7 @@ impl RunDirectory {
 
     /// The lock, for a child to inherit.
     pub(super) fn share_lock(&self) -> io::Result<OwnedFd> {
-        Ok(rustix::io::dup(&self.lock)?)
+        inheritable(&self.lock)
     }
 
     /// It has a keeper, who removes it.

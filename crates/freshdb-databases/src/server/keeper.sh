@@ -5,7 +5,7 @@
 #   sh -c "$this" keeper DIRECTORY SIGNAL RUN [PROGRAM ARGUMENT...]
 #
 # SIGNAL is what ends the program at once. The program's output goes to DIRECTORY/log. RUN is the number of a descriptor for the
-# process of the run (a pidfd), or empty.
+# process of the run (a pidfd), or empty; it is above 9, for this script has uses of its own for 3.
 #
 # Standard input takes the line `start`, which has the program started, the line `wait` once it has ended, and the line `keep`,
 # from which on the run's process counts and standard input does not: then there is a file DIRECTORY/kept. Standard output gives `started PROCESS`, `ended CODE` and

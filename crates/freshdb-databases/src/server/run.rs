@@ -3,7 +3,8 @@
 //! It is named by its number and known by a descriptor of it (a pidfd), so that whoever gets the number later is not taken for it.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
 #[cfg(target_os = "linux")]
 use crate::config::RunSetting;
@@ -55,8 +56,15 @@ impl Run {
 
     /// The descriptor, for a child to inherit.
     pub(super) fn share(&self) -> std::io::Result<OwnedFd> {
-        Ok(rustix::io::dup(&self.process)?)
+        inheritable(&self.process)
     }
+}
+
+/// A descriptor that children inherit, of a number that no shell's script uses for a descriptor of its own.
+pub(super) fn inheritable(of: &impl AsFd) -> std::io::Result<OwnedFd> {
+    let descriptor = fcntl_dupfd_cloexec(of, 10)?;
+    fcntl_setfd(&descriptor, FdFlags::empty())?;
+    Ok(descriptor)
 }
 
 /// Whether a process is there that began at this time, and is more than a note of its death.
@@ -87,6 +95,15 @@ fn stat(process: u32) -> Option<Stat> {
         parent: fields.get(1)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
     })
+}
+
+/// The script that keeps servers opens and closes descriptor 3.
+#[test]
+fn what_children_inherit_is_out_of_the_way_of_a_script() {
+    use rustix::fd::AsRawFd;
+
+    let file = tempfile::tempfile().expect("a file");
+    assert!(inheritable(&file).expect("a descriptor").as_raw_fd() > 9);
 }
 
 #[cfg(target_os = "linux")]
