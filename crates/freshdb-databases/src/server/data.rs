@@ -76,16 +76,7 @@ impl Cached {
                 .because(error)
                 .hint(format!("set {} to a directory that can be written", variables::CACHE_DIR))
         })?;
-        let version: String = program
-            .version
-            .chars()
-            .map(
-                |character| {
-                    if character.is_ascii_alphanumeric() || ".+~-".contains(character) { character } else { '_' }
-                },
-            )
-            .collect();
-        let name = format!("{PREFIX}{}-{version}-user{}-{REVISION}", engine.kind().name(), user.uid());
+        let name = name(engine, &program.version, config, user);
         Ok(Self { path: directory.join(name) })
     }
 
@@ -171,6 +162,18 @@ impl Cached {
     fn name(&self) -> String {
         self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
+}
+
+/// All that decides what is in it, as a file's name.
+fn name(engine: &dyn Engine, version: &str, config: &Config, user: &User) -> String {
+    let zone = engine.keeps_time_zone().then(|| config.environment().iter().find(|(name, _)| *name == "TZ")).flatten();
+    let zone = zone.map(|(_, zone)| format!("-zone{}", in_name(&zone.to_string_lossy()))).unwrap_or_default();
+    format!("{PREFIX}{}-{}-user{}{zone}-{REVISION}", engine.kind().name(), in_name(version), user.uid())
+}
+
+fn in_name(text: &str) -> String {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() || ".+~-".contains(letter) { letter } else { '_' };
+    text.chars().map(letter).collect()
 }
 
 /// Makes a data directory in a directory of its own, which ends with this process, and stores it in the cache.

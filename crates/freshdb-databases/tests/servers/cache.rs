@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use freshdb_databases::{Kind, Server};
+use test_support::Client;
 
 use crate::harness::{Other, Place, lives, names, until};
 
@@ -70,4 +71,24 @@ async fn one_that_is_not_wanted_is_made_anew() {
     Server::of(Kind::Mariadb, &config.with_rebuild(true)).await.unwrap().stop().await.unwrap();
     assert!(!path.join("mark").exists());
     assert_eq!(cached(&place).len(), 1);
+}
+
+/// initdb writes it down, and the server heeds no other one.
+#[tokio::test]
+async fn a_server_has_the_time_zone_of_whoever_starts_it() {
+    let place = Place::new();
+    let config = place.cold_config();
+    for zone in ["Asia/Tokyo", "America/New_York", "Asia/Tokyo"] {
+        let mut other = Other::in_zone(zone, Kind::Postgres, &config, &place);
+        let (_, url) = other.server_and_url();
+        let mut client = Client::connect(&url.reveal()).await;
+        // The driver sets another one for its session.
+        let of_server =
+            "SELECT COUNT(*) FROM pg_file_settings WHERE lower(name) = 'timezone' AND applied AND setting = ";
+        assert_eq!(client.number(&format!("{of_server}'{zone}'")).await, 1, "{zone}");
+        client.close().await;
+        other.end();
+    }
+    assert_eq!(cached(&place).len(), 2);
+    place.await_empty("nothing is left of them");
 }

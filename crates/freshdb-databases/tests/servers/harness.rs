@@ -207,6 +207,11 @@ impl Other {
         Self::run(Self::itself().env(variables::RUN, run), kind, config, place)
     }
 
+    /// The same, where this is the time zone.
+    pub(crate) fn in_zone(zone: &str, kind: Kind, config: &Config, place: &Place) -> Self {
+        Self::run(Self::itself().env(variables::RUN, "0").env("TZ", zone), kind, config, place)
+    }
+
     fn itself() -> Command {
         // A shell has what it runs in the background ignore SIGINT, and the test that sends one may be run so.
         let mut command = Command::new("env");

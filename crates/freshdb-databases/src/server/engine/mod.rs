@@ -54,6 +54,11 @@ pub(super) trait Engine: Send + Sync {
     /// Makes a data directory.
     fn initialise(&self, program: &Program, data: &Path) -> Invocation;
 
+    /// Whether it keeps the time zone of the environment in which it was made, and heeds no other one any more.
+    fn keeps_time_zone(&self) -> bool {
+        false
+    }
+
     /// What remains to be done to a data directory that is to be copied.
     fn complete(&self, data: &Path) -> io::Result<()>;
 

@@ -89,6 +89,10 @@ impl Engine for Postgres {
         ])
     }
 
+    fn keeps_time_zone(&self) -> bool {
+        true
+    }
+
     fn complete(&self, data: &Path) -> io::Result<()> {
         fs::write(data.join("pg_hba.conf"), ACCESS)
     }
