@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshdb_databases::schema::SqlText;
-use freshdb_databases::{Error, Lease, Pool, ResetReport, Server};
+use freshdb_databases::{DatabaseUrl, Error, Lease, Pool, ResetReport, Server};
 use test_support::Engine;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::dirt;
 use crate::dump::{self, Dump, Tool};
+use crate::owner::{self, Owner};
 use crate::script::{Ending, SESSIONS, Script, Step};
 use crate::session::{Session, Tally};
 
@@ -18,7 +19,9 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bench {
     pub(crate) engine: Engine,
+    server: Server,
     pool: Pool,
+    estate: Estate,
     tool: Arc<Tool>,
     /// What every lease must hold.
     reference: Arc<Dump>,
@@ -30,6 +33,9 @@ pub(crate) struct Bench {
     pub(crate) counts: Counts,
 }
 
+/// Where databases are left behind: a checkout in which there is one process at a time, so that the next one finds what was left there.
+pub(crate) type Estate = Arc<Mutex<String>>;
+
 /// What became of the databases.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -39,6 +45,9 @@ pub(crate) struct Counts {
     /// Of these the reset itself failed.
     pub(crate) failed: u32,
     pub(crate) sessions_ended: usize,
+    /// How many were left behind by a process that was killed, and of these how many were found and put back in place.
+    pub(crate) left: u32,
+    pub(crate) found: u32,
     pub(crate) reset: Duration,
 }
 
@@ -74,6 +83,8 @@ impl Counts {
             replaced: self.replaced + other.replaced,
             failed: self.failed + other.failed,
             sessions_ended: self.sessions_ended + other.sessions_ended,
+            left: self.left + other.left,
+            found: self.found + other.found,
             reset: self.reset + other.reset,
         }
     }
@@ -84,14 +95,15 @@ impl Bench {
         engine: Engine,
         server: Server,
         checkout: &str,
-        schema: SqlText,
+        estate: Estate,
         tool: Arc<Tool>,
         reference: Arc<Dump>,
         tally: Tally,
     ) -> Self {
-        let pool = Pool::builder(server, schema).checkout(checkout).limit(1).open().await.expect("a pool");
+        let pool = owner::pool(engine, server.clone(), checkout).await;
         let tag = format!("tag_{}_{:08x}", std::process::id(), fastrand::u32(..));
-        Self { engine, pool, tool, reference, tally, lease: None, tag, tried: 0, counts: Counts::default() }
+        let (lease, counts) = (None, Counts::default());
+        Self { engine, server, pool, estate, tool, reference, tally, lease, tag, tried: 0, counts }
     }
 
     /// Dumps a lease that nobody has touched.
@@ -102,36 +114,68 @@ impl Bench {
         dumped
     }
 
-    /// Does to a lease what the script says, gives it back, and looks at the next one.
+    /// Does to a lease what the script says, and looks at the next one.
     pub(crate) async fn try_script(&mut self, script: &Script) -> Result<(), String> {
         self.tried += 1;
         let tag = format!("{}_{}", self.tag, self.tried);
+        if script.killed { self.try_killed(script, &tag).await } else { self.try_given_back(script, &tag).await }
+    }
+
+    async fn try_given_back(&mut self, script: &Script, tag: &str) -> Result<(), String> {
         let lease = self.take_lease().await?;
-        let leaked = self.play(&lease, script, &tag).await;
+        let leaked = self.play(lease.url(), script, tag).await;
 
         let report = timeout(LIMIT, lease.give_back()).await.map_err(|_| "it was not put back in time".to_owned())?;
         let how = self.counts.add(report);
 
-        for session in &leaked {
+        self.go_on(&leaked).await;
+        let lease = self.take_lease().await?;
+        self.lease = Some(self.judge(lease, leaked, &how).await?);
+        Ok(())
+    }
+
+    /// Its own pool has nothing to do with it: what another process left behind, a third one finds.
+    async fn try_killed(&mut self, script: &Script, tag: &str) -> Result<(), String> {
+        let checkout = self.estate.clone().lock_owned().await;
+        let owner = Owner::start(self.engine, self.server.clone(), checkout.clone()).await;
+        let leaked = self.play(&owner.database, script, tag).await;
+        let name = owner.kill().await;
+
+        let pool = owner::pool(self.engine, self.server.clone(), &checkout).await;
+        let lease = timeout(LIMIT, pool.lease()).await.map_err(|_| "there is no lease".to_owned())?;
+        let lease = lease.map_err(|error| format!("there is no lease: {error:?}"))?;
+        let found = lease.name() == name;
+        self.counts.left += 1;
+        self.counts.found += u32::from(found);
+        self.go_on(&leaked).await;
+        let how = if found { "it was found, and put back in place" } else { "what was found was replaced" };
+        let lease = self.judge(lease, leaked, how).await?;
+        lease.give_back().await.map_err(|error| format!("it could not be put back: {error:?}"))?;
+        pool.close().await.map_err(|error| format!("{error:?}"))
+    }
+
+    /// Sessions that outlive their lease write into the database that is another's by now.
+    async fn go_on(&self, leaked: &[Session]) {
+        for session in leaked {
             let sql = dirt::late(self.engine).to_owned();
             session.execute(Step { session: 0, sql, origin: None }).await;
         }
-        let lease = self.take_lease().await?;
+    }
+
+    /// Gives the lease if it is pristine.
+    async fn judge(&self, lease: Lease, leaked: Vec<Session>, how: &str) -> Result<Lease, String> {
         let found = self.tool.dump(lease.url(), lease.name()).await;
         for session in leaked {
             session.drop_it().await;
         }
-        let verdict = match found {
-            Err(error) => Err(error),
-            Ok(found) if found == *self.reference => Ok(()),
-            Ok(found) => Err(format!("the next lease differs; {how}\n{}", dump::difference(&self.reference, &found))),
+        let error = match found {
+            Err(error) => error,
+            Ok(found) if found == *self.reference => return Ok(lease),
+            Ok(found) => format!("the next lease differs; {how}\n{}", dump::difference(&self.reference, &found)),
         };
-        match verdict {
-            Ok(()) => self.lease = Some(lease),
-            // What is not pristine must not reach the next script.
-            Err(_) => drop(lease.keep("it is not pristine").await.map_err(|error| format!("{error:?}"))?),
-        }
-        verdict
+        // What is not pristine must not reach the next script.
+        lease.keep("it is not pristine").await.map_err(|error| format!("{error:?}"))?;
+        Err(error)
     }
 
     /// Closes the pool.
@@ -151,8 +195,8 @@ impl Bench {
     }
 
     /// Gives the sessions that are still there.
-    async fn play(&self, lease: &Lease, script: &Script, tag: &str) -> Vec<Session> {
-        let url = lease.url().reveal();
+    async fn play(&self, database: &DatabaseUrl, script: &Script, tag: &str) -> Vec<Session> {
+        let url = database.reveal();
         let mut sessions: [Option<Session>; SESSIONS] = Default::default();
         for step in &script.steps {
             let place = &mut sessions[step.session];

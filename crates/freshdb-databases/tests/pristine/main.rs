@@ -1,5 +1,5 @@
 //! Whatever a test does to its database, the next one finds it as the template is: the dump that the engine's own tool makes of
-//! it is the same, byte for byte.
+//! it is the same, byte for byte. One program of fifteen ends with the process that has the lease, which is killed.
 //!
 //! `FRESHDB_CASES` says how many programs are tried on each engine; 300 by default. A program that fails is shrunk, and printed as it
 //! belongs into `regressions/<engine>.txt`, where it is tried first in every run.
@@ -7,6 +7,7 @@
 mod bench;
 mod dirt;
 mod dump;
+mod owner;
 mod program;
 mod property;
 mod script;

@@ -1,7 +1,7 @@
 //! The property, and how it is tried.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use freshdb_databases::{DatabaseUrl, Garbage, Schema, Server, Target, schema};
@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use test_support::{Client, Engine, TestDatabase};
+use tokio::sync::Mutex;
 
-use crate::bench::{Bench, Counts};
+use crate::bench::{Bench, Counts, Estate};
 use crate::dirt::{self, Kind, Reach};
 use crate::dump::{Dump, Tool, difference};
 use crate::program;
@@ -32,9 +33,11 @@ pub(crate) async fn hold(engine: Engine) {
     let kinds = allowed(engine).await;
     let tally = Tally::default();
     let database = TestDatabase::create(engine).await;
-    let (mut benches, neighbour) = open_benches(engine, &database, &tally).await;
+    let estate = Estate::new(Mutex::new(format!("{} left behind", database.url())));
+    let (mut benches, neighbour) = open_benches(engine, &database, &estate, &tally).await;
 
-    let mut failures = try_all(&mut benches, script::parse(regressions(engine))).await;
+    let first = [vec![program::left_behind()], script::parse(regressions(engine))].concat();
+    let mut failures = try_all(&mut benches, first).await;
     if failures.is_empty() {
         failures = try_by_chance(&mut benches, &kinds).await;
     }
@@ -45,7 +48,7 @@ pub(crate) async fn hold(engine: Engine) {
             failures = try_all(&mut benches, missing).await;
         }
     }
-    let counts = close(benches, &database, &mut failures).await;
+    let counts = close(benches, &database, &estate, &mut failures).await;
     failures.extend(neighbour.harm().await);
     database.drop().await;
 
@@ -60,6 +63,7 @@ pub(crate) async fn hold(engine: Engine) {
     assert!(untested.is_empty(), "what never succeeded tests nothing:\n{}", untested.concat());
     let tried = counts.untouched + counts.put_back + counts.replaced + counts.failed;
     assert!(counts.failed <= tried / 50, "resets failed: {counts:?}");
+    assert!(counts.found > 0, "nothing that was left behind was found: {counts:?}");
     assert!(counts.put_back > 0 && (engine == Engine::Sqlite || counts.sessions_ended > 0), "{counts:?}");
 }
 
@@ -80,7 +84,12 @@ async fn allowed(engine: Engine) -> Vec<Kind> {
 }
 
 /// What every lease is compared with is not a lease, nor the template: a database to which the schema was applied.
-async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) -> (Vec<Bench>, Neighbour) {
+async fn open_benches(
+    engine: Engine,
+    database: &TestDatabase,
+    estate: &Estate,
+    tally: &Tally,
+) -> (Vec<Bench>, Neighbour) {
     let tool = Arc::new(Tool::of(engine));
     let url = DatabaseUrl::parse(database.url()).expect("a URL");
     schema::sql(dirt::template(engine)).apply(&Target::new(url.clone())).await.expect("the schema");
@@ -90,10 +99,9 @@ async fn open_benches(engine: Engine, database: &TestDatabase, tally: &Tally) ->
 
     let mut benches = Vec::new();
     for _ in 0..BENCHES {
-        let schema = schema::sql(dirt::template(engine));
-        let (tool, reference, tally) = (tool.clone(), reference.clone(), tally.clone());
-        let mut bench =
-            Bench::open(engine, server(database), database.url(), schema, tool, reference.clone(), tally).await;
+        let (server, checkout, estate) = (server(database), database.url(), estate.clone());
+        let (tool, expected, tally) = (tool.clone(), reference.clone(), tally.clone());
+        let mut bench = Bench::open(engine, server, checkout, estate, tool, expected, tally).await;
         let first: Dump = bench.dump().await.unwrap_or_else(|error| panic!("{error}"));
         assert!(first == *reference, "the first lease differs\n{}", difference(&reference, &first));
         benches.push(bench);
@@ -125,22 +133,25 @@ fn server(database: &TestDatabase) -> Server {
     }
 }
 
-async fn close(benches: Vec<Bench>, database: &TestDatabase, failures: &mut Vec<String>) -> Counts {
+async fn close(benches: Vec<Bench>, database: &TestDatabase, estate: &Estate, failures: &mut Vec<String>) -> Counts {
     let mut counts = Counts::default();
     for bench in benches {
         counts = counts.plus(bench.counts);
         bench.close().await;
     }
-    let collected = Garbage::everything().checkout(database.url()).collect(&server(database)).await.expect("collected");
-    if !collected.failed.is_empty() || !collected.in_use.is_empty() {
-        failures.push(format!("not all could be dropped: {collected:?}"));
+    for checkout in [database.url(), &estate.lock().await] {
+        let garbage = Garbage::everything().checkout(checkout);
+        let collected = garbage.collect(&server(database)).await.expect("collected");
+        if !collected.failed.is_empty() || !collected.in_use.is_empty() {
+            failures.push(format!("not all could be dropped: {collected:?}"));
+        }
     }
     counts
 }
 
 /// Tries each of these, whether or not another one fails.
 async fn try_all(benches: &mut [Bench], scripts: Vec<Script>) -> Vec<String> {
-    let queue = Mutex::new(scripts.into_iter());
+    let queue = std::sync::Mutex::new(scripts.into_iter());
     let next = || queue.lock().expect("nobody panicked").next();
     let each = benches.iter_mut().map(async |bench| {
         let mut failures = Vec::new();

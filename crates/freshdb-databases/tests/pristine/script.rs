@@ -5,11 +5,13 @@ use std::fmt;
 /// How many sessions a script has at the most.
 pub(crate) const SESSIONS: usize = 3;
 
-/// Steps, and how the sessions end that made them.
+/// Steps, and how the sessions end that made them, and the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
     pub(crate) endings: [Ending; SESSIONS],
+    /// The process that has the lease is killed, instead of giving it back.
+    pub(crate) killed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +46,16 @@ impl Ending {
     }
 }
 
-/// A step a line, and a last one for how the sessions end.
+const KILLED: &str = " and killed";
+
+/// A step a line, and a last one for how the sessions end, and the lease.
 impl fmt::Display for Script {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             writeln!(formatter, "{} {}", step.session, step.sql)?;
         }
         let endings: Vec<&str> = self.endings.iter().map(|ending| ending.name()).collect();
-        writeln!(formatter, "= {}", endings.join(" "))
+        writeln!(formatter, "= {}{}", endings.join(" "), if self.killed { KILLED } else { "" })
     }
 }
 
@@ -63,9 +67,10 @@ pub(crate) fn parse(text: &str) -> Vec<Script> {
         let (session, rest) = line.split_once(' ').expect("a session and its statements");
         if session == "=" {
             let named = |name| Ending::ALL.into_iter().find(|ending| ending.name() == name).expect("an ending");
+            let (rest, killed) = rest.strip_suffix(KILLED).map_or((rest, false), |rest| (rest, true));
             let endings: Vec<Ending> = rest.split(' ').map(named).collect();
             let endings = endings.try_into().expect("one for each session");
-            scripts.push(Script { steps: std::mem::take(&mut steps), endings });
+            scripts.push(Script { steps: std::mem::take(&mut steps), endings, killed });
         } else {
             let session = session.parse().expect("a session's number");
             steps.push(Step { session, sql: rest.to_owned(), origin: None });
@@ -81,6 +86,7 @@ fn a_script_is_read_as_it_was_written() {
         Step { session: 0, sql: "BEGIN; INSERT INTO \"a b\" VALUES ('#')".into(), origin: None },
         Step { session: 2, sql: "SELECT 1".into(), origin: None },
     ];
-    let script = Script { steps, endings: Ending::ALL };
-    assert_eq!(parse(&format!("# One.\n{script}\n# Another.\n{script}")), [script.clone(), script]);
+    let script = Script { steps, endings: Ending::ALL, killed: false };
+    let other = Script { killed: true, ..script.clone() };
+    assert_eq!(parse(&format!("# One.\n{script}\n# Another.\n{other}")), [script, other]);
 }
