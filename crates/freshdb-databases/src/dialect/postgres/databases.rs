@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::REGISTRY;
 use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
-use super::server::sessions_on;
+use super::server::{key, sessions_on};
 use super::template::DatabaseSettings;
 use crate::{DatabaseUrl, Kind};
 
@@ -63,7 +63,32 @@ pub(super) async fn exists(connection: &mut Connection, name: &str) -> Result<bo
 
 /// From `template0`, which is the same on every server of a version, and which nobody can be in.
 pub(super) async fn create(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
-    execute(connection, &format!("CREATE DATABASE {} TEMPLATE template0", identifier(name))).await
+    let sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier(name));
+    begin_making(connection, name).await?;
+    let created = execute(connection, &sql).await;
+    end_making(connection, name, created).await
+}
+
+/// The lock of whoever makes a database. The server goes on with that when its client has ended, and nobody sees the database before it is done;
+/// so whoever is to drop it waits for this. It ends with the session.
+fn lock_of_making(name: &str) -> i64 {
+    key(&format!("making {name}"))
+}
+
+async fn begin_making(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, &format!("SELECT pg_advisory_lock({})", lock_of_making(name))).await
+}
+
+async fn end_making(connection: &mut Connection, name: &str, made: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
+    let unlocked = execute(connection, &format!("SELECT pg_advisory_unlock({})", lock_of_making(name))).await;
+    made.and(unlocked)
+}
+
+/// Waits until nobody makes it any more.
+async fn await_making(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    let limit = PATIENCE.as_millis();
+    let lock = lock_of_making(name);
+    execute(connection, &format!("SET LOCAL lock_timeout = {limit}; SELECT pg_advisory_xact_lock({lock})")).await
 }
 
 /// Alters a database as several may at once, each to its own end: the server refuses to wait for who is about it.
@@ -88,16 +113,18 @@ pub(super) async fn copy(
 ) -> Result<(), sqlx::Error> {
     let deadline = Instant::now() + PATIENCE;
     let sql = format!("CREATE DATABASE {} TEMPLATE {}{clauses}", identifier(name), identifier(template));
-    loop {
+    begin_making(connection, name).await?;
+    let copied = loop {
         match execute(connection, &sql).await {
             // A session on the template is in the way: one of freshdb's own, which reads it, will be gone presently.
             Err(error) if is(&error, &[OBJECT_IN_USE]) && Instant::now() < deadline => {
                 end_sessions(connection, template, true).await?;
                 tokio::time::sleep(PAUSE).await;
             }
-            answer => return answer,
+            answer => break answer,
         }
-    }
+    };
+    end_making(connection, name, copied).await
 }
 
 /// Gives a copy what is said of the template itself.
@@ -164,6 +191,7 @@ async fn end_sessions(connection: &mut Connection, name: &str, spare: bool) -> R
 }
 
 pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    await_making(connection, name).await?;
     let deadline = Instant::now() + PATIENCE;
     let forced = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
     let plain = format!("DROP DATABASE IF EXISTS {}", identifier(name));

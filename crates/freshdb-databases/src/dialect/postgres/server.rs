@@ -18,7 +18,7 @@ pub(super) async fn unlock(connection: &mut Connection, name: &str) -> Result<()
 }
 
 /// 64 bits of the name's hash.
-fn key(name: &str) -> i64 {
+pub(super) fn key(name: &str) -> i64 {
     let hash = Sha256::digest(name.as_bytes());
     i64::from_be_bytes(std::array::from_fn(|index| hash[index]))
 }

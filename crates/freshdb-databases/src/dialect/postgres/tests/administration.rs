@@ -1,6 +1,7 @@
 //! Locks, sessions, making and dropping databases.
 
 use super::super::super::Fault;
+use super::super::databases;
 use super::super::template::{schema_lets_count, server_counts};
 use super::*;
 
@@ -28,6 +29,46 @@ async fn a_lock_is_held_until_it_is_given_back_or_its_connection_ends() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while !Postgres::try_lock(&mut one, &name).await.expect("the server answers") {
         assert!(std::time::Instant::now() < deadline, "the lock outlives its connection");
+    }
+}
+
+/// The server goes on with it when its client has ended, and until it is done there is nothing to drop.
+#[tokio::test]
+async fn what_a_dead_process_has_begun_to_make_is_dropped() {
+    let mut fixture = Fixture::new("orphan", "CREATE TABLE t (x text)").await;
+    let (server, template) = (fixture.server.clone(), fixture.template.name.clone());
+    let name = format!("{template}_orphan");
+    // Whoever is in a template is waited for.
+    databases::alter(&mut fixture.admin, &template, "ALLOW_CONNECTIONS true").await.expect("the server answers");
+    let inside = user(&server, &template).await;
+    let (source, copy) = (template.clone(), name.clone());
+    let mut maker = admin().await;
+    let making = tokio::spawn(async move { databases::copy(&mut maker, &source, "", &copy).await });
+    let mut watcher = admin().await;
+    let begun =
+        format!("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE DATABASE%{name}%'");
+    eventually(&mut watcher, &begun, true).await;
+    making.abort();
+    making.await.expect_err("its client is gone");
+    eventually(&mut watcher, &begun, true).await;
+
+    let dropped = async { Postgres::drop(&mut fixture.admin, &name).await.expect("it is dropped") };
+    let waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    let released = async {
+        eventually(&mut watcher, waits, true).await;
+        inside.close().await.expect("it closes");
+    };
+    tokio::join!(dropped, released);
+    eventually(&mut watcher, &begun, false).await;
+    assert!(!Postgres::exists(&mut watcher, &name).await.expect("the server answers"));
+    fixture.drop().await;
+}
+
+async fn eventually(connection: &mut Connection, sql: &str, is_there: bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while value(connection, sql).await.expect("the server answers").is_some() != is_there {
+        assert!(std::time::Instant::now() < deadline, "{sql}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
