@@ -8,7 +8,7 @@ use super::fault::{failed, fault};
 use super::probe::{self, Seen, elements};
 use super::slot::Slot;
 use super::template::Template;
-use super::undo::{Touched, Undone, undo};
+use super::undo::{Touched, Undone, differing, undo};
 use crate::Error;
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
@@ -50,7 +50,7 @@ pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64])
 }
 
 /// Whether somebody has connected while the slot was put back, and may have written: clients whose sessions are ended connect again.
-async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<bool, sqlx::Error> {
     let maintenance = slot.maintenance().await?;
     if is_somebody_there(&mut maintenance.connection, staying).await? {
         return Ok(true);
@@ -60,10 +60,27 @@ async fn is_disturbed(slot: &mut Slot, template: &Template, staying: &[u64]) -> 
         (&known.epoch, &known.catalogs, &known.inserted, &known.changed)
             == (&seen.epoch, &seen.catalogs, &seen.inserted, &seen.changed)
     };
-    Ok(!slot.baseline.as_ref().is_none_or(is_as)
+    let is_written_to = match &slot.baseline {
+        Some(known) => !is_as(known),
+        None => is_unlike(slot, template, &seen).await?,
+    };
+    Ok(is_written_to
         || slot.said.as_ref() != Some(&seen.said)
         || seen.filled.iter().any(|filled| filled == "t")
         || !sequences(slot, template, None, &seen).await?.is_empty())
+}
+
+/// Whether the schema or the rows of seeded tables are not the template's: all is compared.
+async fn is_unlike(slot: &mut Slot, template: &Template, seen: &Seen) -> Result<bool, sqlx::Error> {
+    let mut moved = Vec::new();
+    if altered(slot, template, None, Some(&mut moved)).await?.is_some() || !moved.is_empty() {
+        return Ok(true);
+    }
+    let marks = slot.marks.clone();
+    let doubtful = touched(template, None, seen, &moved);
+    let seeded = doubtful.iter().filter(|touched| template.relations[touched.index].seed.is_some());
+    let connection = &mut slot.maintenance().await?.connection;
+    Ok(!differing(connection, template, &seeded.collect::<Vec<_>>(), &marks).await?.is_empty())
 }
 
 /// What the probe says, where nobody is left on the slot but who stays: in most resets. Whatever stands in the way of that is dealt with step by

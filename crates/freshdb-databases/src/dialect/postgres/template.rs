@@ -24,6 +24,9 @@ const NOT_ACCEPTING_CONNECTIONS: &str = "55000";
 /// The rows of a table are kept at hand if they take no more bytes on disk than this: to write more back takes longer than a new copy.
 const KEPT: u64 = 512 << 10;
 
+/// What the rows of a relation take on disk, with the values that are stored apart from their rows; of the `pg_class` row `c`.
+pub(super) const SIZE: &str = "pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)";
+
 /// What all copies of a template must equal.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Template {
@@ -63,6 +66,7 @@ pub(super) struct Relation {
     pub(super) name: String,
     /// The file that its rows are in. Copies have the same.
     pub(super) file: String,
+    /// [`SIZE`] of it.
     pub(super) size: u64,
     /// Whether its rows can be written: not those of a materialized view.
     pub(super) writable: bool,
@@ -208,7 +212,7 @@ async fn analyze(inside: &mut Connection) -> Result<(), sqlx::Error> {
 async fn close_gaps(inside: &mut Connection) -> Result<(), sqlx::Error> {
     let sql = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.oid >= 16384 AND c.relkind = 'r' AND c.relpersistence <> 't' AND pg_table_size(c.oid) <= {KEPT}
+        WHERE c.oid >= 16384 AND c.relkind = 'r' AND c.relpersistence <> 't' AND {SIZE} <= {KEPT}
             AND pg_relation_size(c.oid) > 0"
     );
     for name in rows(inside, &sql).await?.into_iter().flatten().flatten() {
@@ -262,7 +266,8 @@ async fn strategy(inside: &mut Connection) -> Result<&'static str, sqlx::Error> 
 }
 
 async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error> {
-    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind = 'r', c.relpersistence = 'u', c.relispopulated,
+    let sql = format!(
+        "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind = 'r', c.relpersistence = 'u', c.relispopulated,
             EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))
                 OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
             (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a
@@ -274,11 +279,12 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type list ON list.oid = t.typarray
                     LEFT JOIN pg_namespace l ON l.oid = list.typnamespace
                 WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
-            pg_relation_size(c.oid), pg_relation_filenode(c.oid)
+            {SIZE}, pg_relation_filenode(c.oid)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY c.oid";
+        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY c.oid"
+    );
     let mut relations = Vec::new();
-    for row in rows(inside, sql).await? {
+    for row in rows(inside, &sql).await? {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten().unwrap_or_default();
         let (oid, name, writable, unlogged) = (next(), next(), next() == "t", next() == "t");

@@ -1,8 +1,10 @@
 //! Putting rows and sequences back, in the order on disk that the template has them in.
 
+use super::super::Fault;
 use super::connection::{Connection, batch, execute, rows};
+use super::fault::fault;
 use super::slot::Maintenance;
-use super::template::{Mark, Relation, Template, hash, mark, signature};
+use super::template::{Mark, Relation, SIZE, Template, hash, mark, signature};
 
 /// A relation that has grown by more than this beyond its template, a page, is vacuumed: reading it stays cheap however often its slot is used,
 /// and what a test writes comes one behind another, as in a new copy. Where there are several pages with room, a row goes into any of them.
@@ -56,7 +58,11 @@ pub(super) async fn undo(
     let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched.iter().partition(|touched| {
         keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some())
     });
-    let grown = trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await?;
+    let grown = match trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await {
+        // Such as a table without a key in a publication: <https://www.postgresql.org/docs/15/logical-replication-publication.html>.
+        Err(error) if is_refused(&error) => return Ok(Undone::Not(format!("rows cannot be taken out again: {error}"))),
+        grown => grown?,
+    };
     let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
         if !keeps_rows(relation(differing)) {
@@ -76,6 +82,11 @@ pub(super) async fn undo(
         Some(reason) => Undone::Not(reason),
         None => Undone::All { has_written: !rebuilt.is_empty() },
     })
+}
+
+/// Whether the server does not do it for a reason of the schema's.
+fn is_refused(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some() && !matches!(fault(error), Fault::Lost | Fault::Full)
 }
 
 fn keeps_rows(relation: &Relation) -> bool {
@@ -112,7 +123,7 @@ async fn trim(
         let (value, called) = sequence.value.split_at(sequence.value.len() - 1);
         format!("SELECT setval({}::regclass, {value}, '{called}');", sequence.oid)
     });
-    let sql = deletes.chain(values).chain([sizes(&relations)]).collect::<Vec<_>>().concat();
+    let sql = deletes.chain(values).chain([query_of_sizes(&relations, SIZE)]).collect::<Vec<_>>().concat();
     let (gone, sizes) = batch(connection, &sql).await?;
     for (index, (touched, relation)) in touched.iter().zip(&relations).enumerate() {
         // So many came in and nothing else happened: if just as many went out, those that are left are the template's.
@@ -128,13 +139,16 @@ async fn trim(
     Ok(grown)
 }
 
-fn sizes(relations: &[&Relation]) -> String {
+/// `size` is of the `pg_class` row `c`.
+fn query_of_sizes(relations: &[&Relation], size: &str) -> String {
     let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
-    format!("SELECT pg_relation_size(o) FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) ORDER BY n")
+    format!(
+        "SELECT {size} FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) JOIN pg_class c ON c.oid = o ORDER BY n"
+    )
 }
 
 /// Those of the relations whose rows are not the template's.
-async fn differing<'a>(
+pub(super) async fn differing<'a>(
     connection: &mut Connection,
     template: &Template,
     doubtful: &[&'a Touched],
@@ -174,10 +188,14 @@ async fn rebuild(
     }
     let relations = indices.iter().map(|index| &template.relations[*index]).collect::<Vec<_>>();
     let names = relations.iter().map(|relation| relation.name.as_str()).collect::<Vec<_>>();
-    execute(connection, &names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<Vec<_>>().concat())
-        .await?;
+    let deletes = names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<Vec<_>>().concat();
+    match execute(connection, &deletes).await {
+        Err(error) if is_refused(&error) => return Ok(Some(format!("rows cannot be taken out again: {error}"))),
+        deleted => deleted?,
+    }
     vacuum(connection, &names).await?;
-    let sizes = rows(connection, &sizes(&relations)).await?.into_iter().flatten();
+    let of_rows = "pg_relation_size(c.oid)";
+    let sizes = rows(connection, &query_of_sizes(&relations, of_rows)).await?.into_iter().flatten();
     for ((index, relation), size) in indices.iter().zip(&relations).zip(sizes) {
         // Somebody holds old rows: a replication slot of another server for one. In a file with gaps the order is anybody's guess.
         if size.as_deref() != Some("0") {
@@ -189,7 +207,7 @@ async fn rebuild(
         let Some(kept) = relation.seed.as_ref().and_then(|seed| seed.rows.as_ref()) else { continue };
         if let Err(error) = execute(connection, &kept.insert).await {
             // Such as a check that calls a function which finds its tables through the search path.
-            if error.as_database_error().is_none() {
+            if !is_refused(&error) {
                 return Err(error);
             }
             return Ok(Some(format!("rows of {} cannot be written back: {error}", relation.name)));

@@ -339,3 +339,21 @@ async fn what_a_check_does_while_rows_are_written_back_is_named() {
     }
     fixture.drop().await;
 }
+
+/// The server refuses to take a row out of it, for which others have no name.
+#[tokio::test]
+async fn a_table_without_a_key_that_is_published_costs_the_database_and_says_why() {
+    let schema = "CREATE TABLE audit (what text); CREATE TABLE seeded (what text); INSERT INTO seeded VALUES ('a');
+        CREATE PUBLICATION everything FOR ALL TABLES";
+    let mut fixture = Fixture::new("published", schema).await;
+    for dirt in ["INSERT INTO audit VALUES ('a')", "INSERT INTO seeded VALUES ('b')"] {
+        fixture.run(dirt).await.close().await.expect("it closes");
+        let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
+        assert!(
+            reason.starts_with("rows cannot be taken out again: ") && reason.contains("replica identity"),
+            "{reason}"
+        );
+        fixture.anew().await;
+    }
+    fixture.drop().await;
+}

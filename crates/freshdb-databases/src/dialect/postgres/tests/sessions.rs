@@ -1,5 +1,6 @@
 //! Who else does something on a slot: ended, and named.
 
+use super::super::reset::is_disturbed;
 use super::dirtyings::SCHEMA;
 use super::*;
 
@@ -101,6 +102,23 @@ async fn who_connects_again_when_ended_is_named() {
         assert!(std::time::Instant::now() < deadline, "nobody is named");
     }
     client.abort();
+    fixture.drop().await;
+}
+
+/// As where a server, or a role, does not count.
+#[tokio::test]
+async fn what_who_connects_again_writes_is_seen_without_counters() {
+    let mut fixture = Fixture::new("uncounted", "CREATE TABLE t (x text); INSERT INTO t VALUES ('a')").await;
+    fixture.template.counters = false;
+    fixture.unknown().await;
+    for dirt in ["UPDATE t SET x = 'b'", "CREATE TABLE other ()", "INSERT INTO t VALUES ('b')"] {
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+        assert!(!is_disturbed(&mut fixture.slot, &fixture.template, &[]).await.expect("the server answers"), "{dirt}");
+        fixture.run(dirt).await.close().await.expect("it closes");
+        assert!(is_disturbed(&mut fixture.slot, &fixture.template, &[]).await.expect("the server answers"), "{dirt}");
+        fixture.anew().await;
+        fixture.unknown().await;
+    }
     fixture.drop().await;
 }
 

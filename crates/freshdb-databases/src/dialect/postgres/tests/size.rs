@@ -20,3 +20,39 @@ async fn a_slot_stays_small_however_often_it_is_used() {
     assert!(size.parse::<u64>().expect("a number") < 300 << 10, "{size}");
     fixture.drop().await;
 }
+
+/// Values that are stored apart from their rows do not make those any longer.
+#[tokio::test]
+async fn it_does_so_where_values_are_long() {
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x bytea); ALTER TABLE t ALTER x SET STORAGE EXTERNAL";
+    let mut fixture = Fixture::new("toast", schema).await;
+    for _ in 0..12 {
+        let user = fixture.run("INSERT INTO t (x) SELECT decode(repeat('00', 1000000), 'hex')").await;
+        user.close().await.expect("it closes");
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+    }
+    let mut user = fixture.user().await;
+    let size = value(&mut user, "SELECT pg_table_size('public.t')").await.expect("the server answers").expect("a size");
+    assert!(size.parse::<u64>().expect("a number") < 3 << 20, "{size}");
+    drop(user);
+    fixture.drop().await;
+}
+
+/// To write them back would take longer than a new copy.
+#[tokio::test]
+async fn long_values_are_not_kept_at_hand() {
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x bytea); ALTER TABLE t ALTER x SET STORAGE EXTERNAL;
+        INSERT INTO t (x) SELECT decode(repeat('00', 100000), 'hex') FROM generate_series(1, 20)";
+    let mut fixture = Fixture::new("long", schema).await;
+    assert!(
+        fixture
+            .template
+            .relations
+            .iter()
+            .all(|relation| relation.seed.as_ref().is_some_and(|seed| seed.rows.is_none()))
+    );
+    fixture.run("UPDATE t SET id = 100 WHERE id = 1").await.close().await.expect("it closes");
+    let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
+    assert_eq!(reason, "rows of public.t were changed, which are too many to be kept at hand");
+    fixture.drop().await;
+}
