@@ -1,6 +1,7 @@
 //! Connections: accepted, and served until they are closed. What belongs to one ends with it.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Version};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +32,9 @@ use crate::failure::Failure;
 /// How long a client may take until it has shown the token. Afterwards its connection is never closed from here: leases belong
 /// to it, and nobody asks for anything while a test runs.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many bytes of a body are read; how many are too many for what is asked is said by who answers.
+const MOST_READ: usize = 4 << 20;
 
 /// There are clients, such as Node's `fetch`, that close a connection after some seconds without a request unless they are told.
 const STAYS: &str = "timeout=86400";
@@ -122,11 +127,15 @@ impl Served {
             let (router, admitted) = (router.clone(), token.admit(request));
             known.fetch_or(admitted.is_some(), Ordering::Relaxed);
             async move {
-                let Some(mut request) = admitted else { return Ok(Refusal::unauthorized().into_response()) };
+                let Some(request) = admitted else { return Ok(Refusal::unauthorized().into_response()) };
                 let stays_open = stays_open(&request);
+                let mut request = match read(request).await {
+                    Ok(request) => request,
+                    Err(refusal) => return Ok(refusal.into_response()),
+                };
                 request.extensions_mut().insert(owner);
                 request.extensions_mut().insert(stays_open);
-                let mut response = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+                let mut response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
                 response.headers_mut().insert("keep-alive", HeaderValue::from_static(STAYS));
                 Ok::<Response, Infallible>(response)
             }
@@ -145,6 +154,19 @@ impl Served {
             tracing::debug!(%error, "a connection ended badly");
         }
         drop(belongings);
+    }
+}
+
+/// A request with its body, whether or not anybody wants that. Of one that is answered before its body was read hyper closes the connection, and
+/// leases end with it.
+async fn read(request: Request<Incoming>) -> Result<Request<Body>, Refusal> {
+    let (head, body) = request.into_parts();
+    match axum::body::to_bytes(Body::new(body), MOST_READ).await {
+        Ok(body) => Ok(Request::from_parts(head, body.into())),
+        Err(error) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => {
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large"))
+        }
+        Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("the request's body cannot be read: {error}"))),
     }
 }
 

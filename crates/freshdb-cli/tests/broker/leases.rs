@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 use test_support::Engine;
@@ -18,6 +19,8 @@ on_every_engine!(
     where_it_is_is_told_in_parts,
     what_cannot_be_leased,
 );
+
+on_every_engine!([sqlite] a_body_that_nobody_wants_costs_no_lease);
 
 on_every_engine!([mysql, mariadb, postgres] by_a_socket_it_is_told_where_that_is);
 
@@ -54,6 +57,36 @@ fn a_lease_ends_with_its_connection(engine: Engine) {
 }
 
 /// While a test runs, nobody asks for anything.
+/// There are clients that send it behind the head, in another packet.
+fn a_body_that_nobody_wants_costs_no_lease(engine: Engine) {
+    let broker = Broker::of(engine);
+    let mut client = broker.client();
+    client.post("/v1/leases", &json!({"note": "goes on"})).expect(201);
+    let other = client.post("/v1/leases", &json!({"note": "ends"})).expect(201);
+    let token = client.token.clone().expect("a token");
+    let long = "x".repeat(1 << 20);
+    for (method, path, body, status) in [
+        ("DELETE", format!("/v1/leases/{}", text(&other["id"])), "{}", 204),
+        ("PUT", "/v1/templates/sqlite/none".to_owned(), "{}", 404),
+        ("POST", "/v1/nothing".to_owned(), "{}", 404),
+        ("PATCH", "/v1/leases".to_owned(), "{}", 405),
+        ("POST", "/v1/leases".to_owned(), &long, 413),
+    ] {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        client.send(head.as_bytes());
+        // Whoever answers the head alone has done so by then.
+        std::thread::sleep(Duration::from_millis(100));
+        client.send(body.as_bytes());
+        assert_eq!(client.answer().expect("an answer").status, status, "{method} {path}");
+        client.get("/v1/status").expect(200);
+        assert_eq!(broker.leased(), ["goes on"], "{method} {path}");
+    }
+}
+
 #[test]
 fn a_connection_that_waits_is_not_closed() {
     let broker = Broker::of(Engine::Sqlite);
