@@ -300,6 +300,33 @@ on_every_engine! {
 
 on_every_engine! {
     [mysql, mariadb, postgres]
+    async fn who_stays_is_no_guest_of_the_next_process(database: &TestDatabase) {
+        let first = builder(database, tables()).limit(1).open().await.unwrap();
+        let lease = first.lease().await.unwrap();
+        let name = lease.name().to_owned();
+        let mut staying = Client::connect(&lease.url().reveal()).await;
+        if lease.kind() == Kind::Postgres {
+            staying.execute("SELECT pg_stat_force_next_flush()").await;
+        }
+        let number = staying.session().await;
+        lease.give_back_with(vec![number]).await.unwrap();
+        first.close().await.unwrap();
+        // Whoever it was leased to has ended, and this one has not.
+        staying.execute("INSERT INTO notes VALUES (1, 'a stranger')").await;
+
+        let second = builder(database, tables()).limit(1).open().await.unwrap();
+        let lease = second.lease().await.unwrap();
+        assert_eq!(lease.name(), name, "the same database");
+        assert_eq!(rows(lease.url(), "notes").await, 0);
+        assert_eq!(lease.sessions().await.unwrap(), []);
+        staying.try_execute("SELECT 1").await.unwrap_err();
+        drop(lease);
+        clean(database, [second]).await;
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb, postgres]
     async fn who_is_to_stay_has_a_moment_to_finish(database: &TestDatabase) {
         let pool = builder(database, tables()).limit(1).open().await.unwrap();
         let mut lease = pool.lease().await.unwrap();

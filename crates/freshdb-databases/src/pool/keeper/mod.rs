@@ -35,6 +35,8 @@ pub(crate) struct Keeper<D: Dialect> {
     /// Counts the connections that held the locks. What was held by an earlier one is not held any more.
     generation: u64,
     slots: HashMap<u64, D::Slot>,
+    /// Those of the slots to which somebody stays connected who may write at any time.
+    visited: HashSet<u64>,
     /// Databases that could not be made use of, nor dropped.
     refused: HashSet<String>,
     /// Tasks that will report.
@@ -107,6 +109,7 @@ impl<D: Dialect> Keeper<D> {
             holder: Holder::Up(connection),
             generation: 0,
             slots: HashMap::new(),
+            visited: HashSet::new(),
             refused: HashSet::new(),
             at_work: 0,
             closing: Vec::new(),

@@ -41,6 +41,11 @@ impl<D: Dialect> Keeper<D> {
     pub(super) fn put_back(&mut self, number: u64, mut slot: D::Slot, staying: Vec<u64>, reply: Reply) {
         let (template, generation, reports) = (self.template.clone(), self.generation, self.reports.clone());
         self.at_work += 1;
+        if staying.is_empty() {
+            self.visited.remove(&number)
+        } else {
+            self.visited.insert(number)
+        };
         let work = runtime::spawn(async move {
             let result = D::reset(&mut slot, &template, &staying);
             let result = tokio::time::timeout(LONGEST_WORK, result).await.unwrap_or_else(|_| Err(took_too_long()));
@@ -106,14 +111,19 @@ impl<D: Dialect> Keeper<D> {
         }
     }
 
-    /// Leaves a slot, pristine as it is, to whoever wants it next.
+    /// Leaves a slot, pristine as it is, to whoever wants it next. Where somebody stays connected it is not said that it is: whoever finds it
+    /// ends that session, and looks.
     pub(super) async fn let_go(&mut self, number: u64) {
         if let Some(slot) = self.slots.remove(&number) {
             D::close(slot).await;
         }
         let name = self.name(number);
         if let (Holder::Up(connection), Some(name)) = (&mut self.holder, name) {
-            let written = bounded(Registry::set_pristine::<D>(connection, &name)).await;
+            let written = if self.visited.remove(&number) {
+                Ok(())
+            } else {
+                bounded(Registry::set_pristine::<D>(connection, &name)).await
+            };
             let unlocked = bounded(D::unlock(connection, &name)).await;
             self.judge("let go of a database", written.and(unlocked));
         }
@@ -122,6 +132,7 @@ impl<D: Dialect> Keeper<D> {
 
     /// Drops a database that is not as its template.
     pub(super) fn throw_away(&mut self, number: u64, slot: Option<D::Slot>) {
+        self.visited.remove(&number);
         self.shared.slots().set(number, Life::Leaving);
         let Some(name) = self.name(number) else { return };
         let (server, generation) = (self.shared.administration.clone(), self.generation);
