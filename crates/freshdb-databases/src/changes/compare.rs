@@ -153,6 +153,9 @@ struct Plan {
     after: Option<String>,
 }
 
+/// So many bytes of changed rows are held whole until it is seen what they were. Of more it is told only how many they are.
+const MOST_HELD: usize = 32 << 20;
+
 /// The rows of the template that were not found yet: by the hash of their key, the hash of the row, and how often it is there.
 type Left = HashMap<Hash, (Hash, u64)>;
 
@@ -206,13 +209,15 @@ impl Plan {
             rows: Vec::new(),
         };
         let mut changed: HashMap<Hash, Row> = HashMap::new();
+        let mut held = 0;
         if let Some(sql) = &self.after {
             D::for_each(after, sql, |row| {
                 let key = self.key_of(&row);
                 if let Some((known, count)) = left.get_mut(&key) {
                     if *known != hash(&row) {
                         found.changed += 1;
-                        if changed.len() < Changes::MOST_ROWS {
+                        if changed.len() < Changes::MOST_ROWS && held < MOST_HELD {
+                            held += row.iter().flatten().map(String::len).sum::<usize>();
                             changed.insert(key, row);
                         }
                     }
@@ -223,7 +228,7 @@ impl Plan {
                 } else {
                     found.inserted += 1;
                     if found.rows.len() < Changes::MOST_ROWS {
-                        found.rows.push(RowChange { before: None, after: Some(row), cut: Vec::new() });
+                        found.rows.push(RowChange::new(None, Some(row), &self.columns));
                     }
                 }
             })
@@ -237,22 +242,19 @@ impl Plan {
             D::for_each(before, sql, |row| {
                 let key = self.key_of(&row);
                 if let Some(after) = changed.remove(&key) {
-                    found.rows.push(RowChange { before: Some(row), after: Some(after), cut: Vec::new() });
+                    found.rows.push(RowChange::new(Some(row), Some(after), &self.columns));
                 } else if let Some((_, count)) = left.get_mut(&key)
                     && *count > 0
                     && deleted < Changes::MOST_ROWS
                 {
                     *count -= 1;
                     deleted += 1;
-                    found.rows.push(RowChange { before: Some(row), after: None, cut: Vec::new() });
+                    found.rows.push(RowChange::new(Some(row), None, &self.columns));
                 }
             })
             .await?;
         }
         found.rows.sort_by(|one, other| self.order(one, other));
-        for row in &mut found.rows {
-            row.cut(&self.columns);
-        }
         Ok(found)
     }
 

@@ -18,8 +18,19 @@ impl RowChange {
         if alike <= longest / 2 { 0 } else { alike - longest / 4 }
     }
 
+    /// Cut where it is too long.
+    pub(super) fn new(
+        before: Option<Vec<Option<String>>>,
+        after: Option<Vec<Option<String>>>,
+        columns: &[String],
+    ) -> Self {
+        let mut row = Self { before, after, cut: Vec::new() };
+        row.cut(columns);
+        row
+    }
+
     /// Cuts what is too long, and notes of which columns.
-    pub(super) fn cut(&mut self, columns: &[String]) {
+    fn cut(&mut self, columns: &[String]) {
         for (at, column) in columns.iter().enumerate() {
             let sides = [&self.before, &self.after].map(|row| row.as_ref().and_then(|row| row.get(at)?.as_deref()));
             let from = match sides {

@@ -80,6 +80,36 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [sqlite]
+    async fn texts_of_any_bytes_are_told_apart(database: &TestDatabase) {
+        let schema = schema::sql("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (1, CAST(x'27ff' AS TEXT))");
+        let pool = builder(database, schema).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        execute(lease.url(), "UPDATE t SET a = CAST(x'27fe' AS TEXT)").await;
+        let changes = lease.changes().await.unwrap();
+        let told = rows(table(&changes, "t"));
+        assert_eq!(told, [(some("1|CAST(x'27FF' AS TEXT)"), some("1|CAST(x'27FE' AS TEXT)"))]);
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [postgres]
+    async fn what_a_key_includes_is_no_part_of_it(database: &TestDatabase) {
+        let schema = schema::sql("CREATE TABLE t (x int, id int, PRIMARY KEY (id) INCLUDE (x)); INSERT INTO t VALUES (1, 7)");
+        let pool = builder(database, schema).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        execute(lease.url(), "UPDATE t SET x = 5").await;
+        let changes = lease.changes().await.unwrap();
+        let t = table(&changes, "t");
+        assert_eq!((t.counts().as_str(), &t.key[..]), ("1 changed", &["id".to_owned()][..]));
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
     [postgres]
     async fn a_materialized_view_that_was_refreshed_is_told(database: &TestDatabase) {
         let schema = schema::sql(

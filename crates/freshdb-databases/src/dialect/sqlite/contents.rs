@@ -1,5 +1,7 @@
 //! All that is in a database, to be compared.
 
+use std::fmt::Write as _;
+
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -34,6 +36,24 @@ pub(super) async fn tables(connection: &mut Connection) -> Result<Vec<ReadTable>
     Ok(ReadTable::of_rows(Sqlite::rows(connection, &sql).await?))
 }
 
+/// A literal as the engine writes it. A text may be of any bytes, and two that differ in those that are no UTF-8 are not told alike.
+fn literal(quoted: Vec<u8>) -> String {
+    String::from_utf8(quoted).unwrap_or_else(|error| {
+        let quoted = error.into_bytes();
+        let text = quoted.strip_prefix(b"'").and_then(|text| text.strip_suffix(b"'")).unwrap_or(&quoted);
+        let mut hex = String::new();
+        let mut after_quote = false;
+        for byte in text {
+            after_quote = *byte == b'\'' && !after_quote;
+            // A quote is written twice.
+            if *byte != b'\'' || after_quote {
+                write!(hex, "{byte:02X}").expect("a String takes all");
+            }
+        }
+        format!("CAST(x'{hex}' AS TEXT)")
+    })
+}
+
 pub(super) async fn for_each(
     connection: &mut Connection,
     sql: &str,
@@ -41,11 +61,7 @@ pub(super) async fn for_each(
 ) -> Result<(), sqlx::Error> {
     let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut connection.file);
     while let Some(row) = rows.try_next().await? {
-        // A text may be of any bytes.
-        let value = |column| {
-            let bytes: Option<Vec<u8>> = row.try_get_unchecked(column)?;
-            Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-        };
+        let value = |column| Ok(row.try_get_unchecked::<Option<Vec<u8>>, _>(column)?.map(literal));
         each((0..row.len()).map(value).collect::<Result<_, sqlx::Error>>()?);
     }
     Ok(())
