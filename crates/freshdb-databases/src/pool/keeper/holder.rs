@@ -24,6 +24,9 @@ impl<D: Dialect> Keeper<D> {
             Holder::Up(connection) => {
                 let answer = bounded(D::execute(connection, "SELECT 1")).await;
                 self.judge("reach the server", answer);
+                if !self.is_user {
+                    self.claim_template_again().await;
+                }
             }
             Holder::Down { error, again, .. } if *again <= Instant::now() => {
                 let error = std::mem::replace(error, Error::new(ErrorKind::Unreachable, "the server is away"));
@@ -76,15 +79,16 @@ impl<D: Dialect> Keeper<D> {
         let Holder::Up(connection) = &mut self.holder else { return };
         let entry = self.names.entry(&self.user, Role::User, State::Ready, &self.template_name);
         let claimed = async {
-            D::try_lock(connection, &self.user).await?;
+            let is_user = D::try_lock(connection, &self.user).await?;
             // Whoever collected what is unused meanwhile took the row for a dead process's.
             if Registry::find::<D>(connection, &self.user).await?.is_none() {
                 Registry::insert::<D>(connection, &entry).await?;
             }
-            Ok(())
+            Ok(is_user)
         };
         let claimed = bounded(claimed).await;
-        self.judge("claim the template again", claimed);
+        self.is_user = matches!(claimed, Ok(true));
+        self.judge("claim the template again", claimed.map(drop));
     }
 
     pub(super) async fn retire_template(&mut self) -> Result<(), Error> {

@@ -30,6 +30,8 @@ pub(crate) struct Keeper<D: Dialect> {
     template: Arc<D::Template>,
     /// The row and the lock that tell of this process.
     user: String,
+    /// Whether the lock is this process's. A connection that was lost may have it for as long as the server does not know of that.
+    is_user: bool,
     spare: usize,
     holder: Holder<D>,
     /// Counts the connections that held the locks. What was held by an earlier one is not held any more.
@@ -105,6 +107,7 @@ impl<D: Dialect> Keeper<D> {
             template_name,
             template: Arc::new(template),
             user,
+            is_user: true,
             spare,
             holder: Holder::Up(connection),
             generation: 0,
@@ -218,6 +221,13 @@ impl<D: Dialect> Keeper<D> {
                 if generation == self.generation =>
             {
                 self.judge_reset(number, slot, result, reply).await;
+            }
+            Event::PutBack { number, generation, done: None, reply } if generation == self.generation => {
+                let name = self.name(number).unwrap_or_default();
+                let fact = format!("putting `{name}` back panicked, or found no thread to run on");
+                self.throw_away(number, None);
+                drop(reply.send(Err(Error::new(ErrorKind::Database, fact))));
+                self.supply().await;
             }
             Event::Dropped { number, generation, result } if generation == self.generation => {
                 self.forget(number, result).await;
