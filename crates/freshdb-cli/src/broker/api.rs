@@ -26,6 +26,8 @@ const MOST_HASH: usize = 200;
 const MOST_NOTE: usize = 1000;
 const HOW_TO_HOLD: &str =
     "for as long as the database is in use, or take the lease with `\"hold\": \"until_given_back\"`";
+const HOW_TO_HAVE_MORE: &str = "a database is free again when its lease is given back; where all of them are at work, a server has room for more \
+    with fewer connections for each, by `--connections`";
 /// A test that failed with a lock on a table would hold up its runner.
 const COMPARISON_LIMIT: Duration = Duration::from_secs(10);
 
@@ -446,7 +448,9 @@ impl Broker {
         match self.lease_of(&pool, process).await {
             Ok(lease) => Ok((lease, private)),
             // All of them were taken at one place of this program: whose they are, the notes say.
-            Err(error) if error.kind() == ErrorKind::Exhausted => Err(Refusal::from(&error).add(&self.holders(kind))),
+            Err(error) if error.kind() == ErrorKind::Exhausted => {
+                Err(Refusal::from(&error).add(&self.holders(kind)).hint(HOW_TO_HAVE_MORE))
+            }
             Err(error) => Err(error.into()),
         }
     }
