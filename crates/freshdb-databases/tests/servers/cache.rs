@@ -78,7 +78,7 @@ async fn one_that_is_not_wanted_is_made_anew() {
 async fn a_server_has_the_time_zone_of_whoever_starts_it() {
     let place = Place::new();
     let config = place.cold_config();
-    for zone in ["Asia/Tokyo", "America/New_York", "Asia/Tokyo"] {
+    for zone in ["Asia/Tokyo", "America/New_York"] {
         let mut other = Other::in_zone(zone, Kind::Postgres, &config, &place);
         let (_, url) = other.server_and_url();
         let mut client = Client::connect(&url.reveal()).await;
