@@ -191,7 +191,7 @@ async fn rebuild(
     let deletes = names.iter().map(|name| format!("DELETE FROM ONLY {name};")).collect::<Vec<_>>().concat();
     match execute(connection, &deletes).await {
         Err(error) if is_refused(&error) => return Ok(Some(format!("rows cannot be taken out again: {error}"))),
-        deleted => deleted?,
+        done => done?,
     }
     vacuum(connection, &names).await?;
     let of_rows = "pg_relation_size(c.oid)";
