@@ -1,6 +1,7 @@
 """The fixtures and options, in test runs of their own."""
 
 import re
+import textwrap
 
 import pytest
 from fake_broker import PASSWORD, TOKEN, FakeBroker
@@ -456,6 +457,82 @@ def test_a_suite_may_run_on_several_engines(server_runs: pytest.Pytester, fake_s
     assert set(fake_servers.templates) == {("mysql", "of mysql"), ("postgres", "of postgres")}
 
 
+def written_in_directories(runs: pytest.Pytester, override: str, test: str) -> None:
+    """`override` and `test` in the directories `a` and `b`, with the directory's name for `NAME`."""
+    for name in ("a", "b"):
+        directory = runs.mkdir(name)
+        for file, content in {"conftest.py": override, f"test_{name}.py": test}.items():
+            (directory / file).write_text(textwrap.dedent(content).replace("NAME", name), encoding="utf-8")
+
+
+SCHEMA_OF_ITS_OWN = SCHEMA.replace("TABLE tags", "TABLE of_NAME")
+
+
+def test_directories_may_have_schemas_of_their_own(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    tables = """
+        import contextlib, sqlite3
+
+        def test_tables(freshdb_lease):
+            with contextlib.closing(sqlite3.connect(freshdb_lease.path)) as connection:
+                assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("of_NAME",)]
+
+        def test_again(freshdb_lease):
+            test_tables(freshdb_lease)
+    """
+    written_in_directories(runs, SCHEMA_OF_ITS_OWN, tables)
+    runs.runpytest().assert_outcomes(passed=4)
+    # Once for each, and not for each test.
+    assert len([request for request in fake_broker.requests if request == "POST /v1/templates"]) == 2
+
+
+def test_directories_may_have_engines_of_their_own(server_runs: pytest.Pytester, fake_servers: FakeBroker) -> None:
+    server_runs.makeconftest(
+        """
+        import pytest
+        from pytest_freshdb import Template
+
+        made = []
+
+        @pytest.fixture(scope="session")
+        def freshdb_schema():
+            return Template(lambda engine: made.append(engine) or f"{len(made)} of {engine}", lambda database: None)
+        """
+    )
+    engine = """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def freshdb_engine_name():
+            return {"a": "mysql", "b": "postgres"}["NAME"]
+    """
+    written_in_directories(server_runs, engine, "def test_one(freshdb_lease): pass\ndef test_two(freshdb_lease): pass")
+    server_runs.runpytest().assert_outcomes(passed=4)
+    assert set(fake_servers.templates) == {("mysql", "1 of mysql"), ("postgres", "2 of postgres")}
+
+
+def test_the_template_of_another_directory_is_told(runs: pytest.Pytester) -> None:
+    written_in_directories(
+        runs,
+        SCHEMA_OF_ITS_OWN
+        + """
+    @pytest.fixture(scope="module")
+    def shared_lease(freshdb_broker, freshdb_engine_name, freshdb_template):
+        with freshdb_broker.lease(freshdb_engine_name, freshdb_template) as lease:
+            yield lease
+""",
+        "def test_NAME(shared_lease): pass\ndef test_other(freshdb_lease): pass",
+    )
+    result = runs.runpytest()
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_b*",
+            "`freshdb_template` is of another directory's `freshdb_schema` or `freshdb_engine_name`: pytest makes it once",
+            "hint: take `freshdb_schema` instead, and have its template made by `freshdb_broker.template`",
+        ]
+    )
+
+
 def test_an_unknown_driver_is_told(server_runs: pytest.Pytester) -> None:
     server_runs.makepyfile("def test_a(freshdb_lease): pass")
     result = server_runs.runpytest("-o", "freshdb_drivers=mysqlconnector")
@@ -576,6 +653,15 @@ def test_a_schema_that_fails_is_told_with_its_traceback(runs: pytest.Pytester, f
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["E *sqlite3.OperationalError: near *TABEL*"])
     assert fake_broker.templates == {}
+
+
+def test_a_schema_that_fails_is_not_tried_for_each_test(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(SCHEMA.replace("CREATE TABLE", "CREATE TABEL"))
+    runs.makepyfile("def test_a(freshdb_lease): pass\ndef test_b(freshdb_lease): pass")
+    result = runs.runpytest()
+    result.assert_outcomes(errors=2)
+    assert len(re.findall(r"^E +sqlite3\.OperationalError: near ", result.stdout.str(), re.MULTILINE)) == 2
+    assert [request.split("/sql-")[0] for request in fake_broker.requests].count("DELETE /v1/templates/sqlite") == 1
 
 
 def test_a_schema_that_is_no_template_is_told(runs: pytest.Pytester) -> None:

@@ -28,6 +28,18 @@ def test_a_database_that_tests_share(pytester: pytest.Pytester, fake_broker: Fak
     assert fake_broker.leases == {}
 
 
+def test_a_database_that_tests_share_where_directories_have_schemas(pytester: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    for name in ("a", "b"):
+        directory = pytester.mkdir(name)
+        schema = f"@pytest.fixture(scope='session')\ndef freshdb_schema(): return Template({name!r}, lambda database: None)"
+        imports = "import pytest\nfrom pytest_freshdb import Template"
+        (directory / "conftest.py").write_text(f"{imports}\n\n{schema}\n\n{blocks('python')[2]}", encoding="utf-8")
+        (directory / f"test_{name}.py").write_text("def test_a(shared_lease): ...", encoding="utf-8")
+    pytester.runpytest("-p", "no:asyncio").assert_outcomes(passed=2)
+    assert set(fake_broker.templates) == {("sqlite", "a"), ("sqlite", "b")}
+    assert fake_broker.leases == {}
+
+
 @pytest.mark.usefixtures("fake_broker")
 def test_the_wrong_override(pytester: pytest.Pytester) -> None:
     shutil.copytree(ROOT / "example", pytester.path, dirs_exist_ok=True)

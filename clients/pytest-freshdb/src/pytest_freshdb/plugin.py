@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +46,44 @@ class Attempt:
 attempt = pytest.StashKey[Attempt]()
 
 
+@dataclass
+class Templates:
+    """The templates of a session. Not one fixture's value, which is the same in directories that have a `freshdb_schema` each.
+
+    A schema's hash is made once, for it may take as long as a test; and what cannot be filled is not filled anew for each test.
+    """
+
+    hashes: dict[tuple[str, int], tuple[Template, str]] = field(default_factory=dict)
+    errors: dict[tuple[str, str], tuple[Exception, TracebackType | None] | None] = field(default_factory=dict)
+
+    def ready(self, broker: Broker, engine: str, schema: Template | None) -> str | None:
+        """The hash of the schema's template, which is ready."""
+        if schema is None:
+            return None
+        if not isinstance(schema, Template):
+            raise FreshdbError(
+                f"the fixture `freshdb_schema` gives a `{type(schema).__name__}`, and not a `Template` or None",
+                "make one of it, as by `Template.of_sql(…)`",
+            )
+        key = (engine, id(schema))
+        if key not in self.hashes:
+            # With the schema itself, so that no other gets its id.
+            self.hashes[key] = schema, schema.hash_for(engine)
+        _, name = self.hashes[key]
+        if (engine, name) not in self.errors:
+            try:
+                broker.template(engine, name, schema.fill)
+                self.errors[engine, name] = None
+            except Exception as error:
+                self.errors[engine, name] = error, error.__traceback__
+        if (found := self.errors[engine, name]) is not None:
+            raise found[0].with_traceback(found[1])
+        return name
+
+
+templates = pytest.StashKey[Templates]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("freshdb", "a fresh database for every test")
     group.addoption(
@@ -66,6 +105,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[templates] = Templates()
+
+
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     # pytest would show where the texts differ, and of two leases where their fields do.
     if isinstance(left, (Url, Database)) or isinstance(right, (Url, Database)):
@@ -76,7 +119,24 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     item.stash[attempt] = Attempt()
-    return (yield)
+    result = yield
+    check_template(item)
+    return result
+
+
+def check_template(item: pytest.Item) -> None:
+    """What pytest made of another directory's fixtures, and keeps for the session, is a wrong schema that nobody would see."""
+    values: dict[str, Any] = getattr(item, "funcargs", {})
+    names = ("freshdb_template", "freshdb_broker", "freshdb_engine_name", "freshdb_schema")
+    if not values.keys() >= set(names):
+        return
+    template, broker, engine, schema = (values[name] for name in names)
+    with told():
+        if item.config.stash[templates].ready(broker, engine, schema) != template:
+            raise FreshdbError(
+                "`freshdb_template` is of another directory's `freshdb_schema` or `freshdb_engine_name`: pytest makes it once",
+                "take `freshdb_schema` instead, and have its template made by `freshdb_broker.template`",
+            )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -196,19 +256,12 @@ def freshdb_schema() -> Template | None:
 
 
 @pytest.fixture(scope="session")
-def freshdb_template(freshdb_broker: Broker, freshdb_engine_name: str, freshdb_schema: Template | None) -> str | None:
-    """The hash of the template, which is ready."""
-    if freshdb_schema is None:
-        return None
+def freshdb_template(
+    pytestconfig: pytest.Config, freshdb_broker: Broker, freshdb_engine_name: str, freshdb_schema: Template | None
+) -> str | None:
+    """The hash of the template, which is ready. A test in a directory with another `freshdb_schema` fails with it."""
     with told():
-        if not isinstance(freshdb_schema, Template):
-            raise FreshdbError(
-                f"the fixture `freshdb_schema` gives a `{type(freshdb_schema).__name__}`, and not a `Template` or None",
-                "make one of it, as by `Template.of_sql(…)`",
-            )
-        name = freshdb_schema.hash_for(freshdb_engine_name)
-        freshdb_broker.template(freshdb_engine_name, name, freshdb_schema.fill)
-    return name
+        return pytestconfig.stash[templates].ready(freshdb_broker, freshdb_engine_name, freshdb_schema)
 
 
 @pytest.fixture
@@ -216,13 +269,14 @@ def freshdb_lease(
     request: pytest.FixtureRequest,
     freshdb_broker: Broker,
     freshdb_engine_name: str,
-    freshdb_template: str | None,
+    freshdb_schema: Template | None,
 ) -> Iterator[Lease]:
     """A database of this test's own, given back when all that the test used has ended."""
     if request.config.getini("freshdb_check_overrides"):
         request.getfixturevalue("freshdb_overrides_checked")
     with told():
-        lease = freshdb_broker.lease(freshdb_engine_name, freshdb_template, note=request.node.nodeid)
+        template = request.config.stash[templates].ready(freshdb_broker, freshdb_engine_name, freshdb_schema)
+        lease = freshdb_broker.lease(freshdb_engine_name, template, note=request.node.nodeid)
     this = request.node.stash[attempt]
     this.lease = lease
     yield lease
