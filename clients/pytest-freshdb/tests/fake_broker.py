@@ -155,7 +155,8 @@ class Handler(BaseHTTPRequestHandler):
             if broker.refusal is not None:
                 return broker.refusal
             if (self.command, words) == ("GET", ["status"]):
-                return 200, {"engines": [{"engine": engine} for engine in broker.engines]}
+                engines = [{"engine": engine} for engine in broker.engines]
+                return 200, {"engines": engines, "leases": [{"id": id} for id in broker.leases]}
             if (self.command, words) == ("POST", ["leases"]):
                 return self.take(body)
             if (self.command, words[0]) == ("DELETE", "leases"):

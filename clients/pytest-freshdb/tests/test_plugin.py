@@ -301,6 +301,79 @@ def test_what_is_run_again_is_told_anew(runs: pytest.Pytester, fake_broker: Fake
     assert fake_broker.kept == ["1"]
 
 
+# As pytest-retry does it, which has a report made of the first attempt and of the last teardown.
+RETRY = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        report = yield
+        retries = 2 if call.when == "call" else 0
+        while call.excinfo is not None and retries > 0:
+            retries -= 1
+            other = pytest.Class.from_parent(item.session, name="other")
+            teardown = pytest.CallInfo.from_call(
+                lambda: item.ihook.pytest_runtest_teardown(item=item, nextitem=other), "teardown"
+            )
+            if teardown.excinfo is not None:
+                break
+            item._initrequest()
+            pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_setup(item=item), "setup")
+            call = pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), "call")
+            last = pytest.TestReport.from_item_and_call(item, call)
+            report.outcome, report.longrepr = last.outcome, last.longrepr
+        return report
+"""
+
+
+def test_what_is_retried_gives_back_before(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(RETRY)
+    runs.makepyfile(
+        """
+        attempts = []
+
+        def test_passes_at_last(freshdb_lease):
+            attempts.append(freshdb_lease)
+            assert len(attempts) == 3
+        """
+    )
+    runs.runpytest("--freshdb-keep-failed").assert_outcomes(passed=1)
+    leases = [request.partition("?")[0] for request in fake_broker.requests if "/leases" in request]
+    assert leases == [
+        "POST /v1/leases",
+        "PUT /v1/leases/1/outcome",
+        "DELETE /v1/leases/1",
+        "POST /v1/leases",
+        "DELETE /v1/leases/2",
+        "POST /v1/leases",
+        "DELETE /v1/leases/3",
+    ]
+    assert fake_broker.kept == ["1"]
+
+
+def test_a_retry_that_ends_badly_gives_back(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makeconftest(RETRY)
+    runs.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def broken():
+            yield
+            assert False, "broken"
+
+        def test_fails(broken, freshdb_lease):
+            assert False
+
+        def test_passes(freshdb_broker):
+            assert freshdb_broker.status()["leases"] == []
+        """
+    )
+    # Of the second teardown pytest's own logging would fail, for which pytest-retry has a remedy.
+    runs.runpytest("-p", "no:logging").assert_outcomes(passed=1, failed=1)
+    assert fake_broker.leases == {}
+
+
 def test_an_attempt_that_has_no_database_is_not_told_of_the_one_before(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
     runs.makeconftest(RUN_AGAIN)
     runs.makepyfile(

@@ -118,10 +118,21 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    before = item.stash.get(attempt, None)
     item.stash[attempt] = Attempt()
+    if before is not None:
+        # Who retries a test within its report has no report made of what ended.
+        give_back_ended(item, before)
     result = yield
     check_template(item)
     return result
+
+
+def give_back_ended(item: pytest.Item, before: Attempt) -> None:
+    ended, before.ending = before.ending or [], None
+    with told():
+        for lease in ended:
+            before.give_back(lease, item.config)
 
 
 def check_template(item: pytest.Item) -> None:
@@ -142,7 +153,8 @@ def check_template(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     this = item.stash.setdefault(attempt, Attempt())
-    this.ending = []
+    # What a teardown before this one has left, by whoever retries, is still to be given back.
+    this.ending = this.ending or []
     try:
         return (yield)
     except (KeyboardInterrupt, pytest.exit.Exception):
