@@ -237,26 +237,35 @@ def test_what_cannot_be_given_back_after_a_failure_is_told_with_it(runs: pytest.
     result.stdout.fnmatch_lines(["*the reason*", "lease 1 ended early: *"])
 
 
-@pytest.mark.parametrize("place", ["test", "fixture"])
-def test_an_interrupted_run_gives_back(runs: pytest.Pytester, fake_broker: FakeBroker, place: str) -> None:
+@pytest.mark.parametrize("interruption", ["raise KeyboardInterrupt", "pytest.exit('enough')"])
+@pytest.mark.parametrize(("place", "outcome"), [("before", ""), ("test", ""), ("after", "passed")])
+def test_an_interrupted_run_gives_back(
+    runs: pytest.Pytester, fake_broker: FakeBroker, place: str, outcome: str, interruption: str
+) -> None:
     runs.makepyfile(
         f"""
         import pytest
 
+        def interrupt(place):
+            if place == {place!r}:
+                {interruption}
+
         @pytest.fixture
         def interrupted(freshdb_lease):
+            interrupt("before")
             yield
-            if {place!r} == "fixture":
-                raise KeyboardInterrupt
+            interrupt("after")
 
-        def test_a(interrupted):
-            if {place!r} == "test":
-                raise KeyboardInterrupt
+        def test_a(interrupted, subtests):
+            # Has a report, which is not that of the test.
+            with subtests.test("one"):
+                pass
+            interrupt("test")
         """
     )
     result = runs.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert [request for request in fake_broker.requests if request.startswith("DELETE")] != []
+    assert fake_broker.outcomes == {"1": outcome}
     assert fake_broker.leases == {}
 
 
@@ -348,6 +357,7 @@ def test_what_is_retried_gives_back_before(runs: pytest.Pytester, fake_broker: F
         "POST /v1/leases",
         "DELETE /v1/leases/3",
     ]
+    assert {id: told.split(":")[0] for id, told in fake_broker.outcomes.items()} == {"1": "failed", "2": "", "3": "passed"}
     assert fake_broker.kept == ["1"]
 
 

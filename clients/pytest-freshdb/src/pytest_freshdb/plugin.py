@@ -27,19 +27,22 @@ if TYPE_CHECKING:
 class Attempt:
     """One run of a test. Who runs a failed one again does it with the same item, and what was known then must be forgotten.
 
+    `has_run` is whether the test itself came to its end. No report tells it: a subtest has one, and who retries has none made.
     `ending` is there while the fixtures end, and what is in it waits until it is known whether all of them ended well.
     `overrides` is what was found of those that do nothing.
     """
 
     lease: Lease | None = None
+    has_run: bool = False
     has_failed: bool = False
     was_skipped: bool = False
     ending: list[Lease] | None = None
     overrides: list[OverrideError] = field(default_factory=list)
 
     def give_back(self, lease: Lease, config: pytest.Config) -> None:
-        # Whoever has failed has said so.
-        outcome = None if self.has_failed else "skipped" if self.was_skipped else "passed"
+        # Whoever has failed has said so, and of a test that was interrupted nobody knows.
+        passed = "passed" if self.has_run else None
+        outcome = None if self.has_failed else "skipped" if self.was_skipped else passed
         lease.give_back(keep=self.has_failed and config.getoption("freshdb_keep_failed"), outcome=outcome)
 
 
@@ -148,6 +151,13 @@ def check_template(item: pytest.Item) -> None:
                 "`freshdb_template` is of another directory's `freshdb_schema` or `freshdb_engine_name`: pytest makes it once",
                 "take `freshdb_schema` instead, and have its template made by `freshdb_broker.template`",
             )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    result = yield
+    item.stash.setdefault(attempt, Attempt()).has_run = True
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
