@@ -134,9 +134,48 @@ def test_a_directory_may_have_other_files_for_an_engine(tmp_path: Path, broker: 
     (tmp_path / "1.sql").unlink()
     template = Template.of_sql(tmp_path)
     assert template.hash_for("mariadb") == Template.of_sql("CREATE TABLE of_mariadb (a INT);").hash
-    # There is nothing to execute.
-    with broker.lease(template=fill(broker, template)) as lease:
-        assert rows(lease.name, "SELECT name FROM sqlite_master") == []
+    with pytest.raises(FreshdbError) as raised:
+        fill(broker, template)
+    assert str(raised.value) == f"there is no `*.sql` for sqlite in `{tmp_path}`"
+
+
+def test_a_subdirectory_for_an_engine_that_has_no_files(tmp_path: Path, fake_broker: FakeBroker, broker: Broker) -> None:
+    written(tmp_path, {"1.sql": SQL, "sqlite/README": "no SQL"})
+    template = Template.of_sql(tmp_path)
+    assert template.hash_for("postgres") == Template.of_sql(SQL).hash
+    for ask in (template.hash_for, lambda engine: broker.template(engine, "h1", template.fill)):
+        with pytest.raises(FreshdbError) as raised:
+            ask("sqlite")
+        assert str(raised.value) == f"there is no `*.sql` for sqlite in `{tmp_path}/sqlite`"
+    assert fake_broker.templates == {}
+
+
+def test_each_file_of_a_directory_is_executed_on_its_own(tmp_path: Path, broker: Broker) -> None:
+    files = {
+        "1.sql": "CREATE TABLE tags (name TEXT)",
+        "2.sql": "CREATE TEMPORARY TABLE passing (a INT); INSERT INTO tags VALUES ('one') -- and no more",
+        "3.sql": "\n ;\n",
+        "4.sql": "CREATE TABLE passing (a INT); INSERT INTO passing VALUES (1)",
+    }
+    with broker.lease(template=fill(broker, Template.of_sql(written(tmp_path, files)))) as lease:
+        assert rows(lease.name, "SELECT name, a FROM tags, passing") == [("one", 1)]
+
+
+def test_the_hash_of_a_directory_is_that_of_each_of_its_texts(tmp_path: Path) -> None:
+    divided = [["a", "b"], ["ab"], ["a\nb"], ["a\0b"], ["", "ab"], ["ab", ""], ["b", "a"]]
+    hashes = []
+    for number, contents in enumerate(divided):
+        (tmp_path / str(number)).mkdir()
+        files = {f"{place}.sql": content for place, content in enumerate(contents)}
+        hashes.append(Template.of_sql(written(tmp_path / str(number), files)).hash)
+    assert len(set(hashes)) == len(divided)
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path, broker: Broker) -> None:
+    # As editors of Windows begin one.
+    (tmp_path / "1.sql").write_bytes(b"\xef\xbb\xbfCREATE TABLE tags (name TEXT);\r\nINSERT INTO tags VALUES ('a\r\nb');\r\n")
+    with broker.lease(template=fill(broker, Template.of_sql(tmp_path))) as lease:
+        assert rows(lease.name, "SELECT name FROM tags") == [("a\r\nb",)]
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,10 +363,16 @@ class AsyncRecorder(Recorder):
         super().close()
 
 
-def on_server(engine: str, monkeypatch: pytest.MonkeyPatch, driver: Recorder, *missing: str) -> None:
+def on_server(
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    driver: Recorder,
+    *missing: str,
+    sql: str | Path = SQL,
+) -> None:
     monkeypatch.setitem(sys.modules, driver.__name__, driver)
     monkeypatch.setattr("pytest_freshdb.template.is_installed", lambda module: module not in missing)
-    Template.of_sql(SQL).fill(Database(engine, Url("…"), host="h", port=1, user="u", password=PASSWORD, database="freshdb_s_1"))
+    Template.of_sql(sql).fill(Database(engine, Url("…"), host="h", port=1, user="u", password=PASSWORD, database="freshdb_s_1"))
 
 
 CONNECT = {"host": "h", "port": 1, "user": "u", "password": PASSWORD}
@@ -360,6 +405,30 @@ def test_sql_on_postgres_with_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
     on_server("postgres", monkeypatch, driver, "asyncpg", "psycopg")
     assert driver.calls == [{**CONNECT, "dbname": "freshdb_s_1"}, SQL, "close"]
     assert driver.autocommit
+
+
+def test_comments_alone_on_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = AsyncRecorder("asyncpg")
+    on_server("postgres", monkeypatch, driver, sql="-- /* nothing\n/* to\n do */; -- yet")
+    assert driver.calls == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "driver", "missing"),
+    [
+        ("mysql", Recorder("pymysql"), []),
+        ("postgres", AsyncRecorder("asyncpg"), []),
+        ("postgres", Recorder("psycopg"), ["asyncpg"]),
+        ("postgres", Recorder("psycopg2"), ["asyncpg", "psycopg"]),
+    ],
+)
+def test_sql_of_a_directory_on_servers(
+    engine: str, driver: Recorder, missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"1.sql": "-- first\nSET a", "2.sql": "\n", "3.sql": "SET '/*' /* b */", "4.sql": "\n;"}
+    on_server(engine, monkeypatch, driver, *missing, sql=written(tmp_path, files))
+    calls = [call if isinstance(call, str) else "connect" for call in driver.calls]
+    assert calls == ["connect", "-- first\nSET a", "close", "connect", "SET '/*' /* b */", "close"]
 
 
 @pytest.mark.parametrize(("engine", "hint"), [("mysql", "install pymysql"), ("postgres", "install asyncpg, psycopg or psycopg2")])

@@ -8,8 +8,10 @@ import hashlib
 import importlib
 import inspect
 import os
+import re
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import string
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -50,18 +52,29 @@ class Template:
 
         Of a directory, the files are those that `freshdb run --schema DIRECTORY` takes: whose names end with `.sql`, however that
         is capitalised, in their order, without hidden ones and `*.down.sql`. Those in a subdirectory `sqlite`, `mysql`, `mariadb`
-        or `postgres` take the place of the others on this engine; MariaDB takes `mysql` where there is no `mariadb`.
+        or `postgres` take the place of the others on this engine; MariaDB takes `mysql` where there is no `mariadb`. Each file is
+        executed at once, on a connection of its own.
 
         A `str` is a path when it ends with `.sql` or there is such a directory, and otherwise the text.
 
-        Raises FreshdbError when a file cannot be read.
+        Raises FreshdbError when a file cannot be read, and the template does so on an engine for which a directory has no file.
         """
         texts = sql_texts(path_or_text)
-        hashes = {engine: f"sql-{digest(text)}" for engine, text in texts.items()}
-        return cls(
-            hashes[COMMON] if len(hashes) == 1 else lambda engine: of_engine(hashes, engine),
-            lambda database: execute(database, of_engine(texts, database.engine)),
-        )
+
+        def texts_for(engine: str) -> list[str]:
+            name = name_for(engine, texts)
+            if not texts[name]:
+                raise FreshdbError(f"there is no `*.sql` for {engine} in `{Path(path_or_text) / name}`")
+            return texts[name]
+
+        def fill(database: Database) -> None:
+            for text in texts_for(database.engine):
+                execute(database, text)
+
+        def hash_for(engine: str) -> str:
+            return f"sql-{digest(*texts_for(engine))}"
+
+        return cls(hash_for(COMMON) if len(texts) == 1 else hash_for, fill)
 
     @classmethod
     def of_metadata(cls, metadata: MetaData) -> Template:
@@ -72,27 +85,28 @@ class Template:
         )
 
 
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(*texts: str) -> str:
+    # No UTF-8 has this byte in it, so that no text holds what divides two.
+    return hashlib.sha256(b"\xff".join(text.encode() for text in texts)).hexdigest()
 
 
-def sql_texts(path_or_text: str | os.PathLike[str]) -> dict[str, str]:
-    """What is executed on the engines that have something of their own, and on the others."""
+def sql_texts(path_or_text: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """What is executed on the engines that have something of their own, and on the others: one text after the other."""
     if isinstance(path_or_text, str) and not path_or_text.lower().endswith(".sql") and not os.path.isdir(path_or_text):
-        return {COMMON: path_or_text}
+        return {COMMON: [path_or_text]}
     path = Path(path_or_text)
     if not path.is_dir():
-        return {COMMON: text_of(path)}
+        return {COMMON: [text_of(path)]}
     directories = {COMMON: path} | {engine: path / engine for engine in DIALECTS if (path / engine).is_dir()}
-    files = {engine: sql_files(directory) for engine, directory in directories.items()}
-    if not any(files.values()):
+    texts = {engine: [text_of(file) for file in sql_files(directory)] for engine, directory in directories.items()}
+    if not any(texts.values()):
         raise FreshdbError(f"there is no `*.sql` in `{path}`")
-    return {engine: "\n".join(text_of(file) for file in some) for engine, some in files.items()}
+    return texts
 
 
-def of_engine(found: Mapping[str, str], engine: str) -> str:
+def name_for(engine: str, texts: Container[str]) -> str:
     names = (engine, "mysql", COMMON) if engine == "mariadb" else (engine, COMMON)
-    return next(found[name] for name in names if name in found)
+    return next(name for name in names if name in texts)
 
 
 def sql_files(directory: Path) -> list[Path]:
@@ -109,7 +123,8 @@ def sql_files(directory: Path) -> list[Path]:
 
 def text_of(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        # A text in it may have carriage returns, which `read_text` would take for ends of lines.
+        return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FreshdbError(f"the file `{file}` is not valid UTF-8") from error
     except OSError as error:
@@ -118,7 +133,8 @@ def text_of(file: Path) -> str:
 
 
 def execute(database: Database, text: str) -> None:
-    if not text:
+    # To MySQL, nothing at all is an error.
+    if is_blank(text):
         return
     if database.engine == "sqlite":
         with contextlib.closing(sqlite3.connect(database.name)) as connection:
@@ -127,6 +143,10 @@ def execute(database: Database, text: str) -> None:
         execute_postgres(database, text)
     else:
         execute_mysql(database, text)
+
+
+def is_blank(text: str) -> bool:
+    return not text.strip(f"{string.whitespace};")
 
 
 def execute_mysql(database: Database, text: str) -> None:
@@ -143,6 +163,9 @@ def execute_mysql(database: Database, text: str) -> None:
 
 
 def execute_postgres(database: Database, text: str) -> None:
+    # Of comments alone, asyncpg and psycopg2 fail on the answer.
+    if is_blank(re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)):
+        return
     if is_installed("asyncpg"):
         asyncpg = importlib.import_module("asyncpg")
 
