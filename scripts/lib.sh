@@ -5,6 +5,16 @@
 
 readonly all_engines=(sqlite mysql mariadb postgres)
 
+# By this variable bash ends where a redirection fails, and the tools take `--` behind an operand for a file. It is none of these scripts'
+# business, and with-servers gives it back to its command.
+posix_mode=()
+if [[ -v POSIXLY_CORRECT ]]; then
+    posix_mode=("POSIXLY_CORRECT=$POSIXLY_CORRECT")
+    unset POSIXLY_CORRECT
+    # Which stays when the variable goes.
+    shopt -u inherit_errexit
+fi
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Messages. Fact, cause and hint stand on lines of their own; standard output is left to data.
 
