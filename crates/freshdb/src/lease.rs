@@ -121,7 +121,7 @@ impl<DB: Backend> Lease<DB> {
     /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one. If the driver waits for
     /// an answer that never comes. If the transaction is gone: what is executed next would be stored at once.
     pub(crate) fn watched(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
-        if let Some((Undone::Gone, cause)) = self.transaction.as_ref().and_then(|open| open.undone.as_ref()) {
+        if let Some((Undone::Gone, cause)) = self.undone() {
             return Err(crate::Error::aborted(cause.clone()).into());
         }
         self.watched_anyway()
@@ -166,16 +166,32 @@ impl<DB: Backend> Lease<DB> {
     /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
     pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         let begun = self.begin_another(statement).await;
-        if begun.is_err() {
+        if let Err(error) = &begun {
+            self.note_refused(error);
             // A session may outlive a transaction that did not begin, and does without what was meant for that.
             self.note_end();
         }
         begun
     }
 
+    /// A driver may roll back what is around a savepoint that it could not set, as PostgreSQL's does: what is executed next is not part of
+    /// that any more.
+    fn note_refused(&mut self, error: &sqlx::Error) {
+        let depth = DB::TransactionManager::get_transaction_depth(self.connection());
+        if depth < self.level()
+            && let Some(open) = &mut self.transaction
+        {
+            let cause = open.undone.take().map_or_else(|| words(error), |(_, cause)| cause);
+            open.undone = Some((Undone::Gone, cause));
+        }
+    }
+
     async fn begin_another(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
         self.transaction.get_or_insert_default();
         let is_outermost = self.level() == 0;
+        if !is_outermost && let Some((_, cause)) = self.undone() {
+            return Err(crate::Error::aborted(cause.clone()).into());
+        }
         let statement = if is_outermost { DB::marked(statement) } else { statement };
         let (connection, watch) = self.watched()?;
         if is_outermost {
@@ -205,9 +221,14 @@ impl<DB: Backend> Lease<DB> {
         self.transaction.as_ref().map_or(&[], |open| &open.levels)
     }
 
+    /// What an error has done to the transaction that is open, and the error.
+    fn undone(&self) -> Option<&(Undone, String)> {
+        self.transaction.as_ref().and_then(|open| open.undone.as_ref())
+    }
+
     /// Commits the transaction or savepoint of this level. What was begun inside of it and has not ended is undone first.
     pub(crate) async fn commit(&mut self, level: usize) -> Result<(), sqlx::Error> {
-        if let Some((_, cause)) = self.transaction.as_ref().and_then(|open| open.undone.as_ref()) {
+        if let Some((_, cause)) = self.undone() {
             return Err(crate::Error::aborted(cause.clone()).into());
         }
         while self.level() > level {
@@ -244,8 +265,7 @@ impl<DB: Backend> Lease<DB> {
     /// Whether the outermost transaction, which is about to end, is the one that was begun. That costs a round trip, and only a
     /// statement that is looked into can have ended it without an error.
     async fn goes_on(&mut self) -> Result<bool, sqlx::Error> {
-        let is_undone = self.transaction.as_ref().is_some_and(|open| open.undone.is_some());
-        if self.level() != 1 || is_undone || self.conduct < Conduct::Doubtful {
+        if self.level() != 1 || self.undone().is_some() || self.conduct < Conduct::Doubtful {
             return Ok(true);
         }
         let (connection, watch) = self.watched()?;
@@ -261,7 +281,7 @@ impl<DB: Backend> Lease<DB> {
     }
 
     async fn roll_back_innermost(&mut self) -> Result<(), sqlx::Error> {
-        let undone = self.transaction.as_ref().and_then(|open| open.undone.as_ref()).map(|(how, _)| *how);
+        let undone = self.undone().map(|(how, _)| *how);
         let level = self.level();
         let savepoints = level.saturating_sub(1);
         let (connection, watch) = self.watched_anyway()?;

@@ -210,12 +210,12 @@ impl Backend for Postgres {
         Undone::Aborted
     }
 
-    /// None is ever gone by itself.
+    /// None is ever gone by itself: the driver has left to the next statement to roll back what was around a savepoint that it could not set.
     fn replace_transaction(
-        _connection: &mut PgConnection,
+        connection: &mut PgConnection,
         _savepoints: usize,
     ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(sqlx::Connection::ping(connection))
     }
 
     #[cfg(feature = "test")]

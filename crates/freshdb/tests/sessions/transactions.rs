@@ -128,6 +128,45 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    [postgres]
+    /// The driver undoes what is around a savepoint that it could not set, and what is executed next would be stored at once.
+    async fn what_follows_a_savepoint_that_was_refused_is_not_stored(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let fails = "SELECT nothing FROM nowhere";
+
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query(fails).execute(&mut tx).await.expect_err("there is no such table");
+        let error = tx.savepoint().await.map(drop).expect_err("the transaction is aborted");
+        assert!(error.is_aborted(), "{error:?}");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect_err("it is aborted still");
+        let session = tx.rollback().await.expect("it rolls back");
+
+        let mut tx = session.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (2, 'b')").execute(&mut tx).await.expect("a row");
+        let mut savepoint = tx.savepoint().await.expect("a savepoint");
+        sqlx::query(fails).execute(&mut savepoint).await.expect_err("there is no such table");
+        savepoint.savepoint().await.map(drop).expect_err("the transaction is aborted");
+        savepoint.rollback().await.expect("it rolls back");
+        sqlx::query("INSERT INTO items VALUES (3, 'c')").execute(&mut tx).await.expect("it goes on");
+        let session = tx.commit().await.expect("it commits");
+
+        // An error on a connection that was lent out is not seen, but what the driver does then is.
+        let mut tx = session.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (4, 'd')").execute(&mut tx).await.expect("a row");
+        sqlx::query(fails).execute(&mut *tx).await.expect_err("there is no such table");
+        tx.savepoint().await.map(drop).expect_err("the transaction is aborted");
+        sqlx::query("INSERT INTO items VALUES (5, 'e')").execute(&mut tx).await.expect_err("it is gone");
+        let session = tx.rollback().await.expect("it rolls back");
+        assert_eq!(database.open_transactions().await, 0, "it is over on the server");
+        drop(session);
+        let mut observer = database.observer().await;
+        assert_eq!(observer.numbers("SELECT id FROM items ORDER BY id").await, [2, 3]);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
     /// The driver's own transaction on a session's connection is a transaction too.
     async fn the_drivers_own_transaction_works_on_a_session(database: &TestDatabase, open: Open) {
         let engine = open(database.url(), patient().max_connections(1));
