@@ -154,12 +154,12 @@ impl<DB: Dialect> Engine<DB> {
     }
 
     pub(crate) async fn begin_as(&self, place: Place, beginning: Beginning) -> Result<Lease<DB>, Error> {
-        let (statement, is_to_write) = beginning.resolve::<DB>();
+        let (_, is_to_write) = beginning.resolve::<DB>();
         let mut attempts = Attempts::new();
         loop {
             let mut lease =
                 if is_to_write { self.0.acquire_to_write(place).await? } else { self.0.acquire(place).await? };
-            match lease.begin(statement.clone()).await {
+            match lease.begin(beginning.clone()).await {
                 Ok(_) => return Ok(lease),
                 // Nothing was done yet that another connection could not do as well.
                 Err(error) => {
@@ -241,7 +241,7 @@ impl<DB: Dialect> Engine<DB> {
 }
 
 /// How a transaction begins.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Beginning {
     /// As the engine's do.
     Default,
@@ -250,6 +250,13 @@ pub(crate) enum Beginning {
     /// With these properties.
     #[cfg(feature = "sea-orm")]
     With(Begin),
+}
+
+#[cfg(feature = "sea-orm")]
+impl From<Option<Begin>> for Beginning {
+    fn from(begin: Option<Begin>) -> Self {
+        begin.map_or(Self::Default, Self::With)
+    }
 }
 
 impl Beginning {
@@ -264,12 +271,12 @@ impl Beginning {
     }
 
     /// The statement, where it is not the driver's own, and whether to wait for the right to write.
-    fn resolve<DB: Dialect>(self) -> (Option<SqlStr>, bool) {
+    pub(crate) fn resolve<DB: Dialect>(&self) -> (Option<SqlStr>, bool) {
         match self {
             Self::Default => (DB::begin_statement(), true),
-            Self::Statement(statement) => (Some(statement), false),
+            Self::Statement(statement) => (Some(statement.clone()), false),
             #[cfg(feature = "sea-orm")]
-            Self::With(begin) => DB::begin_with(&begin),
+            Self::With(begin) => DB::begin_with(begin),
         }
     }
 }
@@ -277,21 +284,19 @@ impl Beginning {
 impl<DB: Dialect> Lease<DB> {
     /// Begins a transaction on a connection that is checked out already, or a savepoint in the one that is open.
     pub(crate) async fn begin_transaction(&mut self, beginning: Beginning) -> Result<usize, Error> {
-        let mut statement = None;
         if self.level() > 0 && beginning.has_properties() {
             let fact = "a transaction inside of another is a savepoint, and has no isolation level and no access mode of its own";
             return Err(Error::options(fact, None));
         }
         if self.level() == 0 {
-            let is_to_write;
-            (statement, is_to_write) = beginning.resolve::<DB>();
+            let (_, is_to_write) = beginning.resolve::<DB>();
             // One that was dropped, and whose ROLLBACK goes first on this connection, may not have let go of it yet.
             if is_to_write && !self.has_writer() {
                 let writer = self.pool().writer(Instant::now()).await?;
                 self.keep_writer(writer);
             }
         }
-        self.begin(statement).await.map_err(|error| Error::statement("begin a transaction", error))
+        self.begin(beginning).await.map_err(|error| Error::statement("begin a transaction", error))
     }
 
     async fn server(&mut self) -> Result<String, sqlx::Error> {

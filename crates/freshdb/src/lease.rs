@@ -5,12 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "test")]
 use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::conduct::{Conduct, Last, LastStatement, LevelId, OpenTransaction, Signs, Undone, Watch};
 use crate::dialect::{Backend, Interrupt};
+use crate::engine::Beginning;
 use crate::pool::{Pool, Slot, close};
 use crate::registry::{Label, Place, Use};
 use crate::runtime::within;
@@ -42,6 +44,8 @@ pub(crate) struct Lease<DB: Backend> {
     writer: Option<OwnedSemaphorePermit>,
     conduct: Conduct,
     transaction: Option<OpenTransaction>,
+    /// How the transaction began, or the last one: so that another can begin alike.
+    beginning: Beginning,
     /// What the next transaction or savepoint is called.
     next_level: LevelId,
     place: Place,
@@ -76,6 +80,7 @@ impl<DB: Backend> Lease<DB> {
             writer: None,
             conduct,
             transaction: None,
+            beginning: Beginning::Default,
             next_level: LevelId::FIRST,
             place,
             key,
@@ -163,9 +168,9 @@ impl<DB: Backend> Lease<DB> {
         self.writer.is_some()
     }
 
-    /// Begins a transaction, and a savepoint inside of one. Gives its level, 1 for the outermost.
-    pub(crate) async fn begin(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
-        let begun = self.begin_another(statement).await;
+    /// Begins a transaction, and a savepoint, which all begin alike, inside of one. Gives its level, 1 for the outermost.
+    pub(crate) async fn begin(&mut self, beginning: Beginning) -> Result<usize, sqlx::Error> {
+        let begun = self.begin_another(beginning).await;
         if let Err(error) = &begun {
             self.note_refused(error);
             // A session may outlive a transaction that did not begin, and does without what was meant for that.
@@ -186,13 +191,17 @@ impl<DB: Backend> Lease<DB> {
         }
     }
 
-    async fn begin_another(&mut self, statement: Option<SqlStr>) -> Result<usize, sqlx::Error> {
+    async fn begin_another(&mut self, beginning: Beginning) -> Result<usize, sqlx::Error> {
         self.transaction.get_or_insert_default();
         let is_outermost = self.level() == 0;
         if !is_outermost && let Some((_, cause)) = self.undone() {
             return Err(crate::Error::aborted(cause.clone()).into());
         }
-        let statement = if is_outermost { DB::marked(statement) } else { statement };
+        let mut statement = None;
+        if is_outermost {
+            statement = DB::marked(beginning.resolve::<DB>().0);
+            self.beginning = beginning;
+        }
         let (connection, watch) = self.watched()?;
         if is_outermost {
             // The driver would take it for a savepoint in one of its own. With a statement, it refuses that itself.
@@ -209,6 +218,11 @@ impl<DB: Backend> Lease<DB> {
             self.pool().sessions.used_for(self.key, Use::Transaction);
         }
         Ok(self.level())
+    }
+
+    /// How the transaction has begun that is open.
+    pub(crate) fn beginning(&self) -> &Beginning {
+        &self.beginning
     }
 
     /// How many transactions and savepoints are open.

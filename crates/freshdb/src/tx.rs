@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 
 use crate::dialect::Dialect;
-use crate::engine::Engine;
+use crate::engine::{Beginning, Engine};
 use crate::error::Error;
 use crate::executor::executes;
 use crate::lease::Lease;
@@ -80,7 +80,7 @@ impl<DB: Dialect> Tx<DB> {
     }
 
     /// Runs `work`, which commits the transaction that it is given, and runs it again from the start in a new transaction
-    /// where it lost against another one or the connection turned out dead.
+    /// where it lost against another one or the connection turned out dead. The new one begins as this one did, by the same statement.
     ///
     /// `work` must be such that twice is as good as once: a connection may be lost while the COMMIT is under way. It is
     /// run twelve times at the most, with random pauses that grow from a millisecond to a tenth of a second.
@@ -97,8 +97,9 @@ impl<DB: Dialect> Tx<DB> {
         Work: Future<Output = Result<T, E>>,
         E: From<Error> + HasVerdict,
     {
-        let (engine, place) = (self.engine(), self.lease.place());
-        retry::run(self, || engine.begin_at(place), |verdict| engine.met(verdict), work).await
+        let (engine, place, beginning) = (self.engine(), self.lease.place(), self.lease.beginning().clone());
+        let another = || async { Ok(Self::of(engine.begin_as(place, beginning.clone()).await?)) };
+        retry::run(self, another, |verdict| engine.met(verdict), work).await
     }
 
     /// How the server calls this connection: `CONNECTION_ID()`, `pg_backend_pid()`. An embedded database has no server.
@@ -155,7 +156,7 @@ pub struct Savepoint<'t, DB: Dialect> {
 
 impl<'t, DB: Dialect> Savepoint<'t, DB> {
     async fn set(lease: &'t mut Lease<DB>) -> Result<Self, Error> {
-        match lease.begin(None).await {
+        match lease.begin(Beginning::Default).await {
             Ok(level) => Ok(Self { lease, level, open: true }),
             Err(error) => Err(Error::statement("set a savepoint", error)),
         }

@@ -12,7 +12,7 @@ use super::tx::OrmTx;
 use crate::conduct::LevelId;
 use crate::counters::Stats;
 use crate::dialect::Begin;
-use crate::engine::Engine;
+use crate::engine::{Beginning, Engine};
 use crate::error::{Error, Leaks};
 use crate::lease::Lease;
 use crate::options::EngineOptions;
@@ -64,15 +64,15 @@ impl OrmEngine {
     #[track_caller]
     pub fn begin(&self) -> impl Future<Output = Result<OrmTx, Error>> + Send + 'static + use<> {
         let (engine, place) = (self.clone(), Location::caller());
-        async move { engine.begin_at(place, None).await }
+        async move { engine.begin_at(place, Beginning::Default).await }
     }
 
     pub(crate) async fn session_at(&self, place: Place) -> Result<OrmSession, Error> {
         Ok(OrmSession::of(self.0.session(place).await?))
     }
 
-    pub(crate) async fn begin_at(&self, place: Place, begin: Option<Begin>) -> Result<OrmTx, Error> {
-        Ok(OrmTx::outermost(self.0.begin(place, begin).await?))
+    pub(crate) async fn begin_at(&self, place: Place, beginning: Beginning) -> Result<OrmTx, Error> {
+        Ok(OrmTx::outermost(self.0.begin(place, beginning).await?))
     }
 
     /// A statement by itself is part of no transaction.
@@ -87,7 +87,7 @@ impl OrmEngine {
     }
 
     pub(crate) async fn begin_inner(&self, begin: Option<Begin>) -> Result<OrmTx, Error> {
-        self.begin_at(Location::caller(), begin).await
+        self.begin_at(Location::caller(), begin.into()).await
     }
 
     /// The database for which SeaORM builds statements.

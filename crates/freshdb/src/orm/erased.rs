@@ -45,7 +45,7 @@ impl OrmBackend for sqlx::Sqlite {
 pub(crate) trait ErasedEngine: fmt::Debug + Send + Sync {
     fn backend(&self) -> DbBackend;
     fn session(&self, place: Place) -> BoxFuture<'_, Result<Arc<Shared>, Error>>;
-    fn begin(&self, place: Place, begin: Option<Begin>) -> BoxFuture<'_, Result<Arc<Shared>, Error>>;
+    fn begin(&self, place: Place, beginning: Beginning) -> BoxFuture<'_, Result<Arc<Shared>, Error>>;
     fn server(&self, place: Place) -> BoxFuture<'_, Result<String, Error>>;
     fn close(&self, limit: Duration) -> BoxFuture<'_, Result<(), Leaks>>;
     fn stats(&self) -> Stats;
@@ -118,6 +118,8 @@ pub(crate) trait ErasedLease: fmt::Debug + Send {
     fn query_all(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<QueryResult>, sqlx::Error>>;
     fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<LevelId, Error>>;
     fn is_open(&self, level: LevelId) -> bool;
+    /// How this transaction has begun, if it is open and in no other.
+    fn beginning_of(&self, level: LevelId) -> Option<Beginning>;
     fn commit(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>>;
     /// What has ended with the transaction around it was rolled back with that.
     fn roll_back(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>>;
@@ -140,8 +142,7 @@ where
         Box::pin(async move { Ok(share(self, self.lease_at(place).await?)) })
     }
 
-    fn begin(&self, place: Place, begin: Option<Begin>) -> BoxFuture<'_, Result<Arc<Shared>, Error>> {
-        let beginning = begin.map_or(Beginning::Default, Beginning::With);
+    fn begin(&self, place: Place, beginning: Beginning) -> BoxFuture<'_, Result<Arc<Shared>, Error>> {
         Box::pin(async move { Ok(share(self, self.begin_as(place, beginning).await?)) })
     }
 
@@ -220,15 +221,18 @@ where
     }
 
     fn begin(&mut self, begin: Option<Begin>) -> BoxFuture<'_, Result<LevelId, Error>> {
-        let beginning = begin.map_or(Beginning::Default, Beginning::With);
         Box::pin(async move {
-            self.begin_transaction(beginning).await?;
+            self.begin_transaction(begin.into()).await?;
             self.levels().last().copied().ok_or_else(ended)
         })
     }
 
     fn is_open(&self, level: LevelId) -> bool {
         self.levels().contains(&level)
+    }
+
+    fn beginning_of(&self, level: LevelId) -> Option<Beginning> {
+        (self.levels().first() == Some(&level)).then(|| self.beginning().clone())
     }
 
     fn commit(&mut self, level: LevelId) -> BoxFuture<'_, Result<(), Error>> {

@@ -75,7 +75,7 @@ impl OrmTx {
     }
 
     /// Runs `work`, which commits the transaction that it is given, and runs it again from the start where that may
-    /// succeed: see [`Tx::run`](crate::Tx::run).
+    /// succeed: see [`Tx::run`](crate::Tx::run). Inside of another transaction it is run once: what it lost is all of that one's.
     ///
     /// # Errors
     ///
@@ -84,14 +84,15 @@ impl OrmTx {
     /// # Cancellation
     ///
     /// Safe: dropped before the COMMIT is sent, nothing is stored.
-    pub async fn run<T, E, Work>(self, work: impl FnMut(Self) -> Work) -> Result<T, E>
+    pub async fn run<T, E, Work>(self, mut work: impl FnMut(Self) -> Work) -> Result<T, E>
     where
         Work: Future<Output = Result<T, E>>,
         E: From<Error> + HasVerdict,
     {
+        let Some(beginning) = self.shared.lock().await.beginning_of(self.level) else { return work(self).await };
         let (engine, place) = (self.engine(), self.shared.place);
         let met = self.shared.engine.clone();
-        retry::run(self, || engine.begin_at(place, None), |verdict| met.met(verdict), work).await
+        retry::run(self, || engine.begin_at(place, beginning.clone()), |verdict| met.met(verdict), work).await
     }
 
     /// The database for which SeaORM builds statements.

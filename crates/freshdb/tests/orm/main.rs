@@ -228,6 +228,63 @@ async fn a_savepoint_has_no_properties(engine: OrmEngine) {
     assert_eq!(names(&engine).await, ["a"]);
 }
 
+/// An error after which work may be run again, whatever the database has to say.
+#[derive(Debug)]
+struct Lost;
+
+impl From<freshdb::Error> for Lost {
+    fn from(_: freshdb::Error) -> Self {
+        Self
+    }
+}
+
+impl HasVerdict for Lost {
+    fn verdict(&self) -> Verdict {
+        Verdict::Conflict
+    }
+}
+
+/// Alone it would keep what is undone with the transaction around it, and on SQLite it would wait for that.
+#[freshdb::test(schema = items())]
+async fn work_in_a_savepoint_is_not_run_again_outside_of_its_transaction(engine: OrmEngine) {
+    let outer = engine.begin().await.expect("a transaction");
+    let inner = TransactionTrait::begin(&outer).await.expect("a savepoint");
+    let mut times = 0;
+    let done = inner.run(|inner| {
+        times += 1;
+        async move {
+            item("undone").insert(&inner).await.expect("a row");
+            if times == 1 { inner.rollback().await } else { inner.commit().await }.expect("it ends");
+            Err::<(), Lost>(Lost)
+        }
+    });
+    done.await.expect_err("it has lost");
+    assert_eq!(times, 1);
+    item("kept").insert(&outer).await.expect("a row");
+    outer.commit().await.expect("it commits");
+    assert_eq!(names(&engine).await, ["kept"]);
+}
+
+/// The second time, it could write.
+#[freshdb::test(schema = items(), on = [mysql, mariadb, postgres])]
+async fn work_is_run_again_in_a_transaction_of_the_same_properties(engine: OrmEngine) {
+    let session = engine.session().await.expect("a session");
+    let begun = [
+        engine.begin_with_config(None, Some(AccessMode::ReadOnly)).await,
+        session.begin_with_config(None, Some(AccessMode::ReadOnly)).await,
+    ];
+    for tx in begun {
+        let work = async |tx: freshdb::OrmTx| {
+            item("a").insert(&tx).await?;
+            tx.commit().await
+        };
+        let done: Result<(), DbErr> = tx.expect("a transaction").run(work).await;
+        assert_eq!(done.expect_err("it only reads").verdict(), Verdict::ReadOnly);
+    }
+    drop(session);
+    assert_eq!(names(&engine).await.len(), 0);
+}
+
 /// Work that loses against another transaction is run again from the start, in a new one.
 #[freshdb::test(schema = items(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
 async fn work_that_loses_is_run_again(engine: OrmEngine) {

@@ -167,6 +167,36 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    [mysql, mariadb, postgres]
+    /// The second time, it could write.
+    async fn work_is_run_again_in_a_transaction_that_begins_alike(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        for on_a_session in [false, true] {
+            let begin = "START TRANSACTION READ ONLY";
+            let tx = if on_a_session {
+                engine.session().await.expect("a session").begin_with(begin).await.expect("a transaction")
+            } else {
+                engine.begin_with(begin).await.expect("a transaction")
+            };
+            let work = tokio::spawn(async move {
+                tx.run(async |mut tx| {
+                    sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await?;
+                    tx.commit().await?;
+                    Ok::<_, sqlx::Error>(())
+                })
+                .await
+            });
+            let done = work.await.expect("it ends");
+            assert_eq!(Verdict::of(&done.expect_err("it only reads")), Verdict::ReadOnly);
+        }
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&engine).await.expect("a count");
+        assert_eq!(count, 0);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
     /// The driver's own transaction on a session's connection is a transaction too.
     async fn the_drivers_own_transaction_works_on_a_session(database: &TestDatabase, open: Open) {
         let engine = open(database.url(), patient().max_connections(1));
