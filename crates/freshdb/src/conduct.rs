@@ -44,6 +44,15 @@ pub(crate) fn conduct_of(sql: &str, syntax: Syntax) -> Conduct {
     if known && !leaves_more_behind(sql.as_bytes()) { Conduct::Clean } else { Conduct::Doubtful }
 }
 
+/// What a text with which a transaction begins can leave behind when that has ended: nothing, if beginning one is all that it does.
+pub(crate) fn conduct_of_beginning(sql: &str, syntax: Syntax) -> Conduct {
+    let mut all = statements(sql, syntax).filter(|statement| !statement.is_empty());
+    let (first, second) = first_words(all.next().unwrap_or_default(), syntax);
+    let begins = first.eq_ignore_ascii_case("BEGIN")
+        || first.eq_ignore_ascii_case("START") && second.eq_ignore_ascii_case("TRANSACTION");
+    if begins && all.next().is_none() { Conduct::Clean } else { conduct_of(sql, syntax) }
+}
+
 /// Whether a statement of this text is a SELECT and nothing else: what begins with WITH may write.
 pub(crate) fn is_select(sql: &str, syntax: Syntax) -> bool {
     let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
@@ -252,7 +261,7 @@ impl Watch<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Conduct, conduct_of, is_select};
+    use super::{Conduct, conduct_of, conduct_of_beginning, is_select};
     use crate::sql::Syntax;
 
     const ALL: [Syntax; 2] = [Syntax::Standard, Syntax::MySql];
@@ -270,6 +279,22 @@ mod tests {
             "SELECT a/b FROM t",
         ] {
             assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Clean; 2], "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_only_begins_a_transaction_leaves_nothing_behind() {
+        for sql in ["BEGIN", "begin immediate;", "START TRANSACTION READ ONLY -- why;\n", "/* ; */ BEGIN; -- why"] {
+            assert_eq!(ALL.map(|syntax| conduct_of_beginning(sql, syntax)), [Conduct::Clean; 2], "{sql}");
+        }
+        for sql in ["BEGIN; SELECT pg_advisory_lock(7)", "SET autocommit = 0; BEGIN", "START SLAVE", "SAVEPOINT a", ""]
+        {
+            assert_eq!(ALL.map(|syntax| conduct_of_beginning(sql, syntax)), [Conduct::Doubtful; 2], "{sql}");
+        }
+        for (sql, conduct) in
+            [("BEGIN /*! ; SET @a = 1 */", Conduct::Doubtful), ("BEGIN; HANDLER t OPEN", Conduct::Spoiled)]
+        {
+            assert_eq!(conduct_of_beginning(sql, Syntax::MySql), conduct, "{sql}");
         }
     }
 

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::{Execute, Executor, SqlSafeStr, SqlStr};
 
+use crate::conduct::{Conduct, conduct_of_beginning};
 use crate::counters::Stats;
 #[cfg(feature = "sea-orm")]
 use crate::dialect::Begin;
@@ -270,6 +271,14 @@ impl Beginning {
         }
     }
 
+    /// What it leaves behind on the session, besides the transaction. What an engine begins with has been thought of.
+    pub(crate) fn conduct<DB: Dialect>(&self) -> Conduct {
+        match self {
+            Self::Statement(statement) => conduct_of_beginning(statement.as_str(), DB::SYNTAX),
+            _ => Conduct::Clean,
+        }
+    }
+
     /// The statement, where it is not the driver's own, and whether to wait for the right to write.
     pub(crate) fn resolve<DB: Dialect>(&self) -> (Option<SqlStr>, bool) {
         match self {
@@ -301,7 +310,7 @@ impl<DB: Dialect> Lease<DB> {
 
     async fn server(&mut self) -> Result<String, sqlx::Error> {
         let (connection, watch) = self.watched()?;
-        watch.whole::<DB, _>(crate::conduct::Conduct::Clean, DB::server(connection)).await
+        watch.whole::<DB, _>(Conduct::Clean, DB::server(connection)).await
     }
 }
 

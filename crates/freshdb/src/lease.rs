@@ -197,9 +197,10 @@ impl<DB: Backend> Lease<DB> {
         if !is_outermost && let Some((_, cause)) = self.undone() {
             return Err(crate::Error::aborted(cause.clone()).into());
         }
-        let mut statement = None;
+        let (mut statement, mut harm) = (None, Conduct::Clean);
         if is_outermost {
             statement = DB::marked(beginning.resolve::<DB>().0);
+            harm = beginning.conduct::<DB>();
             self.beginning = beginning;
         }
         let (connection, watch) = self.watched()?;
@@ -210,7 +211,7 @@ impl<DB: Backend> Lease<DB> {
             }
             watch.signs.forget();
         }
-        watch.whole::<DB, _>(Conduct::Clean, DB::TransactionManager::begin(connection, statement)).await?;
+        watch.whole::<DB, _>(harm, DB::TransactionManager::begin(connection, statement)).await?;
         let open = self.transaction.get_or_insert_default();
         open.levels.push(self.next_level);
         self.next_level = self.next_level.next();

@@ -168,6 +168,39 @@ with_every_driver! {
 
 with_every_driver! {
     [mysql, mariadb, postgres]
+    /// What a statement does beside beginning a transaction stays with the session that it was for.
+    async fn what_a_beginning_of_ones_own_leaves_behind_is_not_the_next_users(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut observer = database.observer().await;
+        let (deeds, is_locked) = match database.engine {
+            Kind::Postgres => (
+                ["BEGIN; SELECT pg_advisory_lock(7)", "-- why\nSELECT pg_advisory_lock(7); BEGIN;"],
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'",
+            ),
+            _ => (
+                ["SET autocommit = 0; BEGIN", "DO GET_LOCK('freshdb_test', 1); BEGIN"],
+                "SELECT CAST(IS_USED_LOCK('freshdb_test') IS NOT NULL AS SIGNED)",
+            ),
+        };
+        for (id, deed) in (1..).zip(deeds) {
+            let session = engine.begin_with(deed).await.expect("a transaction").commit().await.expect("it commits");
+            let number = session.connection_id();
+            drop(session);
+            let mut session = engine.session().await.expect("a session");
+            assert_eq!(session.connection_id(), number, "{deed}: the connection is kept");
+            let insert = sqlx::AssertSqlSafe(format!("INSERT INTO items VALUES ({id}, 'a')"));
+            sqlx::raw_sql(insert).execute(&mut session).await.expect("a row");
+            let seen = observer.number(&format!("SELECT COUNT(*) FROM items WHERE id = {id}")).await;
+            assert_eq!(seen, 1, "after {deed}: a row that nobody else sees");
+            assert_eq!(observer.number(is_locked).await, 0, "after {deed}: a lock");
+        }
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [mysql, mariadb, postgres]
     /// The second time, it could write.
     async fn work_is_run_again_in_a_transaction_that_begins_alike(database: &TestDatabase, open: Open) {
         let engine = open(database.url(), patient());
