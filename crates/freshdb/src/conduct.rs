@@ -127,6 +127,17 @@ pub(crate) enum Boundary {
     End,
 }
 
+/// A boundary that counts unless its statement fails.
+#[cfg(feature = "test")]
+#[derive(Debug)]
+pub(crate) struct Crossing {
+    boundary: Boundary,
+    /// Whether nothing else is executed with it.
+    is_alone: bool,
+    /// What had begun the transaction before.
+    before: Option<SqlStr>,
+}
+
 /// What a session executed last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Last(Arc<Mutex<LastStatement>>);
@@ -225,6 +236,9 @@ pub(crate) struct Watch<'c> {
     /// The statement of the session's own that began a transaction, until another has ended it.
     #[cfg(feature = "test")]
     pub(crate) begun: &'c mut Option<SqlStr>,
+    /// What the statement that is under way does to that.
+    #[cfg(feature = "test")]
+    pub(crate) crossing: Option<Crossing>,
     /// Whether a statement named a variable of the session's.
     #[cfg(feature = "test")]
     pub(crate) variables: &'c mut bool,
@@ -244,11 +258,26 @@ impl Watch<'_> {
         #[cfg(feature = "test")]
         {
             *self.variables |= names_a_variable(sql.as_str());
-            match boundary_in(sql.as_str(), self.syntax) {
-                Some(Boundary::Begin) => *self.begun = Some(sql.clone()),
-                Some(Boundary::End) => *self.begun = None,
-                None => {}
+            if let Some(boundary) = boundary_in(sql.as_str(), self.syntax) {
+                let begins = (boundary == Boundary::Begin).then(|| sql.clone());
+                let before = std::mem::replace(self.begun, begins);
+                let is_alone =
+                    statements(sql.as_str(), self.syntax).filter(|statement| !statement.is_empty()).count() == 1;
+                self.crossing = Some(Crossing { boundary, is_alone, before });
             }
+        }
+    }
+
+    /// The statement has failed. By itself it has begun no transaction then; of several, nobody says which it was that failed.
+    #[cfg(feature = "test")]
+    pub(crate) fn take_boundary_back(&mut self, refuses_commit: bool) {
+        let Some(Crossing { boundary, is_alone, before }) = self.crossing.take() else { return };
+        let is_as_before = match boundary {
+            Boundary::Begin => is_alone,
+            Boundary::End => refuses_commit,
+        };
+        if is_as_before {
+            *self.begun = before;
         }
     }
 

@@ -207,6 +207,8 @@ impl Watch<'_> {
     }
 
     fn failed<DB: Backend>(&mut self, before: Conduct, error: &sqlx::Error) {
+        #[cfg(feature = "test")]
+        self.take_boundary_back(error.as_database_error().is_some_and(DB::refuses_commit));
         let after = match error {
             sqlx::Error::Database(error) => {
                 match DB::undoes(&**error, self.signs) {

@@ -154,6 +154,8 @@ impl<DB: Backend> Lease<DB> {
             #[cfg(feature = "test")]
             begun: &mut self.begun,
             #[cfg(feature = "test")]
+            crossing: None,
+            #[cfg(feature = "test")]
             variables: &mut self.variables,
         };
         Ok((&mut live.connection, watch))

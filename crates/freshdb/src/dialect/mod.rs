@@ -182,6 +182,12 @@ pub trait Backend: sqlx::Database {
         Box::pin(async { Ok(None) })
     }
 
+    /// Whether a transaction goes on whose COMMIT met this error.
+    #[cfg(feature = "test")]
+    fn refuses_commit(_error: &dyn sqlx::error::DatabaseError) -> bool {
+        false
+    }
+
     /// Whether a transaction is open that another statement has to end.
     #[cfg(feature = "test")]
     fn is_in_transaction(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;

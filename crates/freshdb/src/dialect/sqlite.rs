@@ -188,6 +188,14 @@ impl Backend for Sqlite {
         })
     }
 
+    /// `SQLITE_BUSY`, and `SQLITE_CONSTRAINT` of a foreign key that is looked at in the end, with their extended codes:
+    /// <https://www.sqlite.org/lang_transaction.html>, <https://www.sqlite.org/foreignkeys.html#fk_deferred>.
+    #[cfg(feature = "test")]
+    fn refuses_commit(error: &dyn sqlx::error::DatabaseError) -> bool {
+        let code = error.code().and_then(|code| code.parse::<i32>().ok());
+        code.is_some_and(|code| matches!(code & 0xff, 5 | 19))
+    }
+
     /// Inside of a transaction none can begin.
     #[cfg(feature = "test")]
     fn is_in_transaction(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {

@@ -19,6 +19,7 @@ macro_rules! on {
     };
 }
 
+mod boundaries;
 mod child;
 mod culprits;
 mod isolation;

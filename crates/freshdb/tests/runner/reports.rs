@@ -33,6 +33,13 @@ macro_rules! reports {
             reports!(@test $name, postgres, concat!("culprits::", stringify!($name), "::postgres"));
         }
     )+};
+    (of files: $($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use super::*;
+
+            reports!(@test $name, sqlite, concat!("culprits::", stringify!($name), "::sqlite"));
+        }
+    )+};
     (of pools: $($name:ident),+ $(,)?) => {$(
         mod $name {
             use super::*;
@@ -82,6 +89,9 @@ reports!(of pools:
     pool_connection_detached,
     pool_connection_forgotten_beside_one_that_was_closed,
 );
+
+// Whoever refuses a COMMIT on a server has rolled back.
+reports!(of files: commit_refused);
 
 // Only a server tells who is connected to it.
 reports!(of servers: connected_by_itself);
