@@ -218,7 +218,7 @@ impl Signs {
         self.rolled_back.load(Ordering::Relaxed)
     }
 
-    /// Another transaction is about to begin.
+    /// Another transaction has begun.
     pub(crate) fn forget(&self) {
         self.rolled_back.store(false, Ordering::Relaxed);
     }
@@ -282,7 +282,10 @@ impl Watch<'_> {
     }
 
     pub(crate) fn transaction_undone(&mut self, how: Undone, error: &(dyn sqlx::error::DatabaseError + 'static)) {
-        if let Some(open) = self.transaction {
+        // One that was dropped is noted until its ROLLBACK is answered, and what is executed then is no part of it.
+        if let Some(open) = self.transaction
+            && !open.levels.is_empty()
+        {
             open.undone.get_or_insert_with(|| (how, of_server(error)));
         }
     }

@@ -211,9 +211,13 @@ impl<DB: Backend> Lease<DB> {
             if statement.is_none() && DB::TransactionManager::get_transaction_depth(connection) > 0 {
                 return Err(crate::Error::miscounted().into());
             }
-            watch.signs.forget();
         }
+        let signs = watch.signs.clone();
         watch.whole::<DB, _>(harm, DB::TransactionManager::begin(connection, statement)).await?;
+        if is_outermost {
+            // Not before: the ROLLBACK of one that was dropped is carried out on the way.
+            signs.forget();
+        }
         let open = self.transaction.get_or_insert_default();
         open.levels.push(self.next_level);
         self.next_level = self.next_level.next();

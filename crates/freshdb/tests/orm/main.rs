@@ -149,6 +149,30 @@ async fn a_transaction_may_follow_one_that_was_dropped(engine: OrmEngine) {
     assert!(kept.len() == 20 && kept.iter().all(|name| name == "kept"), "{kept:?}");
 }
 
+/// It may be under way still when an error comes, and is not what that has done.
+#[freshdb::test(schema = items(), on = [sqlite])]
+async fn the_rollback_of_a_dropped_transaction_is_no_later_errors(engine: OrmEngine) {
+    item("kept").insert(&engine).await.expect("a row");
+    // So many that it takes a while to undo them.
+    let many = "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+                INSERT INTO items (id, name) SELECT i, 'undone' FROM n";
+    let duplicate = || ActiveModel { id: Set(1), name: Set("duplicate".into()) };
+    for round in 0..20 {
+        let session = engine.session().await.expect("a session");
+        let tx = session.begin().await.expect("a transaction");
+        tx.execute_unprepared(many).await.expect("rows");
+        drop(tx);
+        if round % 2 == 0 {
+            duplicate().insert(&session).await.expect_err("it is there");
+        }
+        let tx = session.begin().await.expect("a transaction");
+        duplicate().insert(&tx).await.expect_err("it is there");
+        item("undone").insert(&tx).await.expect("the transaction goes on");
+        tx.rollback().await.expect("it rolls back");
+        assert_eq!(names(&session).await, ["kept"]);
+    }
+}
+
 /// Neither the right to write nor a mark of the error stays with the session.
 #[freshdb::test(schema = items())]
 async fn a_transaction_that_did_not_begin_leaves_nothing_behind(engine: OrmEngine) {
