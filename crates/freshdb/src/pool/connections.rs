@@ -80,6 +80,15 @@ impl<DB: Backend> Drop for Slot<DB> {
     }
 }
 
+/// Tells, when it is dropped, that a slot may be free.
+struct Freed<'p>(&'p Notify);
+
+impl Drop for Freed<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
+}
+
 /// A connection by options that a server may refuse. Why it does is found out by what is tried next.
 #[cfg(feature = "test")]
 pub(crate) async fn open_plain<DB: Backend>(options: Option<&ConnectOptions<DB>>) -> Option<DB::Connection> {
@@ -275,6 +284,8 @@ impl<DB: Backend> Pool<DB> {
         if let Some(slot) = self.free_slot()? {
             return Ok(slot);
         }
+        // Dropped after the wait, which may give back a slot that was meant for it: because the engine is closed, or nobody waits any more.
+        let _tell = Freed(&self.freed);
         match within(self.rest(started), self.slots.clone().acquire_owned()).await {
             Some(Ok(permit)) => Ok(Slot { pool: self.clone(), permit: Some(permit) }),
             Some(Err(_closed)) => Err(Error::closed(&self.settings.target)),

@@ -230,6 +230,26 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    /// Whoever waits may be the next just before, and lets go of the place when he hears that the engine is closed.
+    async fn closing_does_not_wait_for_a_place_that_nobody_takes(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        let session = engine.session().await.expect("a session");
+        let mut waiting = std::pin::pin!(engine.session());
+        tokio::select! {
+            biased;
+            session = &mut waiting => panic!("there is none, but {session:?}"),
+            () = std::future::ready(()) => {}
+        }
+        drop(session);
+        let ((result, took), waited) = tokio::join!(closing(&engine, CLOSE), waiting);
+        result.expect("nothing leaks");
+        assert!(took < CLOSE / 2, "{took:?}");
+        let error = waited.expect_err("it is closed");
+        assert!(error.is_closed(), "{error:?}");
+    }
+}
+
+with_every_driver! {
     [mysql, mariadb, postgres]
     /// Whoever was waiting for a connection when the engine was closed does not get it afterwards.
     async fn a_session_asked_for_before_closing_is_not_given_after(database: &TestDatabase, open: Open) {
