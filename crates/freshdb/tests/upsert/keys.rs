@@ -105,6 +105,16 @@ async fn the_database_says_which_keys_are_the_same(connection: OrmEngine, lease:
     assert_eq!(rows, [("Rust".to_owned(), 2)], "the row keeps the key it was inserted with");
 }
 
+/// PostgreSQL has no such text.
+#[freshdb::test(schema = items(), on = [sqlite, mysql, mariadb])]
+async fn keys_differ_behind_a_nul(connection: OrmEngine) {
+    let rows = [("a\0b", None), ("a\0c", None)];
+    let outcome = notes(rows).execute(&connection).await.expect("an outcome");
+    assert_eq!(outcomes(&outcome), [Inserted, Inserted]);
+    let outcome = notes(rows).execute(&connection).await.expect("an outcome");
+    assert_eq!(outcomes(&outcome), [Unchanged, Unchanged]);
+}
+
 /// Quotes, a backtick, a space, a dot, marks of parameters, a bracket, an emoji and words of SQL. MySQL and MariaDB
 /// take no characters beyond the basic plane in names: <https://dev.mysql.com/doc/refman/9.7/en/identifiers.html>.
 #[freshdb::test]

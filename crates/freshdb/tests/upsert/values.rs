@@ -43,6 +43,13 @@ async fn texts_change_in_case_accents_and_spaces_under_any_collation(connection:
     each_is_a_change(&connection, &values).await;
 }
 
+/// PostgreSQL has no such text.
+#[freshdb::test(on = [sqlite, mysql, mariadb])]
+async fn texts_change_behind_a_nul(connection: OrmEngine) {
+    valued(&connection, ColumnDef::new("value").string_len(64)).await;
+    each_is_a_change(&connection, &["a", "a\0", "a\0b", "a\0c", "\0", ""].map(Value::from)).await;
+}
+
 #[freshdb::test]
 async fn numbers_change_to_null_and_back(connection: OrmEngine) {
     valued(&connection, ColumnDef::new("value").big_integer()).await;

@@ -1,6 +1,6 @@
 //! SQLite.
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, SelectStatement, UpdateStatement};
+use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement, UpdateStatement};
 
 use super::values::{self, Joins};
 use super::{Dialect, Find, Given, Insert};
@@ -40,10 +40,13 @@ impl Dialect for Sqlite {
 }
 
 impl Joins for Sqlite {
-    /// The value as a literal, which tells 1 from 1.0 and from '1', whatever the column's collation:
-    /// <https://www.sqlite.org/lang_corefunc.html#quote>. NULL is a literal too.
+    /// The value as a literal, which tells 1 from 1.0, whatever the column's collation. NULL is a literal too. Of a text its bytes, for a
+    /// literal ends where the text has a NUL: <https://www.sqlite.org/lang_corefunc.html#quote>.
     fn exact(&self, value: Expr) -> Expr {
-        Func::cust(Alias::new("quote")).arg(value).into()
+        Expr::cust_with_exprs(
+            "CASE typeof(?) WHEN 'text' THEN 't' || hex(?) ELSE quote(?) END",
+            [value.clone(), value.clone(), value],
+        )
     }
 
     fn differ(&self, one: Expr, other: Expr) -> Expr {
