@@ -15,7 +15,7 @@ pub(super) struct Plan {
     /// Where in `columns` those stand that are updated.
     update: Vec<usize>,
     pub(super) returning: Option<DynIden>,
-    /// The types of `key` and then `update`, as the server spells them, where the dialect asks for them.
+    /// The types of `columns`, as the server spells them, where the dialect asks for them.
     pub(super) types: Vec<String>,
 }
 
@@ -64,6 +64,12 @@ impl Plan {
 
     pub(super) fn update_of<'row>(&self, values: &'row [Value]) -> impl ExactSizeIterator<Item = &'row Value> {
         self.update.iter().map(|place| &values[*place])
+    }
+
+    /// The type of a column of the key's, or further on of those that are updated, where the dialect asks for it.
+    pub(super) fn type_of(&self, place: usize) -> Option<&str> {
+        let place = self.key.iter().chain(&self.update).nth(place)?;
+        self.types.get(*place).map(String::as_str)
     }
 
     /// Whether the column at this place is updated in rows that are there.

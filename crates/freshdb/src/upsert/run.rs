@@ -48,7 +48,7 @@ impl<C: ConnectionTrait, T: Send> Run<'_, C, T> {
     pub(super) async fn run(&mut self, rows: &[Row]) -> Result<Vec<UpsertedRow<T>>, UpsertError> {
         if let Some(types) = self.dialect.types(&self.plan) {
             let types = self.connection.query_one(&types).await.map_err(UpsertError::Database)?;
-            let count = self.plan.key().len() + self.plan.update().len();
+            let count = self.plan.columns.len();
             let names = types.iter().flat_map(|row| (0..count).map(|index| row.try_get_by_index(index)));
             self.plan.types = names.collect::<Result<_, _>>().map_err(UpsertError::Database)?;
         }

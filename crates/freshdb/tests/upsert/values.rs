@@ -5,7 +5,7 @@ use freshdb::test::Lease;
 use freshdb::upsert::RowOutcome::{Inserted, Unchanged, Updated};
 use freshdb::upsert::Upsert;
 use sea_orm::sea_query::{Alias, ColumnDef, Table};
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use serde_json::json;
 
 use crate::harness::{elsewhere, outcomes};
@@ -48,6 +48,29 @@ async fn texts_change_in_case_accents_and_spaces_under_any_collation(connection:
 async fn texts_change_behind_a_nul(connection: OrmEngine) {
     valued(&connection, ColumnDef::new("value").string_len(64)).await;
     each_is_a_change(&connection, &["a", "a\0", "a\0b", "a\0c", "\0", ""].map(Value::from)).await;
+}
+
+/// PostgreSQL compares no text with them, and takes none for them, unless it is told to.
+#[freshdb::test(on = [postgres])]
+async fn values_of_an_enumeration_are_inserted_and_change(connection: OrmEngine) {
+    for sql in [
+        "CREATE TYPE mood AS ENUM ('sad', 'glad')",
+        "CREATE TABLE people (mood mood PRIMARY KEY, first mood, last mood)",
+    ] {
+        connection.execute_unprepared(sql).await.expect("it is executed");
+    }
+    let upsert = async |last: &'static str| {
+        let upsert = Upsert::into("people").key(["mood"]).columns(["first", "last", "mood"]).update(["last"]);
+        let outcome = upsert.rows([("sad", Some(last), "glad"), ("glad", None, "sad")]).execute(&connection).await;
+        outcomes(&outcome.expect("an outcome"))
+    };
+    assert_eq!(upsert("sad").await, [Inserted, Inserted]);
+    assert_eq!(upsert("sad").await, [Unchanged, Unchanged]);
+    assert_eq!(upsert("glad").await, [Updated, Unchanged]);
+    let stored = "SELECT string_agg(concat_ws(' ', mood, first, last), ', ' ORDER BY mood) FROM people";
+    let stored = Statement::from_string(DbBackend::Postgres, stored);
+    let stored = connection.query_one_raw(stored).await.expect("an answer").expect("a row");
+    assert_eq!(stored.try_get_by_index::<String>(0).expect("a text"), "sad glad, glad sad glad");
 }
 
 #[freshdb::test]

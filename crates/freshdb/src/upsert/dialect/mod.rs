@@ -28,8 +28,7 @@ pub(super) trait Dialect: Sync {
         false
     }
 
-    /// A query whose one row has the types of the plan's key and then of what it updates, if
-    /// [`find`](Self::find) and [`update`](Self::update) need to know them.
+    /// A query whose one row has the types of the plan's columns, if its statements need to know them.
     fn types(&self, plan: &Plan) -> Option<SelectStatement>;
 
     /// Finds the rows of these keys. Its columns are [`Find`]'s.

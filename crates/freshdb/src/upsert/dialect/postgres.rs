@@ -1,8 +1,10 @@
 //! PostgreSQL.
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, SelectStatement, UpdateStatement};
+use sea_orm::sea_query::{
+    Alias, Expr, ExprTrait, InsertStatement, Query, SelectStatement, UpdateStatement, ValueTuple,
+};
 
-use super::values::{self, Joins};
+use super::values::{self, GIVEN, Joins, given};
 use super::{Dialect, Find, Given, Insert};
 use crate::upsert::plan::Plan;
 
@@ -42,7 +44,7 @@ impl Dialect for Postgres {
     /// `ON CONFLICT` waits for whoever inserts the same key, and any other unique key still fails. A plain INSERT that fails
     /// would take the transaction with it: <https://www.postgresql.org/docs/15/sql-insert.html>.
     fn insert(&self, plan: &Plan, rows: &[Given]) -> Insert {
-        Insert::LeavesOut(values::insert(self, plan, rows))
+        Insert::LeavesOut(values::leaving_out(self, plan, insert_typed(plan, rows)))
     }
 
     fn update(&self, plan: &Plan, rows: &[Given]) -> Vec<UpdateStatement> {
@@ -62,9 +64,24 @@ impl Joins for Postgres {
     }
 
     fn typed(&self, plan: &Plan, place: usize, value: Expr) -> Expr {
-        match plan.types.get(place) {
-            Some(name) => value.cast_as(Alias::new(name)),
-            None => value,
-        }
+        typed(plan.type_of(place), value)
     }
+}
+
+fn typed(name: Option<&str>, value: Expr) -> Expr {
+    match name {
+        Some(name) => value.cast_as(Alias::new(name)),
+        None => value,
+    }
+}
+
+/// Rows to insert, whose values are cast as those are that are compared and updated: a `text` is no value of an enumeration by itself.
+fn insert_typed(plan: &Plan, rows: &[Given]) -> InsertStatement {
+    let mut select = Query::select();
+    select.exprs((0..plan.columns.len()).map(|place| typed(plan.types.get(place).map(String::as_str), given(place))));
+    select.from_values(rows.iter().map(|(_, values)| ValueTuple::Many(values.to_vec())), Alias::new(GIVEN));
+    let mut insert = InsertStatement::new();
+    insert.into_table(plan.table.clone()).columns(plan.columns.iter().cloned());
+    insert.select_from(select).expect("as many values as columns");
+    insert
 }

@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement, UpdateStatement};
 
 use super::values::{self, Joins};
-use super::{Dialect, Find, Given, Insert};
+use super::{Dialect, Find, Given, Insert, insert_into};
 use crate::upsert::plan::Plan;
 
 pub(super) struct Sqlite;
@@ -31,7 +31,7 @@ impl Dialect for Sqlite {
     }
 
     fn insert(&self, plan: &Plan, rows: &[Given]) -> Insert {
-        Insert::LeavesOut(values::insert(self, plan, rows))
+        Insert::LeavesOut(values::leaving_out(self, plan, insert_into(plan, rows)))
     }
 
     fn update(&self, plan: &Plan, rows: &[Given]) -> Vec<UpdateStatement> {

@@ -22,7 +22,7 @@ fn statements(backend: DbBackend) -> String {
     let returning = Some(Alias::new("id").into_iden());
     let mut plan =
         Plan::new("order".into(), &names(&["a", "b\"`"]), names(&["a", "c", "b\"`"]), None, returning).expect("a plan");
-    plan.types = ["bigint", "character varying", "jsonb"].map(str::to_owned).to_vec();
+    plan.types = ["bigint", "jsonb", "character varying"].map(str::to_owned).to_vec();
     let rows: [Vec<Value>; 2] =
         [vec![1.into(), "x".into(), "k".into()], vec![2.into(), Value::String(None), "l".into()]];
     let rows: Vec<_> = rows.iter().map(Vec::as_slice).enumerate().collect();

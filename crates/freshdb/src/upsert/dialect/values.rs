@@ -10,7 +10,7 @@ use sea_orm::sea_query::{
     TableRef, UpdateStatement, ValueTuple,
 };
 
-use super::{Find, Given, any, insert_into};
+use super::{Find, Given, any};
 use crate::upsert::plan::Plan;
 
 /// What still differs between these engines.
@@ -26,7 +26,7 @@ pub(super) trait Joins {
 }
 
 const STORED: &str = "stored";
-const GIVEN: &str = "given";
+pub(super) const GIVEN: &str = "given";
 
 pub(super) fn find(joins: &dyn Joins, plan: &Plan, rows: &[Given], find: Find) -> SelectStatement {
     let mut select = Query::select();
@@ -49,8 +49,8 @@ pub(super) fn find(joins: &dyn Joins, plan: &Plan, rows: &[Given], find: Find) -
     select
 }
 
-pub(super) fn insert(joins: &dyn Joins, plan: &Plan, rows: &[Given]) -> InsertStatement {
-    let mut insert = insert_into(plan, rows);
+/// Of rows to insert, leaves out those whose key is there, and returns the keys of the others.
+pub(super) fn leaving_out(joins: &dyn Joins, plan: &Plan, mut insert: InsertStatement) -> InsertStatement {
     insert.on_conflict(OnConflict::columns(plan.key().cloned()).do_nothing().to_owned());
     insert.returning(Query::returning().exprs(plan.key().map(|column| joins.exact(Expr::col(column.clone())))));
     insert
@@ -89,7 +89,7 @@ fn stored(column: &DynIden) -> Expr {
 
 /// The columns of VALUES are called `column1` and so on by PostgreSQL and SQLite alike:
 /// <https://www.postgresql.org/docs/15/queries-values.html>, <https://www.sqlite.org/lang_select.html#values>.
-fn given(place: usize) -> Expr {
+pub(super) fn given(place: usize) -> Expr {
     Expr::col((Alias::new(GIVEN), Alias::new(format!("column{}", place + 1))))
 }
 
@@ -97,7 +97,7 @@ fn given(place: usize) -> Expr {
 pub(super) fn of_no_row(plan: &Plan, ask: impl Fn(Expr) -> Expr) -> SelectStatement {
     let table: TableName = plan.table.clone();
     let mut select = Query::select();
-    select.exprs(plan.key().chain(plan.update()).map(|column| ask(stored(column))));
+    select.exprs(plan.columns.iter().map(|column| ask(stored(column))));
     select.from_subquery(Query::select().expr(Expr::cust("1")).take(), Alias::new("one"));
     select.join_as(sea_orm::sea_query::JoinType::LeftJoin, table, Alias::new(STORED), Expr::cust("1 = 0"));
     select
