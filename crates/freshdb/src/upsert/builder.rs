@@ -52,7 +52,8 @@ use super::run::{Read, Run, read};
 /// - **Each key's outcome is exact**: of all transactions that upsert a key at the same time, one reports that it has
 ///   inserted it, and no update is lost. It is final when the transaction commits.
 /// - **What changed is what is stored differently.** `'a'` to `'A'` is a change under a collation that ignores case too;
-///   `1.5` in a column that had `1.50` is none. Rows that are unchanged are not written.
+///   `1.5` in a column that had `1.50` is none. Rows that are unchanged are not written, unless the server would store one of their
+///   values otherwise than it was given, as it does here: whether such a row has changed is seen when it is written, and triggers run.
 /// - **Rows of one key count as if they had been upserted one after another**, and have one outcome: before the batch
 ///   against after it.
 /// - **A conflict with another unique key is an error**, [`UpsertError::AnotherKey`], and never takes that key's row for
