@@ -296,7 +296,7 @@ mod tests {
     use super::{Conduct, conduct_of, conduct_of_beginning, is_select};
     use crate::sql::Syntax;
 
-    const ALL: [Syntax; 2] = [Syntax::Standard, Syntax::MySql];
+    const ALL: [Syntax; 3] = [Syntax::Standard, Syntax::Sqlite, Syntax::MySql];
 
     #[test]
     fn statements_on_rows_leave_nothing_behind() {
@@ -310,18 +310,18 @@ mod tests {
             "-- a remark\nINSERT INTO t VALUES (1)",
             "SELECT a/b FROM t",
         ] {
-            assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Clean; 2], "{sql}");
+            assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Clean; 3], "{sql}");
         }
     }
 
     #[test]
     fn what_only_begins_a_transaction_leaves_nothing_behind() {
         for sql in ["BEGIN", "begin immediate;", "START TRANSACTION READ ONLY -- why;\n", "/* ; */ BEGIN; -- why"] {
-            assert_eq!(ALL.map(|syntax| conduct_of_beginning(sql, syntax)), [Conduct::Clean; 2], "{sql}");
+            assert_eq!(ALL.map(|syntax| conduct_of_beginning(sql, syntax)), [Conduct::Clean; 3], "{sql}");
         }
         for sql in ["BEGIN; SELECT pg_advisory_lock(7)", "SET autocommit = 0; BEGIN", "START SLAVE", "SAVEPOINT a", ""]
         {
-            assert_eq!(ALL.map(|syntax| conduct_of_beginning(sql, syntax)), [Conduct::Doubtful; 2], "{sql}");
+            assert_eq!(ALL.map(|syntax| conduct_of_beginning(sql, syntax)), [Conduct::Doubtful; 3], "{sql}");
         }
         for (sql, conduct) in
             [("BEGIN /*! ; SET @a = 1 */", Conduct::Doubtful), ("BEGIN; HANDLER t OPEN", Conduct::Spoiled)]
@@ -364,7 +364,7 @@ mod tests {
             ("SELECT 'BEGIN'", None),
             ("", None),
         ] {
-            assert_eq!(ALL.map(|syntax| boundary_in(sql, syntax)), [boundary; 2], "{sql}");
+            assert_eq!(ALL.map(|syntax| boundary_in(sql, syntax)), [boundary; 3], "{sql}");
         }
     }
 
@@ -434,7 +434,7 @@ mod tests {
             "SELECTED",
             "é",
         ] {
-            assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Doubtful; 2], "{sql}");
+            assert_eq!(ALL.map(|syntax| conduct_of(sql, syntax)), [Conduct::Doubtful; 3], "{sql}");
         }
         // Where comments are in comments, that is no SELECT.
         assert_eq!(conduct_of("/* /* */ SELECT */ BEGIN", Syntax::Standard), Conduct::Doubtful);

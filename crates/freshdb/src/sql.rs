@@ -5,6 +5,9 @@
 pub enum Syntax {
     /// `"…"` is a name. PostgreSQL has more than the standard: `$tag$…$tag$`, `E'…\'…'`, and comments in comments.
     Standard,
+    /// `[…]` is a name too: <https://www.sqlite.org/lang_keywords.html>. Where there is no such name, `"…"` is a text, which the statement
+    /// alone does not tell: <https://www.sqlite.org/quirks.html#dblquote>.
+    Sqlite,
     /// `"…"` is a text and `\` escapes in it, `#` begins a comment, and `/*! … */` is none:
     /// <https://dev.mysql.com/doc/refman/9.7/en/comments.html>.
     MySql,
@@ -96,7 +99,7 @@ fn parts(sql: &str, syntax: Syntax) -> impl Iterator<Item = (Kind, &str)> {
 
 /// Every part ends before an ASCII character, or at the end.
 fn first_part(sql: &[u8], syntax: Syntax) -> Option<(Kind, usize)> {
-    let is_mysql = syntax == Syntax::MySql;
+    let (is_mysql, is_postgres) = (syntax == Syntax::MySql, syntax == Syntax::Standard);
     let while_any = |is: fn(u8) -> bool| sql.iter().position(|byte| !is(*byte)).unwrap_or(sql.len());
     let part = match sql {
         [] => return None,
@@ -108,12 +111,16 @@ fn first_part(sql: &[u8], syntax: Syntax) -> Option<(Kind, usize)> {
         [b'/', b'*', b'!', rest @ ..] if is_mysql => (Kind::Space, 3 + digits(rest)),
         [b'/', b'*', b'M', b'!', rest @ ..] if is_mysql => (Kind::Space, 4 + digits(rest)),
         [b'*', b'/', ..] if is_mysql => (Kind::Space, 2),
-        [b'/', b'*', rest @ ..] => (Kind::Comment, 2 + rest_of_comment(rest, !is_mysql)),
-        [b'e' | b'E', b'\'', rest @ ..] if !is_mysql => (Kind::Value, 2 + rest_of_quoted(rest, b'\'', true)),
+        [b'/', b'*', rest @ ..] => (Kind::Comment, 2 + rest_of_comment(rest, is_postgres)),
+        [b'e' | b'E', b'\'', rest @ ..] if is_postgres => (Kind::Value, 2 + rest_of_quoted(rest, b'\'', true)),
         [b'\'', rest @ ..] => (Kind::Value, 1 + rest_of_quoted(rest, b'\'', is_mysql)),
         [b'"', rest @ ..] if is_mysql => (Kind::Value, 1 + rest_of_quoted(rest, b'"', true)),
         [quote @ (b'"' | b'`'), rest @ ..] => (Kind::Name, 1 + rest_of_quoted(rest, *quote, false)),
-        [b'$', rest @ ..] if !is_mysql && let Some(length) = rest_of_dollar_quoted(rest) => (Kind::Value, 1 + length),
+        // No bracket in it stands for itself.
+        [b'[', rest @ ..] if syntax == Syntax::Sqlite => {
+            (Kind::Name, 1 + rest.iter().position(|byte| *byte == b']').map_or(rest.len(), |end| end + 1))
+        }
+        [b'$', rest @ ..] if is_postgres && let Some(length) = rest_of_dollar_quoted(rest) => (Kind::Value, 1 + length),
         [b';', ..] => (Kind::End, 1),
         [b'0'..=b'9', ..] => (Kind::Value, while_any(|byte| is_in_word(byte) || byte == b'.')),
         // With the number of a parameter, which is no value.
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn values_are_left_out() {
-        for syntax in [Syntax::Standard, Syntax::MySql] {
+        for syntax in [Syntax::Standard, Syntax::Sqlite, Syntax::MySql] {
             check(
                 syntax,
                 &[
@@ -230,6 +237,15 @@ mod tests {
                 (r"SELECT E'a\\b', e'b', 1", "SELECT ?, ?, ?"),
                 ("SELECT 1 /* a /* b */ it's */, 2", "SELECT ?  , ?"),
                 ("SELECT a #> 'b', 1--1", "SELECT a #> ?, ? "),
+            ],
+        );
+        check(
+            Syntax::Sqlite,
+            &[
+                (r#"SELECT "it's" FROM t"#, r#"SELECT "it's" FROM t"#),
+                ("SELECT [it's] FROM t WHERE a = 'secret'", "SELECT [it's] FROM t WHERE a = ?"),
+                ("SELECT [it does not end", "SELECT [it does not end"),
+                ("SELECT $a, '$a', 1 /* a /* b */ + 2, 'it''s'", "SELECT $a, ?, ?   + ?, ?"),
             ],
         );
         check(

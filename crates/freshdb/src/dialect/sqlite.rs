@@ -12,6 +12,7 @@ use sqlx_core::transaction::begin_ansi_transaction_sql;
 
 use super::{Activity, Backend, Birth, Interrupt, Lifetime, pass_on};
 use crate::conduct::{Signs, Undone};
+use crate::sql::Syntax;
 use crate::verdict::Verdict;
 
 /// How many of the virtual machine's operations pass between two looks at whether to stop: a fraction of a millisecond.
@@ -21,6 +22,8 @@ impl Backend for Sqlite {
     const TITLE: &str = "SQLite's";
     const SCHEMES: &[&str] = &["sqlite"];
     const TAKES_PATHS: bool = true;
+
+    const SYNTAX: Syntax = Syntax::Sqlite;
 
     /// The queue for this one place is fair and wakes the next writer at once; SQLite's own is a poll in which the unlucky
     /// starve.
