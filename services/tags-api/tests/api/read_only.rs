@@ -1,5 +1,7 @@
 //! A server that takes no writes: it was made so, or the address leads to a replica.
 
+use std::time::{Duration, Instant};
+
 use axum::http::StatusCode;
 use freshdb_databases::Kind;
 use futures_util::future::join_all;
@@ -99,6 +101,51 @@ mod a_server_that_takes_no_writes_is_not_ready {
     async fn postgres() {
         check_follows_the_server(Kind::Postgres).await;
     }
+}
+
+/// One that cannot be opened to write is opened to read.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn a_file_that_takes_no_writes_is_not_ready(setup: Setup) {
+    setup.elsewhere.execute("PRAGMA journal_mode = WAL; INSERT INTO tags VALUES ('before', NULL)").await;
+    for how in ["mode=ro", "immutable=1"] {
+        let url = format!("{}?{how}", setup.elsewhere.url());
+        let app = setup.app_at(&url, &setup.options(), Limits::default()).await;
+        check_is_read_only(&app).await;
+    }
+}
+
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn a_file_that_cannot_be_read_is_not_ready(setup: Setup) {
+    let app = setup.app(&setup.options(), Limits::default()).await;
+    assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
+    setup.elsewhere.execute("DROP TABLE seaql_migrations").await;
+    let answer = app.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.json, json!({ "status": "unavailable", "detail": "the database refused a statement" }));
+}
+
+/// Who holds the file shows that it takes writes; and nobody who writes waits because of the question.
+#[freshdb::test(schema = schema(), on = [sqlite], flavor = "multi_thread")]
+async fn a_file_that_another_writes_is_ready(app: TestApp) {
+    let lock = app.elsewhere.lock_tags().await;
+    let asked = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
+    }
+    assert!(asked.elapsed() < Duration::from_secs(5), "it does not wait: {:?}", asked.elapsed());
+    lock.release().await;
+    let asking = async {
+        for _ in 0..200 {
+            assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
+        }
+    };
+    let writing = async {
+        for number in 0..50 {
+            app.store(&[&number.to_string()]).await;
+        }
+    };
+    tokio::join!(asking, writing);
+    assert_eq!(app.tag_ids("").await.len(), 50);
 }
 
 /// Connections that were made while the address led to a replica go on to lead there. PostgreSQL has a setting for new sessions alone.

@@ -31,9 +31,7 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     }
 
     /// Whether the database answers, and takes writes.
-    async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
-        session.execute_unprepared("SELECT 1").await.map(drop)
-    }
+    async fn ping(&self, session: &OrmSession) -> Result<(), DbErr>;
 
     /// How the transaction of a migration begins.
     fn transaction(&self) -> TransactionOptions {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use freshdb::SqliteEngine;
-use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions};
+use freshdb::{HasVerdict, OrmSession, SqliteEngine, Verdict};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions};
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -57,6 +57,17 @@ impl Dialect for Sqlite {
             (_, error) => (error.to_string(), None),
         };
         OpenError { sentence: format!("cannot open {url}: {fact}"), hint }
+    }
+
+    /// Asked in one transaction that reads before it writes and does either in no time: where another writes, it is told so at
+    /// once, and no writer of this process is kept waiting for it. <https://www.sqlite.org/lang_transaction.html>
+    async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
+        let sql = "BEGIN; SELECT version FROM seaql_migrations; DELETE FROM seaql_migrations WHERE FALSE; COMMIT";
+        match session.execute_unprepared(sql).await {
+            // Whoever writes shows that the file takes writes.
+            Err(error) if matches!(error.verdict(), Verdict::Overtime | Verdict::Conflict) => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     fn transaction(&self) -> TransactionOptions {
