@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::database::{Database, DatabaseUrl, DatabaseUrlError, OpenError, Options};
+use crate::database::{BegunMigration, Database, DatabaseUrl, DatabaseUrlError, OpenError, Options};
 use crate::http::{self, App, Limits};
 use crate::{logging, server};
 
@@ -162,15 +162,17 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let stop =
         server::stop_signal().map_err(|source| Failure::System { doing: "cannot listen for signals", source })?;
     let mut stop = pin!(stop);
-    let (address, database) = tokio::select! {
-        found = find(&args) => found?,
+    let (address, database, migration) = tokio::select! {
+        prepared = prepare(&args) => prepared?,
         () = &mut stop => return Ok(()),
     };
     // Not broken off: a schema that is changed half-way is worse than a moment more.
-    if args.migrate {
-        report_migrations(&database.migrate().await?);
+    if let Some(migration) = migration {
+        let applied = migration.apply().await?;
+        if args.migrate {
+            report_migrations(&applied);
+        }
     }
-    database.require_schema().await?;
     let listener = server::bind(address)
         .map_err(|error| Failure::Listen { address: args.listen.clone(), fact: listen_fact(&error) })?;
     let address = listener
@@ -205,10 +207,17 @@ async fn migrate(args: DatabaseArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where to listen, and the database, which has answered.
-async fn find(args: &ServeArgs) -> Result<(SocketAddr, Database), Failure> {
+/// Where to listen, the database, which has answered, and the migration that it needs first.
+async fn prepare(args: &ServeArgs) -> Result<(SocketAddr, Database, Option<BegunMigration>), Failure> {
     let address = resolve(&args.listen).await?;
-    Ok((address, open(&args.database, *args.request_timeout).await?))
+    let database = open(&args.database, *args.request_timeout).await?;
+    let migration = if args.migrate || database.migrates_unasked() {
+        database.begin_migration().await?
+    } else {
+        database.require_schema().await?;
+        None
+    };
+    Ok((address, database, migration))
 }
 
 async fn open(args: &DatabaseArgs, statement_timeout: Duration) -> Result<Database, Failure> {

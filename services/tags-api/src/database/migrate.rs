@@ -21,13 +21,38 @@ impl Database {
     ///
     /// # Cancellation
     ///
-    /// Not safe on MySQL and MariaDB, where each statement of a migration is committed by itself: the schema may be left
-    /// half-way.
+    /// As that of [`Self::begin_migration`], and then of [`BegunMigration::apply`].
     pub async fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        self.apply_pending().await.map_err(|error| OpenError {
-            sentence: format!("cannot migrate {}: {}", self.url(), root_cause(&error)),
-            hint: self.hint(&error),
-        })
+        match self.begin_migration().await? {
+            Some(migration) => migration.apply().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Waits until no other process migrates the database, and keeps others from it; nothing if it lacks no migration.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be told what the database lacks, or another process does not come to its end, in one sentence.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: nothing is changed yet.
+    pub async fn begin_migration(&self) -> Result<Option<BegunMigration>, OpenError> {
+        let connection = Migrating::of(self);
+        let begun = match connection.begin(self.dialect(), self.migration_wait()).await {
+            Ok(Some(transaction)) => {
+                return Ok(Some(BegunMigration { database: self.clone(), connection, transaction }));
+            }
+            Ok(None) => Ok(None),
+            Err(failure) => Err(failure),
+        };
+        connection.close_after(begun).await.map_err(|failure| self.open_error(&failure))
+    }
+
+    /// Whether it is for whoever opens the database to migrate it: nobody else has it open.
+    pub(crate) fn migrates_unasked(&self) -> bool {
+        self.dialect().migrates_unasked()
     }
 
     /// Makes sure that the schema is this version's or a newer one: migrates an embedded database, and of a server's says
@@ -36,17 +61,18 @@ impl Database {
     /// # Errors
     ///
     /// If it lacks something, in one sentence.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe on a server; of an embedded database as that of [`Self::migrate`].
     pub async fn require_schema(&self) -> Result<(), OpenError> {
-        if self.dialect().migrates_unasked() {
+        if self.migrates_unasked() {
             self.migrate().await?;
             return Ok(());
         }
         let connection = Migrating::of(self);
-        let pending =
-            connection.close_after(migration::pending(&connection.0).await).await.map_err(|error| OpenError {
-                sentence: format!("cannot read the schema of {}: {}", self.url(), root_cause(&error)),
-                hint: self.hint(&error),
-            })?;
+        let pending = connection.close_after(connection.pending().await).await;
+        let pending = pending.map_err(|failure| self.open_error(&failure))?;
         if pending.is_empty() {
             return Ok(());
         }
@@ -56,21 +82,60 @@ impl Database {
         })
     }
 
-    fn hint(&self, error: &DbErr) -> Option<String> {
+    fn open_error(&self, failure: &Failure) -> OpenError {
+        let (doing, error) = match failure {
+            Failure::Read(error) => ("read the schema of", error),
+            Failure::Migrate(error) => ("migrate", error),
+        };
+        OpenError {
+            sentence: format!("cannot {doing} {}: {}", self.url(), root_cause(error)),
+            hint: self.hint(error).map(str::to_owned),
+        }
+    }
+
+    fn hint(&self, error: &DbErr) -> Option<&'static str> {
         let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
             return None;
         };
-        self.dialect().hint(error).map(str::to_owned)
-    }
-
-    async fn apply_pending(&self) -> Result<Vec<String>, DbErr> {
-        let connection = Migrating::of(self);
-        let applied = connection.apply_pending(self.dialect(), self.migration_wait()).await;
-        connection.close_after(applied).await
+        self.dialect().hint(error)
     }
 }
 
+/// The turn of this process to migrate a database. Dropped, it changes nothing, and it is another's turn.
+#[derive(Debug)]
+#[must_use = "nothing is migrated before it is applied"]
+pub struct BegunMigration {
+    database: Database,
+    connection: Migrating,
+    transaction: DatabaseTransaction,
+}
+
+impl BegunMigration {
+    /// Applies the migrations that the database lacks, and says which those were.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses one, in one sentence.
+    ///
+    /// # Cancellation
+    ///
+    /// Not safe on MySQL and MariaDB, where each statement of a migration is committed by itself: the schema may be left
+    /// half-way.
+    pub async fn apply(self) -> Result<Vec<String>, OpenError> {
+        let Self { database, connection, transaction } = self;
+        let applied = apply_still_pending(transaction, database.dialect()).await.map_err(Failure::Migrate);
+        connection.close_after(applied).await.map_err(|failure| database.open_error(&failure))
+    }
+}
+
+/// What went wrong, by what was done.
+enum Failure {
+    Read(DbErr),
+    Migrate(DbErr),
+}
+
 /// A connection of SeaORM's own, while the schema is looked at or changed: its migrator takes no other.
+#[derive(Debug)]
 struct Migrating(DatabaseConnection);
 
 impl Migrating {
@@ -78,31 +143,40 @@ impl Migrating {
         Self(database.driver().connection())
     }
 
-    async fn apply_pending(&self, dialect: &dyn Dialect, wait: Duration) -> Result<Vec<String>, DbErr> {
-        if migration::pending(&self.0).await?.is_empty() {
-            return Ok(Vec::new());
+    async fn pending(&self) -> Result<Vec<String>, Failure> {
+        migration::pending(&self.0).await.map_err(Failure::Read)
+    }
+
+    /// A transaction for what is pending, while no other process migrates.
+    async fn begin(&self, dialect: &dyn Dialect, wait: Duration) -> Result<Option<DatabaseTransaction>, Failure> {
+        if self.pending().await?.is_empty() {
+            return Ok(None);
         }
-        let transaction = self.0.begin_with_options(dialect.transaction()).await?;
-        dialect.lock_migrations(&transaction, wait).await?;
-        let outcome = apply_still_pending(&transaction).await;
-        let unlocked = dialect.unlock_migrations(&transaction).await;
-        let applied = outcome?;
-        unlocked?;
-        transaction.commit().await?;
-        Ok(applied)
+        let transaction = self.0.begin_with_options(dialect.transaction()).await.map_err(Failure::Migrate)?;
+        dialect.lock_migrations(&transaction, wait).await.map_err(Failure::Migrate)?;
+        Ok(Some(transaction))
     }
 
     /// What went wrong before comes first.
-    async fn close_after<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+    async fn close_after<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         let closed = self.0.close_by_ref().await;
         let value = result?;
-        closed?;
+        closed.map_err(Failure::Migrate)?;
         Ok(value)
     }
 }
 
+async fn apply_still_pending(transaction: DatabaseTransaction, dialect: &dyn Dialect) -> Result<Vec<String>, DbErr> {
+    let outcome = apply_in(&transaction).await;
+    let unlocked = dialect.unlock_migrations(&transaction).await;
+    let applied = outcome?;
+    unlocked?;
+    transaction.commit().await?;
+    Ok(applied)
+}
+
 /// Whoever held the lock before may have done the work.
-async fn apply_still_pending(transaction: &DatabaseTransaction) -> Result<Vec<String>, DbErr> {
+async fn apply_in(transaction: &DatabaseTransaction) -> Result<Vec<String>, DbErr> {
     let pending = migration::pending(transaction).await?;
     if !pending.is_empty() {
         Migrator::up(transaction, None).await?;

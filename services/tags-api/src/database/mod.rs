@@ -10,5 +10,6 @@ mod url;
 
 pub use error::{Error, OpenError};
 pub use file::FileGone;
+pub use migrate::BegunMigration;
 pub use open::{Database, Options};
 pub use url::{DatabaseUrl, DatabaseUrlError};

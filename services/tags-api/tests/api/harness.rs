@@ -65,6 +65,26 @@ pub async fn hold_migrations(lease: &Lease) -> test_support::Client {
     session
 }
 
+/// What others wait for who want to do this with the history of migrations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// A session that those wait for who want to read, or only those who want to write, which migrations were applied.
+pub async fn hold_history(lease: &Lease, against: Access) -> test_support::Client {
+    let mut session = test_support::Client::connect(&lease.url().reveal()).await;
+    let sql = match (lease.kind(), against) {
+        (Kind::Postgres, Access::Read) => "BEGIN; LOCK TABLE seaql_migrations",
+        (Kind::Postgres, Access::Write) => "BEGIN; LOCK TABLE seaql_migrations IN SHARE MODE",
+        (_, Access::Read) => "LOCK TABLES seaql_migrations WRITE",
+        (_, Access::Write) => "LOCK TABLES seaql_migrations READ",
+    };
+    session.execute(sql).await;
+    session
+}
+
 /// The service in this process: a request is a call.
 pub struct TestApp {
     pub database: Database,

@@ -10,7 +10,7 @@ use tags_api::database::{Database, DatabaseUrl, Options};
 use test_support::eventually;
 use url::Url;
 
-use crate::harness::{elsewhere, hold_migrations, own_server};
+use crate::harness::{Access, elsewhere, hold_history, hold_migrations, own_server, schema};
 
 /// What `tags-api ARGUMENTS --database-url URL` writes to standard error as it fails.
 fn failure(arguments: &[&str], url: &str) -> String {
@@ -161,16 +161,16 @@ async fn an_encoding_that_cannot_hold_tags_is_said(lease: Lease) {
     assert!(said.contains("its encoding is LATIN1, in which most tags cannot be stored"), "{said}");
 }
 
-/// The command, while it waits for another process that migrates.
+/// The command, while it waits for another process.
 struct Waiting {
     child: Child,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Waiting {
-    async fn start(lease: &Lease) -> Self {
+    async fn start(lease: &Lease, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tags-api"));
-        command.args(["--listen", "127.0.0.1:0", "--migrate", "--database-url", &lease.url().reveal()]).env_clear();
+        command.args(["--listen", "127.0.0.1:0", "--database-url", &lease.url().reveal()]).args(arguments).env_clear();
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the command starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         eventually("it waits", async || elsewhere(lease).waiting_transactions().await == 1).await;
@@ -196,27 +196,57 @@ impl Waiting {
     }
 }
 
+#[freshdb::test(on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn asked_to_stop_it_does_not_wait_for_others_that_migrate(lease: Lease) {
+    let other = hold_migrations(&lease).await;
+    let command = Waiting::start(&lease, &["--migrate"]).await;
+    command.interrupt();
+    assert_eq!(command.end(), Some(0));
+    other.close().await;
+    let error = open(&lease).await.require_schema().await.expect_err("nothing is migrated");
+    assert!(error.to_string().contains("is behind"), "{error}");
+}
+
+#[freshdb::test(schema = schema(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
+async fn asked_to_stop_it_does_not_wait_to_read_the_schema(lease: Lease) {
+    let other = hold_history(&lease, Access::Read).await;
+    let command = Waiting::start(&lease, &[]).await;
+    command.interrupt();
+    assert_eq!(command.end(), Some(0));
+    other.close().await;
+}
+
+/// A history of migrations without any, which the first one waits to be written down in.
+async fn hold_first_migration(lease: &Lease) -> test_support::Client {
+    let history = "CREATE TABLE seaql_migrations (version VARCHAR(255) PRIMARY KEY, applied_at BIGINT NOT NULL)";
+    elsewhere(lease).execute(history).await;
+    hold_history(lease, Access::Write).await
+}
+
 /// A schema that is changed half-way would be worse than a moment more.
 #[freshdb::test(on = [mysql, mariadb, postgres], flavor = "multi_thread")]
-async fn asked_to_stop_it_migrates_first(lease: Lease) {
-    let other = hold_migrations(&lease).await;
-    let mut command = Waiting::start(&lease).await;
+async fn asked_to_stop_it_ends_the_migration_that_has_begun(lease: Lease) {
+    let other = hold_first_migration(&lease).await;
+    let mut command = Waiting::start(&lease, &["--migrate"]).await;
     command.interrupt();
     command.hear();
     other.close().await;
     assert_eq!(command.end(), Some(0));
-    let url = DatabaseUrl::parse(&lease.url().reveal()).expect("a URL");
-    let database = Database::open(url, &Options::default()).await.expect("the database opens");
-    database.require_schema().await.expect("the schema is made");
+    open(&lease).await.require_schema().await.expect("the schema is made");
 }
 
 #[freshdb::test(on = [mysql, mariadb, postgres], flavor = "multi_thread")]
 async fn asked_twice_it_waits_for_nothing(lease: Lease) {
-    let other = hold_migrations(&lease).await;
-    let mut command = Waiting::start(&lease).await;
+    let other = hold_first_migration(&lease).await;
+    let mut command = Waiting::start(&lease, &["--migrate"]).await;
     command.interrupt();
     command.hear();
     command.interrupt();
     assert_eq!(command.end(), Some(130));
     other.close().await;
+}
+
+async fn open(lease: &Lease) -> Database {
+    let url = DatabaseUrl::parse(&lease.url().reveal()).expect("a URL");
+    Database::open(url, &Options::default()).await.expect("the database opens")
 }
