@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use freshdb::words;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTrait;
 
-use super::dialect::Dialect;
+use super::dialect::{self, Dialect};
 use super::error::OpenError;
 use super::open::Database;
 use crate::migration::{self, Migrator};
@@ -89,15 +89,18 @@ impl Database {
         };
         OpenError {
             sentence: format!("cannot {doing} {}: {}", self.url(), root_cause(error)),
-            hint: self.hint(error).map(str::to_owned),
+            hint: self.hint(failure).map(str::to_owned),
         }
     }
 
-    fn hint(&self, error: &DbErr) -> Option<&'static str> {
-        let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
-            return None;
-        };
-        self.dialect().hint(error)
+    fn hint(&self, failure: &Failure) -> Option<&'static str> {
+        match failure {
+            Failure::Read(error) => {
+                let error = dialect::driver_error(error)?;
+                self.dialect().hint_at_history(error).or_else(|| self.dialect().hint(error))
+            }
+            Failure::Migrate(error) => self.dialect().hint(dialect::driver_error(error)?),
+        }
     }
 }
 

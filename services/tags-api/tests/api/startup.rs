@@ -5,12 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use axum::http::StatusCode;
 use freshdb::test::{Kind, Lease};
 use tags_api::database::{Database, DatabaseUrl, Options};
-use test_support::eventually;
+use tags_api::http::Limits;
+use test_support::{DEADLINE, Engine, TestDatabase, eventually};
 use url::Url;
 
-use crate::harness::{Access, elsewhere, hold_history, hold_migrations, own_server, schema};
+use crate::harness::{Access, Client, TestApp, elsewhere, hold_history, hold_migrations, own_server, schema};
 
 /// What `tags-api ARGUMENTS --database-url URL` writes to standard error as it fails.
 fn failure(arguments: &[&str], url: &str) -> String {
@@ -148,6 +150,69 @@ async fn a_schema_that_is_behind_is_said(lease: Lease) {
     assert!(said.contains("is behind: it lacks m20261122_000001_create_tags\n"), "{said}");
     assert!(said.ends_with("hint: run `tags-api migrate`, or start with `--migrate`\n"), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+/// A user who may do with the tags what the service does, and may not see which migrations were applied: the lists of tables do not
+/// show their table either.
+async fn check_right_to_read_is_asked_for(kind: Kind) {
+    let (server, _place) = own_server(kind).await;
+    let mut administrator = test_support::Client::connect(&server.url().reveal()).await;
+    administrator.execute("CREATE DATABASE tags").await;
+    let mut url = Url::parse(&server.url().reveal()).expect("a URL");
+    url.set_path("tags");
+    let migrating = Database::open(DatabaseUrl::parse(url.as_str()).expect("a URL"), &Options::default()).await;
+    migrating.expect("the database opens").migrate().await.expect("the schema is made");
+    let mut administrator = test_support::Client::connect(url.as_str()).await;
+    let (user, fact) = match kind {
+        Kind::Postgres => {
+            ("CREATE ROLE app LOGIN PASSWORD 'only-for-tags'", "permission denied for table seaql_migrations")
+        }
+        _ => ("CREATE USER app IDENTIFIED BY 'only-for-tags'", "SELECT command denied to user 'app'@"),
+    };
+    administrator.execute(user).await;
+    administrator.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON tags TO app").await;
+
+    url.set_username("app").expect("a user");
+    url.set_password(Some("only-for-tags")).expect("a password");
+    for arguments in [&["--listen", "127.0.0.1:0"][..], &["--listen", "127.0.0.1:0", "--migrate"], &["migrate"]] {
+        let said = failure(arguments, url.as_str());
+        assert!(said.starts_with("error: cannot read the schema of ") && said.contains(fact), "{said}");
+        let grant = "\nhint: let the user see which migrations were applied: GRANT SELECT ON seaql_migrations TO …";
+        assert!(said.contains(grant), "{said}");
+        assert_eq!(said.lines().count(), 2, "{said}");
+    }
+    administrator.execute("GRANT SELECT ON seaql_migrations TO app").await;
+    let database = Database::open(DatabaseUrl::parse(url.as_str()).expect("a URL"), &Options::default()).await;
+    let database = database.expect("the database opens");
+    database.require_schema().await.expect("it is seen");
+    let app =
+        TestApp::of(database.clone(), TestDatabase::at(Engine::named(kind.name()), url.as_str()), Limits::default());
+    app.store(&["tag"]).await;
+    app.store(&["tag"]).await;
+    assert_eq!(app.tag_ids("").await, ["tag"]);
+    assert_eq!(app.delete("tag").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
+    database.close(DEADLINE).await.expect("nothing leaks");
+    server.stop().await.expect("it stops");
+}
+
+mod a_history_that_may_not_be_read_is_said {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mysql() {
+        check_right_to_read_is_asked_for(Kind::Mysql).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mariadb() {
+        check_right_to_read_is_asked_for(Kind::Mariadb).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn postgres() {
+        check_right_to_read_is_asked_for(Kind::Postgres).await;
+    }
 }
 
 #[freshdb::test(on = [postgres])]

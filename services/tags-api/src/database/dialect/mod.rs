@@ -9,7 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use freshdb::{HasVerdict, OrmEngine, OrmSession, Verdict};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, TransactionOptions,
+};
+use sea_orm_migration::SchemaManager;
 use sea_orm_migration::async_trait::async_trait;
 
 use super::error::OpenError;
@@ -27,6 +30,11 @@ pub(crate) trait Dialect: Debug + Send + Sync {
 
     /// What can be done about an error of a statement while the service starts, where that is no guess.
     fn hint(&self, _error: &sqlx::Error) -> Option<&'static str> {
+        None
+    }
+
+    /// What can be done where the migrations that were applied cannot be read.
+    fn hint_at_history(&self, _error: &sqlx::Error) -> Option<&'static str> {
         None
     }
 
@@ -96,6 +104,25 @@ pub(crate) fn of(url: &DatabaseUrl) -> &'static dyn Dialect {
         Kind::Sqlite => &sqlite::Sqlite,
         Kind::MySql => &mysql::MySql,
         Kind::Postgres => &postgres::Postgres,
+    }
+}
+
+/// Whether the table is there that says which migrations were applied; an error if that cannot be told. The standard's lists of tables
+/// are not asked: they show none on which the user has no right.
+pub(crate) async fn has_history(manager: &SchemaManager<'_>) -> Result<bool, DbErr> {
+    let connection = manager.get_connection();
+    match connection.get_database_backend() {
+        DbBackend::MySql => mysql::has_history(connection).await,
+        DbBackend::Postgres => postgres::has_history(connection).await,
+        _ => manager.has_table("seaql_migrations").await,
+    }
+}
+
+/// The driver's error, if that is what an error of a statement comes from.
+pub(super) fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
     }
 }
 

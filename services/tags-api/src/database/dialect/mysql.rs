@@ -8,7 +8,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement}
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
-use super::{Dialect, Driver, Opened, TlsParameters, migrated_elsewhere, takes_writes, unreachable_server};
+use super::{
+    Dialect, Driver, Opened, TlsParameters, driver_error, migrated_elsewhere, takes_writes, unreachable_server,
+};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -42,6 +44,15 @@ impl Dialect for MySql {
             _ => None,
         };
         OpenError { sentence: format!("cannot open {url}: {message}"), hint }
+    }
+
+    /// `ER_TABLEACCESS_DENIED_ERROR`, which comes also where there is no such table yet, on which no right could be given:
+    /// <https://dev.mysql.com/doc/refman/9.7/en/grant.html>.
+    fn hint_at_history(&self, error: &sqlx::Error) -> Option<&'static str> {
+        (number(error)? == 1142).then_some(
+            "let the user see which migrations were applied: GRANT SELECT ON seaql_migrations TO …; before the first was, run \
+             `tags-api migrate` as a user who may change the schema",
+        )
     }
 
     /// Their names for it are numbers, or words on newer servers of MariaDB's. `super_read_only` comes with it.
@@ -86,6 +97,14 @@ pub(super) async fn collation_by_code_point(connection: &impl ConnectionTrait) -
         None => Err(DbErr::Custom(
             "the server has neither of the collations `utf8mb4_0900_bin` and `utf8mb4_nopad_bin`, which tell tags apart".into(),
         )),
+    }
+}
+
+/// `ER_NO_SUCH_TABLE` is for those who may read it.
+pub(super) async fn has_history(connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    match connection.execute_unprepared("SELECT version FROM seaql_migrations LIMIT 0").await {
+        Err(error) if driver_error(&error).and_then(number) == Some(1146) => Ok(false),
+        answer => answer.map(|_| true),
     }
 }
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use freshdb::{OrmSession, PgEngine};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::async_trait::async_trait;
 
-use super::{Dialect, Driver, Opened, TlsParameters, migrated_elsewhere, takes_writes, unreachable_server};
+use super::{
+    Dialect, Driver, Opened, TlsParameters, driver_error, migrated_elsewhere, takes_writes, unreachable_server,
+};
 use crate::database::error::OpenError;
 use crate::database::open::Options;
 use crate::database::url::DatabaseUrl;
@@ -67,6 +69,12 @@ impl Dialect for Postgres {
         matches!(sqlstate(error)?.as_str(), "42P05" | "26000").then_some(SHARED_SESSION)
     }
 
+    /// `insufficient_privilege`
+    fn hint_at_history(&self, error: &sqlx::Error) -> Option<&'static str> {
+        (sqlstate(error)? == "42501")
+            .then_some("let the user see which migrations were applied: GRANT SELECT ON seaql_migrations TO …")
+    }
+
     /// The setting is on in a standby, and follows `default_transaction_read_only`.
     async fn ping(&self, session: &OrmSession) -> Result<(), DbErr> {
         let sql = "SELECT current_setting('transaction_read_only')";
@@ -105,12 +113,17 @@ fn hint_at_hba(url: &DatabaseUrl) -> &'static str {
     }
 }
 
+/// The catalog shows tables to everybody. No statement may fail here: it would end the transaction.
+pub(super) async fn has_history(connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables \
+               WHERE schemaname = current_schema() AND tablename = 'seaql_migrations')";
+    let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index(0))
+}
+
 /// `lock_not_available`: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 fn is_lock_timeout(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
-        return false;
-    };
-    sqlstate(error).is_some_and(|state| state == "55P03")
+    driver_error(error).and_then(sqlstate).is_some_and(|state| state == "55P03")
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {
