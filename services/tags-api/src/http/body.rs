@@ -119,7 +119,7 @@ fn parse(bytes: &[u8], is_json: bool) -> Result<NewTags, Refusal> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotText)?;
     // The one judge of what is JSON. Afterwards serde_json takes the document apart, and has nothing left to refuse.
-    if let Some(error) = json_error::locate(text) {
+    if let Some(error) = json_error::locate(json_error::without_mark(text)) {
         return Err(Refusal::Invalid(error));
     }
     let mut document = Document { text, faults: Vec::new() };
@@ -135,7 +135,7 @@ struct Document<'a> {
 
 impl<'a> Document<'a> {
     fn tags(&mut self) -> Vec<NewTag> {
-        let document = self.text.trim_ascii();
+        let document = json_error::without_mark(self.text).trim_ascii();
         let Ok([list]) = members(document, &["tags"]) else {
             self.fault(FaultKind::NotAnObject, FaultPlace::Document, document);
             return Vec::new();
@@ -444,7 +444,8 @@ mod tests {
         #[test]
         fn no_bytes_get_past_as_something_else(bytes in proptest::collection::vec(any::<u8>(), 1..64)) {
             // Hardly any random bytes are JSON; what matters is that each has an answer.
-            let valid = std::str::from_utf8(&bytes).is_ok_and(|text| serde_json::from_str::<Value>(text).is_ok());
+            let text = std::str::from_utf8(&bytes).map(json_error::without_mark);
+            let valid = text.is_ok_and(|text| serde_json::from_str::<Value>(text).is_ok());
             let refused = matches!(parse(&bytes, true), Err(Refusal::NotText | Refusal::Invalid(_)));
             prop_assert!(valid || refused);
         }

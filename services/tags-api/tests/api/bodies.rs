@@ -28,7 +28,8 @@ async fn check_invalid(app: &TestApp, body: impl Into<Bytes>, offset: usize, err
 
 #[freshdb::test(schema = schema(), on = [sqlite])]
 async fn what_is_not_json_is_refused_with_its_place(app: TestApp) {
-    check_invalid(&app, "\u{feff}{\"tags\":[]}", 0, "Unexpected UTF-8 BOM (decode using utf-8-sig)").await;
+    check_invalid(&app, "\u{feff}[", 1, "Expecting value").await;
+    check_invalid(&app, "\u{feff}\u{feff}{}", 0, "Expecting value").await;
     check_invalid(&app, "{\"tags\":[{\"tag_id\":\"日本語\"}", 25, "Expecting ',' delimiter").await;
     check_invalid(&app, "{\"tags\":[{\"tag_id\":Infinity}]}", 19, "Infinity is not a JSON value").await;
     check_invalid(&app, "[] []", 3, "Extra data").await;
@@ -37,6 +38,16 @@ async fn what_is_not_json_is_refused_with_its_place(app: TestApp) {
     // UTF-16 looks like text with a NUL in every other place.
     check_invalid(&app, &b"{\0}\0"[..], 1, "Expecting property name enclosed in double quotes").await;
     assert_eq!(app.tag_ids("").await, Vec::<String>::new());
+}
+
+/// Some programs write it before all that they write, and it is no part of that.
+#[freshdb::test(schema = schema(), on = [sqlite])]
+async fn a_byte_order_mark_is_passed_over(app: TestApp) {
+    let answer = app.post_text("\u{feff}{\"tags\":[{\"tag_id\":\"x\"}]}").await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    let answer = app.post_text("\u{feff}{\"tags\":[{\"tag_id\":17}]}").await;
+    assert_eq!(answer.violations(), [("string_type".to_owned(), json!(["body", "tags", 0, "tag_id"]))]);
+    assert_eq!(answer.json["detail"][0]["input"], 17);
 }
 
 #[freshdb::test(schema = schema(), on = [sqlite])]

@@ -1,8 +1,9 @@
-"""Writes json_errors.json: JSON texts, and what CPython 3.11's decoder says of each.
+"""Writes json_errors.json: JSON texts, and what CPython 3.11's decoder says of each in UTF-8.
 
     python3.11 json_errors.py
 
-A row has the decoder's message and offset, or null for both where the text is valid. Texts that the
+`json.loads` passes over a byte order mark in bytes, and refuses one in a `str`. What else it takes for UTF-16 or UTF-32, by
+its zero bytes, is UTF-8 here too. A row has the decoder's message and offset, or null for both where the text is valid. Texts that the
 decoder accepts and RFC 8259 does not have no row.
 """
 
@@ -64,8 +65,9 @@ BY_HAND = [
     '"\\ué"', '"\\u123é"', '"\\u12é4"', '"\\u🐍🐍🐍🐍"', '"\\u١٢٣٤"', '"é\\u00g0"', '"\\u00e9\\u00g0"',
     '"\\ud83d\\u', '"\\ud83d\\u"', '"\\ud83d\\ude', '"\\ud83d\\ude0', '"\\ud83d\\ude00', '"\\ud83d\\ude0"',
     '"\\ud83d\\uzzzz"', '"\\ud83d\\uzzz', '{"\\u":1}', '["\\u00"]', '"\\ud83d', '"\\ud83d\\ud83d\\uzzzz"',
-    # Unexpected UTF-8 BOM (decode using utf-8-sig)
-    "\ufeff", "\ufeff1", "\ufeff{}", "\ufeff[", "\ufeff\ufeff", "\ufeff \x00",
+    # A byte order mark
+    "\ufeff", "\ufeff1", "\ufeff{}", "\ufeff[", "\ufeff\ufeff", "\ufeff\ufeff1", "\ufeff \x00", "\ufeff1 2",
+    '\ufeff{"é":1', '\ufeff[1,\ufeff2]', "\ufeff\r\n{}", "\r\n\ufeff{}",
     # A later error, after what only CPython accepts
     "[NaN,]", "[Infinity", "[-Infinity,x]", '["\\ud800"', '["\\udc00",]', '{"a":NaN', "[1e999", "NaN x",
     '["\\ud800","\\x"]', "[-1e999 1]",
@@ -102,8 +104,9 @@ def row(text):
             beyond_rfc.append(digits)
         return value
 
+    decoder = json.JSONDecoder(parse_constant=beyond_rfc.append, parse_float=number)
     try:
-        value = json.loads(text, parse_constant=beyond_rfc.append, parse_float=number)
+        value = decoder.decode(text.encode("utf-8").decode("utf-8-sig"))
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         return {"text": text, "offset": error.pos, "message": error.msg}
