@@ -1,5 +1,6 @@
 //! Which database, parsed once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -69,6 +70,13 @@ impl DatabaseUrl {
         if url.path().contains('@') {
             return Err(fact("has an `@` behind its host: in a password, write `%2F` for `/`".into()));
         }
+        if url.fragment().is_some() {
+            return Err(fact("has a `#`: in a password, write `%23` for it".into()));
+        }
+        if url.has_host() && url.username().is_empty() && raw_parameters(&url).any(may_be_of_a_password) {
+            let said = "has an `@` among its parameters, and no user: in a password, write `%3F` for `?`";
+            return Err(fact(said.into()));
+        }
         if url.path().trim_matches('/').is_empty() {
             return Err(fact(format!("names no database: end it with one, as in `{}://host/tags`", url.scheme())));
         }
@@ -136,18 +144,41 @@ fn redacted(url: &Url) -> Url {
         shown.set_path("***");
     }
     // PostgreSQL takes the password as a parameter too.
-    if shown.query().is_some() {
-        let pairs: Vec<(String, String)> = shown
-            .query_pairs()
-            .map(|(key, value)| {
-                let key_is = |word| key.to_ascii_lowercase().contains(word);
-                let secret = ["passw", "passphrase", "pwd", "secret", "token"].into_iter().any(key_is);
-                (key.into_owned(), if secret { "***".into() } else { value.into_owned() })
-            })
-            .collect();
-        shown.query_pairs_mut().clear().extend_pairs(pairs);
+    if raw_parameters(url).filter_map(parameter_name).any(|name| is_password(&name)) {
+        let parameters: Vec<String> = raw_parameters(url).filter_map(shown_beside_password).collect();
+        shown.set_query(Some(&parameters.join("&")));
     }
     shown
+}
+
+/// A parameter of a URL that has a password among them, if it is shown. Of a password in which `&` should have been `%26`, the
+/// rest looks like a parameter, too; so what is shown is what says where the server is.
+fn shown_beside_password(pair: &str) -> Option<String> {
+    const SHOWN: [&str; 5] = ["host", "hostaddr", "port", "socket", "user"];
+    let name = parameter_name(pair)?;
+    if is_password(&name) { Some(format!("{name}=***")) } else { SHOWN.contains(&&*name).then(|| pair.to_owned()) }
+}
+
+fn is_password(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["passw", "passphrase", "pwd", "secret", "token"].into_iter().any(|word| name.contains(word))
+}
+
+/// Where a password has a `?`, what is behind it looks like parameters: `mysql://root:?secret@host`.
+fn may_be_of_a_password(pair: &str) -> bool {
+    let may_have_one = |name: &str| is_password(name) || matches!(name, "user" | "options" | "host");
+    pair.contains('@') && parameter_name(pair).is_none_or(|name| !may_have_one(&name))
+}
+
+/// The parameters as they stand there, percent-encoded.
+fn raw_parameters(url: &Url) -> impl Iterator<Item = &str> {
+    url.query().into_iter().flat_map(|parameters| parameters.split('&'))
+}
+
+/// What stands before the `=` of a parameter.
+fn parameter_name(pair: &str) -> Option<Cow<'_, str>> {
+    let (name, _) = ::url::form_urlencoded::parse(pair.as_bytes()).next()?;
+    pair.contains('=').then_some(name)
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -199,7 +230,41 @@ mod tests {
         insta::assert_snapshot!(shown("postgres://u:sec/ret@db/x"), @"error: the database URL is not valid (invalid port number): in a password, write `%2F` for `/`, `%3F` for `?` and `%23` for `#`");
         insta::assert_snapshot!(shown("mysql://u:/secret@db/tags"), @"error: the database URL has an `@` behind its host: in a password, write `%2F` for `/`");
         insta::assert_snapshot!(shown("mysql:u:secret@db/tags"), @"error: the database URL has an `@` behind its host: in a password, write `%2F` for `/`");
+        insta::assert_snapshot!(shown("mysql://u:12?secret@db/x"), @"error: the database URL has an `@` among its parameters, and no user: in a password, write `%3F` for `?`");
+        insta::assert_snapshot!(shown("mysql://u:12#secret@db/x"), @"error: the database URL has a `#`: in a password, write `%23` for it");
         insta::assert_snapshot!(shown("sqlite:"), @"error: the database URL names no SQLite file: write `sqlite://tags.db`");
+    }
+
+    #[test]
+    fn what_would_show_a_part_of_a_password_is_refused_or_left_out() {
+        for url in [
+            "mysql:root:sekret@h/x",
+            "mariadb:///root:sekret@h/x",
+            "mysql://root:/sekret@h/x",
+            "mysql://root:?sekret@h/x",
+            "mysql://root:?se=kret@h/x",
+            "mysql://root:12?sekret@h/x?a=b",
+            "mysql://root:#sekret@h/x",
+            "mysql://root:12#sekret@h/x",
+            "postgres://h/tags?user=u&password=ab#cdsekret",
+        ] {
+            let said = shown(url);
+            assert!(said.starts_with("error: ") && !said.contains("kret"), "{url}: {said}");
+        }
+        for (url, expected) in [
+            ("postgres://h/x?user=u&password=ab&cdsekret", "postgres://h/x?user=u&password=***"),
+            ("postgres://h/x?user=u&password=ab&secret-sekret", "postgres://h/x?user=u&password=***"),
+            ("postgres://h/x?password=ab&cd=sekret&sslmode=require", "postgres://h/x?password=***"),
+            ("postgres://u:se@h/x?ssl%50assword=se&port=1", "postgres://u:***@h/x?sslPassword=***&port=1"),
+            ("postgres://h/x?passphrase=se&user=a%40b", "postgres://h/x?passphrase=***&user=a%40b"),
+            ("postgres://u@h/x?sslmode=require&options[a]=b", "postgres://u@h/x?sslmode=require&options[a]=b"),
+            (
+                "postgres:///x?host=/run/pg&user=me@here&password=p@ss",
+                "postgres:///x?host=/run/pg&user=me@here&password=***",
+            ),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
     }
 
     #[test]
