@@ -103,6 +103,58 @@ mod a_server_that_takes_no_writes_is_not_ready {
     }
 }
 
+/// A user who has no more rights than the service needs is refused, and by the setting of a session even an administrator.
+async fn check_is_seen_with_few_rights(kind: Kind, of_sessions: &str) {
+    let (server, _place) = own_server(kind).await;
+    let mut administrator = test_support::Client::connect(&server.url().reveal()).await;
+    administrator.execute("CREATE DATABASE tags").await;
+    let mut administrators = Url::parse(&server.url().reveal()).expect("a URL");
+    administrators.set_path("tags");
+    let options = Options { pool_wait: DEADLINE / 2, ..Options::default() };
+    let open = async |url: &Url| {
+        let url = DatabaseUrl::parse(url.as_str()).expect("a URL");
+        Database::open(url, &options).await.expect("it opens")
+    };
+    open(&administrators).await.migrate().await.expect("a schema");
+    for sql in [
+        "INSERT INTO tags.tags (tag_id) VALUES ('before')",
+        "CREATE USER app IDENTIFIED BY 'app'",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON tags.tags TO app",
+        "GRANT SELECT ON tags.seaql_migrations TO app",
+    ] {
+        administrator.execute(sql).await;
+    }
+    let mut apps = administrators.clone();
+    apps.set_username("app").expect("a user");
+    apps.set_password(Some("app")).expect("a password");
+    for (url, variable) in [(&apps, "read_only"), (&apps, of_sessions), (&administrators, of_sessions)] {
+        administrator.execute(&format!("SET GLOBAL {variable} = ON")).await;
+        let database = open(url).await;
+        let elsewhere = TestDatabase::at(Engine::named(kind.name()), url.as_str());
+        let app = TestApp::of(database.clone(), elsewhere, Limits::default());
+        check_is_read_only(&app).await;
+        administrator.execute(&format!("SET GLOBAL {variable} = OFF")).await;
+        eventually("it takes writes", async || app.get("/readyz").await.status == StatusCode::OK).await;
+        database.close(DEADLINE).await.expect("nothing leaks");
+    }
+    administrator.close().await;
+    server.stop().await.expect("it stops");
+}
+
+mod that_no_writes_are_taken_is_seen_with_few_rights {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mysql() {
+        check_is_seen_with_few_rights(Kind::Mysql, "transaction_read_only").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mariadb() {
+        check_is_seen_with_few_rights(Kind::Mariadb, "tx_read_only").await;
+    }
+}
+
 /// One that cannot be opened to write is opened to read.
 #[freshdb::test(schema = schema(), on = [sqlite])]
 async fn a_file_that_takes_no_writes_is_not_ready(setup: Setup) {
