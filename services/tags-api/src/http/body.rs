@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,6 +20,7 @@ use serde_json::value::RawValue;
 use super::json_error;
 use super::limits::Limits;
 use super::members::members;
+use super::observe::ClientGone;
 use super::problem::{Input, Place, Violation, detail, unprocessable};
 use crate::tags::{DescriptionError, MAX_DESCRIPTION_CHARS, MAX_TAG_ID_CHARS, NewTag, TagId, TagIdError};
 
@@ -50,7 +53,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Response> {
     }
     let mut collected: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| detail(StatusCode::BAD_REQUEST, "The body could not be read"))?;
+        let frame = frame.map_err(|error| unreadable(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - collected.len() {
             return Err(too_large());
@@ -58,6 +61,18 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Response> {
         collected.extend_from_slice(&data);
     }
     Ok(collected.into())
+}
+
+/// The answer to a body that did not come to its end; whose sender is gone does not see it.
+fn unreadable(error: &(dyn Error + 'static)) -> Response {
+    let mut response = detail(StatusCode::BAD_REQUEST, "The body could not be read");
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    // What is malformed is `InvalidData` or `InvalidInput` (hyper 1.12).
+    let is_gone = |error: &io::Error| !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+    if causes.filter_map(|error| error.downcast_ref()).any(is_gone) {
+        response.extensions_mut().insert(ClientGone);
+    }
+    response
 }
 
 /// Whether the body says that it is JSON: `application/json` or `application/…+json`. Without a type it does not.

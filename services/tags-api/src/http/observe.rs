@@ -18,6 +18,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub(super) struct Cause(pub(super) Arc<str>);
 
+/// An answer that nobody sees: its client has gone away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientGone;
+
 /// Gives the request an id, or takes the one that a proxy gave it; counts it; and logs its end, with the cause where it
 /// was refused for one.
 ///
@@ -58,11 +62,14 @@ impl Followed {
     }
 
     fn answer(mut self, mut response: Response) -> Response {
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if response.extensions().get::<ClientGone>().is_some() {
+            return response;
+        }
         drop(self.in_flight.take());
         let took = self.started.elapsed();
         self.metrics.answered(&self.method, self.route.as_ref(), response.status(), took);
         self.log(&response, took);
-        response.headers_mut().insert(REQUEST_ID, self.id.clone());
         response
     }
 

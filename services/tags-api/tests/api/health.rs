@@ -3,7 +3,7 @@
 use axum::http::{Request, StatusCode};
 use serde_json::json;
 use test_support::eventually;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Client, TestApp, TestServer, schema};
@@ -62,6 +62,42 @@ async fn a_request_whose_client_goes_away_is_counted(server: TestServer) {
     eventually("it is counted", async || server.app.get("/metrics").await.text.lines().any(|found| found == line))
         .await;
     lock.release().await;
+}
+
+/// So is one whose client has not sent all of its body; one whose body is wrong has an answer.
+#[freshdb::test(schema = schema(), on = [sqlite], flavor = "multi_thread")]
+async fn a_client_that_goes_away_in_its_body_is_counted(server: TestServer) {
+    let head = "POST /api/tags HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    let counted = async |status: u16, count: usize| {
+        let line = format!("http_requests_total{{method=\"POST\",route=\"/api/tags\",status=\"{status}\"}} {count}");
+        let metrics = || async { server.app.get("/metrics").await.text };
+        eventually("it is counted", async || metrics().await.lines().any(|found| found == line)).await;
+    };
+    for (count, rest) in [
+        "content-length: 100\r\n\r\n{\"tags\":",
+        "transfer-encoding: chunked\r\n\r\n8\r\n{\"tags\":\r\n",
+        "transfer-encoding: chunked\r\n\r\n9\r\n{\"ta",
+        "transfer-encoding: chunked\r\n\r\n9",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+        socket.write_all(format!("{head}\r\n{rest}").as_bytes()).await.expect("sent");
+        eventually("the request is in", async || {
+            server.app.get("/metrics").await.text.contains("\nhttp_requests_in_flight 2\n")
+        })
+        .await;
+        drop(socket);
+        counted(499, count + 1).await;
+    }
+    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+    let request = format!("{head}\r\ntransfer-encoding: chunked\r\n\r\nno length\r\n{{}}\r\n");
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 13];
+    socket.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 400 ");
+    counted(400, 1).await;
 }
 
 #[freshdb::test(schema = schema(), on = [sqlite])]
