@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
 
 use crate::database::{BegunMigration, Database, DatabaseUrl, DatabaseUrlError, OpenError, Options};
 use crate::http::{self, App, Limits};
@@ -79,7 +80,7 @@ struct DatabaseArgs {
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// Lines for people
     Text,
     /// A JSON object a line
@@ -119,7 +120,44 @@ pub enum Failure {
     },
 }
 
+impl Cli {
+    /// How the log of its command is written.
+    pub fn log_format(&self) -> LogFormat {
+        match &self.command {
+            Some(Command::Serve(args)) => args.database.log_format,
+            Some(Command::Migrate(args)) => args.log_format,
+            Some(Command::Openapi) => LogFormat::Text,
+            None => self.serve.database.log_format,
+        }
+    }
+}
+
 impl Failure {
+    /// Writes it to standard error, for whoever listens, and whatever is logged: as lines, or as the log's objects are.
+    pub fn tell(&self, format: LogFormat) {
+        match format {
+            LogFormat::Text => {
+                say(format_args!("error: {self}"));
+                if let Some(hint) = self.hint() {
+                    say(format_args!("hint: {hint}"));
+                }
+            }
+            LogFormat::Json => {
+                let mut object = json!({
+                    "timestamp": humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+                    "level": "ERROR",
+                    "message": "failed",
+                    "error": self.to_string(),
+                    "target": module_path!(),
+                });
+                if let Some(hint) = self.hint() {
+                    object["hint"] = hint.into();
+                }
+                say(object);
+            }
+        }
+    }
+
     /// What the user can do about it, where that is no guess.
     pub fn hint(&self) -> Option<&str> {
         match self {
@@ -199,7 +237,10 @@ async fn migrate(args: DatabaseArgs) -> Result<(), Failure> {
     let applied = database.migrate().await?;
     report_migrations(&applied);
     if applied.is_empty() {
-        say(format_args!("{} is up to date", database.url()));
+        match args.log_format {
+            LogFormat::Text => say(format_args!("{} is up to date", database.url())),
+            LogFormat::Json => tracing::info!(database = %database.url(), "up to date"),
+        }
     }
     if let Err(leaks) = database.close(CLOSE).await {
         tracing::warn!("{leaks}");
@@ -280,7 +321,7 @@ fn report_migrations(applied: &[String]) {
 }
 
 /// Writes a line to standard error, for whoever listens. `eprintln!` ends the program where nobody does.
-pub fn say(line: impl Display) {
+fn say(line: impl Display) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).ok();
 }
 

@@ -6,13 +6,12 @@ use clap::Parser;
 use tags_api::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
+    let cli = Cli::parse();
+    let format = cli.log_format();
+    match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            cli::say(format_args!("error: {failure}"));
-            if let Some(hint) = failure.hint() {
-                cli::say(format_args!("hint: {hint}"));
-            }
+            failure.tell(format);
             ExitCode::FAILURE
         }
     }

@@ -235,6 +235,37 @@ fn the_log_can_be_json_with_the_requests_id() {
     assert!(record["listening"].as_str().expect("a text").starts_with("http://127.0.0.1:"), "{record}");
 }
 
+/// Each line is an object, whichever way it ends.
+#[test]
+fn with_a_log_in_json_a_failure_is_json() {
+    let data = tempfile::tempdir().expect("a directory");
+    let run = |arguments: &[&str]| {
+        let mut command = tags_api(data.path());
+        // What is logged is chosen; a failure is always said.
+        let output = command.args(arguments).env("RUST_LOG", "off").output().expect("the command runs");
+        let text = String::from_utf8(output.stderr).expect("text");
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {text}"))).collect();
+        (output.status.code(), lines)
+    };
+    for command in [&["serve"][..], &["migrate"], &[]] {
+        let arguments = [command, &["--log-format", "json", "--database-url", "sqlite:///nowhere/tags.db"]].concat();
+        let (code, lines) = run(&arguments);
+        assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+        assert_eq!(lines[0]["level"], "ERROR");
+        assert_eq!(lines[0]["error"], "cannot open sqlite:///nowhere/tags.db: the file cannot be opened");
+        assert_eq!(lines[0]["hint"], "see that its directory exists and that you may write there");
+        assert!(lines[0]["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{lines:?}");
+    }
+    let (code, lines) = run(&["migrate", "--log-format", "json", "--database-url", "mysql://u:secret@db"]);
+    assert_eq!((code, lines.len()), (Some(1), 1));
+    assert_eq!(lines[0].get("hint"), None, "{lines:?}");
+    let url = format!("sqlite://{}", data.path().join("tags.db").display());
+    for _ in 0..2 {
+        assert_eq!(run(&["migrate", "--log-format", "json", "--database-url", &url]).0, Some(0));
+    }
+}
+
 #[test]
 fn a_port_in_use_is_said() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
