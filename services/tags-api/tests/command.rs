@@ -196,6 +196,24 @@ fn it_serves_on_a_database_in_memory() {
     assert_eq!(std::fs::read_dir(data.path()).expect("a directory").count(), 0, "nothing is written");
 }
 
+/// A parameter stands behind the first `?`, by its whole name.
+#[test]
+fn a_path_is_no_parameter() {
+    for name in ["mode=memory", "mode=ro", "x%3Fmode=memory"] {
+        let data = tempfile::tempdir().expect("a directory");
+        let directory = data.path().join(name.replace("%3F", "?"));
+        std::fs::create_dir(&directory).expect("a directory");
+        for parameters in ["", "?mode=rwc"] {
+            let url = format!("sqlite://{}/{name}/tags.db{parameters}", data.path().display());
+            let output = tags_api(data.path()).args(["migrate", "--database-url", &url]).output();
+            let shown = shown(&output.expect("the command runs"), &data);
+            assert!(shown.starts_with("exit code: Some(0)"), "{url}: {shown}");
+            let journal = std::fs::read(directory.join("tags.db")).expect("a file")[18];
+            assert_eq!(journal, 2, "it has a write-ahead log: {url}");
+        }
+    }
+}
+
 #[test]
 fn echo_logs_statements() {
     let data = tempfile::tempdir().expect("a directory");

@@ -113,16 +113,20 @@ impl DatabaseUrl {
         }
     }
 
-    /// What a server's URL says of this parameter.
+    /// What it says of this parameter.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        let Location::Server(url, _) = &self.0 else { return None };
-        url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        let parameters = match &self.0 {
+            Location::Sqlite(path) => path.split_once('?').map(|(_, parameters)| parameters),
+            Location::Server(url, _) => url.query(),
+        };
+        let mut pairs = ::url::form_urlencoded::parse(parameters.unwrap_or_default().as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
-    /// The path of an SQLite file with its parameters, or the name of a server's database, both percent-encoded.
+    /// The path of an SQLite file, or the name of a server's database, both percent-encoded.
     pub(crate) fn database(&self) -> &str {
         match &self.0 {
-            Location::Sqlite(path) => path,
+            Location::Sqlite(path) => path.split_once('?').map_or(path, |(path, _)| path),
             Location::Server(url, _) => url.path().trim_matches('/'),
         }
     }

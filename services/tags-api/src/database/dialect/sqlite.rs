@@ -22,10 +22,11 @@ pub(super) const COLLATION_BY_CODE_POINT: &str = "BINARY";
 #[async_trait]
 impl Dialect for Sqlite {
     async fn open(&self, url: &DatabaseUrl, options: &Options) -> Result<Opened, OpenError> {
-        let in_memory = url.database().starts_with(":memory:") || url.database().contains("mode=memory");
+        let mode = url.parameter("mode");
+        let in_memory = url.database() == ":memory:" || mode.as_deref() == Some("memory");
         // And not as sqlx parses it, by which each connection would have a database in memory for itself.
         let mut driver = SqliteEngine::driver_options(&url.reveal()).map_err(|error| OpenError::of(url, &error))?;
-        if !url.database().contains("mode=") && !in_memory {
+        if mode.is_none() && !in_memory {
             driver = driver.create_if_missing(true);
         }
         let mut driver = driver
