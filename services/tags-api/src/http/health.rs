@@ -25,7 +25,11 @@ pub(super) async fn ready(State(database): State<Database>) -> Response {
         Ok(Ok(())) => return Json(json!({ "status": "ready", "database": database.server() })).into_response(),
         Ok(Err(error)) => (error.to_string(), Cause::of(&error)),
         Err(_elapsed) => {
-            let detail = format!("the database did not answer within {}", humantime::format_duration(PATIENCE));
+            let stats = database.stats();
+            // Each session has a connection; that of this question, if it came to have one, is not among them any more.
+            let all_in_use = stats.sessions >= stats.limit;
+            let fact = if all_in_use { "no connection became free" } else { "the database did not answer" };
+            let detail = format!("{fact} within {}", humantime::format_duration(PATIENCE));
             (detail.clone(), Cause(detail.into()))
         }
     };

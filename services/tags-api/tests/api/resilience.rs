@@ -216,7 +216,9 @@ async fn a_database_that_falls_silent_holds_no_request_beyond_its_limit(setup: S
     let answers = join_all((0..20).map(|_| app.get("/api/tag"))).await;
     assert!(answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE));
     assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
-    assert_eq!(app.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let answer = app.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json["detail"], "the database did not answer within 1s");
     // The connections that were caught in it are dead: the network forgets them.
     proxy.set(Weather::Cut);
     proxy.set(FAIR);
@@ -245,6 +247,23 @@ async fn an_exhausted_pool_turns_requests_away(setup: Setup) {
     let (answer, ()) = tokio::join!(waiting, turned_away);
     assert_eq!(answer.status, StatusCode::CREATED, "who waited is served");
     assert_eq!(app.tag_ids("").await, ["waits"]);
+}
+
+/// Whoever asks whether the service is ready learns whether that is the database's fault.
+#[freshdb::test(schema = schema(), flavor = "multi_thread")]
+async fn an_exhausted_pool_is_told_from_a_silent_database(setup: Setup) {
+    let app = setup.app(&Options { pool_size: 1, ..setup.options() }, Limits::default()).await;
+    let lock = app.elsewhere.lock_tags().await;
+    let body = json!({ "tags": [{ "tag_id": "waits" }] });
+    let asked = async {
+        eventually("the connection is in use", async || app.database.stats().in_use == 1).await;
+        let answer = app.get("/readyz").await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.json["detail"], "no connection became free within 1s");
+        lock.release().await;
+    };
+    let (answer, ()) = tokio::join!(app.post_tags(&body), asked);
+    assert_eq!(answer.status, StatusCode::CREATED);
 }
 
 /// Writers queue up for SQLite's one place, and not for ever.
