@@ -23,14 +23,16 @@ pub(super) async fn definitions(
 
 pub(super) async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Vec<ReadTable>, sqlx::Error> {
     let schema = literal(database);
+    // By bytes, too: MariaDB takes names of tables for equal that differ by case or accent alone.
     let sql = format!(
         "SELECT c.table_name, c.column_name, c.data_type, s.seq_in_index
          FROM information_schema.tables t
          JOIN information_schema.columns c ON c.table_schema = t.table_schema AND c.table_name = t.table_name
+             AND CAST(c.table_name AS BINARY) = CAST(t.table_name AS BINARY)
          LEFT JOIN information_schema.statistics s ON s.table_schema = {schema} AND s.table_name = c.table_name
-             AND s.index_name = 'PRIMARY' AND s.column_name = c.column_name
+             AND CAST(s.table_name AS BINARY) = CAST(c.table_name AS BINARY) AND s.index_name = 'PRIMARY' AND s.column_name = c.column_name
          WHERE t.table_schema = {schema} AND c.table_schema = {schema} AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
-         ORDER BY c.table_name, c.ordinal_position"
+         ORDER BY CAST(c.table_name AS BINARY), c.ordinal_position"
     );
     let columns = rows(connection, &sql).await?.into_iter().map(|row| {
         let [table, column, data_type, key] = fixed(row);

@@ -152,7 +152,8 @@ async fn read_with(
 ) -> Result<Template, sqlx::Error> {
     let catalog = catalog::read(connection, name).await?;
     let schema = literal(name);
-    // Of a column that is not generated MySQL may say DEFAULT_GENERATED: its default is an expression.
+    // Of a column that is not generated MySQL may say DEFAULT_GENERATED: its default is an expression. And names that differ by case or
+    // accent alone are one to MariaDB, where it is to leave out what is there already.
     let mut lists = results(
         connection,
         &format!(
@@ -167,14 +168,14 @@ async fn read_with(
                 AND NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'));
              SELECT table_name FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL;
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%';
-             SELECT DISTINCT table_name FROM information_schema.statistics WHERE table_schema = {schema}
+             SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema}
               AND non_unique = 0 AND index_name <> 'PRIMARY';
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %'
-              UNION SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND column_name IS NULL;
+              UNION ALL SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND column_name IS NULL;
              SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
               AND extra LIKE 'STORED GENERATED%' ORDER BY table_name, ordinal_position;
              SELECT table_name, COUNT(*) FROM information_schema.columns WHERE table_schema = {schema}
-              AND is_nullable = 'YES' AND extra NOT LIKE 'VIRTUAL %' GROUP BY table_name"
+              AND is_nullable = 'YES' AND extra NOT LIKE 'VIRTUAL %' GROUP BY CAST(table_name AS BINARY)"
         ),
     )
     .await?;

@@ -1,6 +1,6 @@
 //! Copies equal their template.
 
-use super::super::seeded;
+use super::super::{contents, seeded};
 use super::*;
 
 on_both!(
@@ -8,7 +8,8 @@ on_both!(
     what_was_let_in_once_is_let_in_again,
     a_table_without_a_key_that_was_let_in_is_let_in_again,
     a_table_whose_rows_are_elsewhere_is_refused,
-    rows_that_were_in_memory_are_missed
+    rows_that_were_in_memory_are_missed,
+    tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
 
 /// Hostile names, cyclic keys, generated columns, partitions, an id of 0, a counter in an empty table, views that need each other,
@@ -247,5 +248,50 @@ async fn rows_that_were_in_memory_are_missed(kind: Kind) {
         let error = outcome.err().expect("a row is missed");
         assert!(format!("{error:?}").contains("hint: make the template anew"), "{error:?}");
     }
+    fixture.drop().await;
+}
+
+/// MariaDB's `information_schema` takes such names for equal, and lists them in any order.
+async fn tables_whose_names_differ_by_case_or_accent_alone_are_told_apart(kind: Kind) {
+    let mut schema: Vec<String> = Vec::new();
+    // With one pair alone their order can be the same by chance.
+    for (upper, lower) in [("T", "t"), ("Users", "users"), ("Öl", "ol"), ("ROLES", "roles"), ("Word", "wörd")] {
+        schema.push(format!("CREATE TABLE `{upper}` (id INT PRIMARY KEY, code INT UNIQUE, a INT, b INT)"));
+        schema.push(format!("CREATE TABLE `{lower}` (name VARCHAR(20) PRIMARY KEY, id INT UNIQUE)"));
+        schema.push(format!("CREATE TRIGGER `{upper} 1` BEFORE INSERT ON `{upper}` FOR EACH ROW SET NEW.a = 1"));
+        schema.push(format!("CREATE TRIGGER `{lower} 2` BEFORE INSERT ON `{lower}` FOR EACH ROW SET NEW.id = 1"));
+    }
+    schema.push("INSERT INTO Users VALUES (1, 1, 1, 1); INSERT INTO t VALUES ('one', 1)".to_owned());
+    let schema: Vec<&str> = schema.iter().map(String::as_str).collect();
+    let mut fixture = Fixture::new(kind, "case", &schema).await;
+    fixture.assert_pristine("being copied");
+    assert!(fixture.template.tables.iter().all(|table| table.unique), "{kind}: {:?}", fixture.template.tables);
+
+    let name = fixture.slot.name.clone();
+    let read = contents::tables(&mut fixture.admin, &name).await.expect("it can be read");
+    let columns = |name: &str| {
+        let tables: Vec<_> = read.iter().filter(|table| table.name == identifier(name)).collect();
+        assert_eq!(tables.len(), 1, "{kind}: {name}");
+        let names: Vec<&str> = tables[0].columns.iter().map(|(name, _)| name.as_str()).collect();
+        (names.join(","), tables[0].key.join(","))
+    };
+    assert_eq!(read.len(), 10, "{kind}");
+    assert_eq!(columns("Users"), ("id,code,a,b".to_owned(), "id".to_owned()), "{kind}");
+    assert_eq!(columns("users"), ("name,id".to_owned(), "name".to_owned()), "{kind}");
+
+    drop(
+        fixture
+            .run("CREATE TABLE more (id INT); DROP TABLE more; DELETE FROM Users; INSERT INTO T (id) VALUES (1)")
+            .await,
+    );
+    assert_eq!(outcome(&fixture.reset().await), 2, "{kind}");
+    fixture.assert_pristine("being written to");
+    drop(fixture.run("DROP TRIGGER `T 1`").await);
+    let reset = fixture.reset().await;
+    assert!(
+        matches!(&reset.outcome, Outcome::Changed(why) if why == "trigger `T 1` is gone"),
+        "{kind}: {:?}",
+        reset.outcome
+    );
     fixture.drop().await;
 }
