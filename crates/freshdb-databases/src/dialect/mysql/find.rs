@@ -53,9 +53,9 @@ pub(super) async fn touched(
 ) -> Result<Touched, sqlx::Error> {
     let (mut suspect, empty): (Vec<usize>, Vec<usize>) =
         suspects.rows.iter().partition(|index| template.tables[**index].seeded);
-    if suspects.truncated && !suspects.definitions {
-        let emptied = template.emptied(connection, name).await?;
-        suspect.extend(emptied.into_iter().filter(|index| !suspects.rows.contains(index)));
+    if !suspects.definitions {
+        let emptied = template.emptied(connection, name, suspects).await?;
+        suspect.extend(emptied);
     }
     let mut filled = match &look.filled {
         Some(filled) => filled.clone(),

@@ -397,15 +397,21 @@ impl Template {
         reached
     }
 
-    /// Which of the tables with rows have none now: TRUNCATE is not counted as a write.
+    /// Which of the tables with rows, but for those that are suspect, have none now. TRUNCATE is not counted as a write; and nor is, of an
+    /// engine that can empty a table at once, a DELETE of all rows, where the session's `binlog_format` lets MySQL do so.
     pub(super) async fn emptied(
         &self,
         connection: &mut MySqlConnection,
         name: &str,
+        suspects: &Suspects,
     ) -> Result<Vec<usize>, sqlx::Error> {
         let mut emptied = Vec::new();
-        let seeded: Vec<usize> = (0..self.tables.len()).filter(|index| self.tables[*index].seeded).collect();
-        for some in seeded.chunks(PROBES) {
+        // Where writes are not counted, they are suspect in any case.
+        let can_be =
+            |table: &Table| table.seeded && (suspects.truncated || self.features.writes && !table.transactional);
+        let some = |index: &usize| can_be(&self.tables[*index]) && !suspects.rows.contains(index);
+        let asked: Vec<usize> = (0..self.tables.len()).filter(some).collect();
+        for some in asked.chunks(PROBES) {
             let probe = |index: &usize| {
                 format!(
                     "SELECT {index} FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {})",
