@@ -121,6 +121,11 @@ impl Object {
         format!("{} {}", self.kind.title(), identifier(&self.name))
     }
 
+    /// Whether the server names it and does not show it to this user: a routine of somebody else's.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.create.is_empty()
+    }
+
     fn is_said_to_share(&self) -> bool {
         self.kind.is_table() && names_shared_tablespace(&self.create)
     }
@@ -257,7 +262,8 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
     let mut settings = Settings::default();
     let create = match kind {
         Kind::Table | Kind::Versioned => without_counter(&next()?),
-        Kind::Sequence | Kind::Library => next()?,
+        Kind::Sequence => next()?,
+        Kind::Library => next().unwrap_or_default(),
         Kind::View => {
             let create = next()?;
             settings = Settings { client: next(), connection: next(), ..settings };
@@ -271,7 +277,8 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
         }
         Kind::Function | Kind::Procedure | Kind::Package | Kind::PackageBody | Kind::Trigger => {
             settings.sql_mode = next();
-            let create = next()?;
+            // To who may not read it the text of a routine is NULL. It is there all the same.
+            let create = next().unwrap_or_default();
             settings = Settings { client: next(), connection: next(), database: next(), ..settings };
             create
         }

@@ -107,6 +107,16 @@ pub(super) async fn read(server: &DatabaseUrl, name: &str) -> Result<Template, E
     let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
     let template = read_with(&mut connection, server, name).await.map_err(failed)?;
     say_goodbye(connection).await.map_err(failed)?;
+    if let Some(hidden) = template.catalog.objects.iter().find(|object| object.is_hidden()) {
+        // <https://dev.mysql.com/doc/refman/9.7/en/privileges-provided.html#priv_show-routine>, and
+        // <https://mariadb.com/kb/en/show-create-procedure/>.
+        let may_read =
+            if template.features.truncate_is_cheaper { "SHOW_ROUTINE ON *.*" } else { "SELECT ON mysql.proc" };
+        let fact = format!("{} of the template `{name}` cannot be read: it is another user's", hidden.title());
+        return Err(Error::new(ErrorKind::Privileges, fact).hint(format!(
+            "as an administrator of the server, run `GRANT {may_read} TO <user>`, or have the schema made by this user"
+        )));
+    }
     match template.catalog.engines.iter().find(|(_, engine)| !keeps_rows_itself(engine)) {
         None => Ok(template),
         Some((table, engine)) => Err(Error::new(

@@ -6,6 +6,7 @@ mod copies;
 mod definitions;
 mod dirt;
 mod large;
+mod privileges;
 mod quoting;
 mod seeds;
 
