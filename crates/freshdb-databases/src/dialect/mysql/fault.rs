@@ -2,11 +2,27 @@
 
 use super::super::{Fault, refuses_certificate};
 use super::connection::{identifier, number};
+use crate::{Error, ErrorKind};
 
 const FULL: [u16; 5] = [1021, 1026, 1114, 3019, 3675];
 const LOST: [u16; 7] = [1053, 1077, 1079, 1152, 1158, 1159, 1927];
 
+/// What freshdb itself has found out, as an error of the driver's. One about privileges has the missing GRANT for its hint.
+pub(super) fn carry(error: Error) -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(error))
+}
+
+pub(super) fn carried(error: &sqlx::Error) -> Option<&Error> {
+    match error {
+        sqlx::Error::AnyDriverError(error) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
+    if let Some(carried) = carried(error).filter(|error| error.kind() == ErrorKind::Privileges) {
+        return Fault::Denied { grant: carried.advice().unwrap_or_default().to_owned(), within: None };
+    }
     match error {
         error if refuses_certificate(error) => return Fault::Untrusted { parameter: "ssl-ca" },
         // A protocol error: the server hung up in the middle of an answer.
@@ -19,7 +35,7 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     let message = error.as_database_error().map_or("", |error| error.message());
     match number {
         1040 | 1203 | 1226 => Fault::TooManyConnections,
-        1044 | 1095 | 1142 | 1143 | 1227 | 1370 | 1401 | 1410 | 1419 => {
+        1044 | 1142 | 1143 | 1227 | 1370 | 1401 | 1410 | 1419 => {
             Fault::Denied { grant: grant(number, message), within: None }
         }
         1205 => Fault::Locked {
@@ -50,8 +66,6 @@ fn grant(number: u16, message: &str) -> String {
             "ALL PRIVILEGES".to_owned(),
             between(message, "to database '", "'").map(|name| format!("{}.*", identifier(name))),
         ),
-        // You are not owner of thread 7
-        1095 => ("CONNECTION ADMIN".to_owned(), None),
         // SELECT, INSERT command denied to user 'u'@'h' for table `d`.`t` (MySQL: for table 't')
         1142 | 1143 | 1370 => {
             let privilege = message.split(" command denied").next().unwrap_or("ALL").to_uppercase();

@@ -6,7 +6,7 @@ use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, say_goodbye};
 use super::connection::{OWN, SETTINGS, connect, execute, identifier, literal, number, results, rows};
-use super::sessions::{end_sessions, on_database};
+use super::sessions::{are_still_there, end_sessions, on_database};
 use crate::{DatabaseUrl, Kind};
 
 const CANNOT_CREATE_DATABASE_EXISTS: u16 = 1007;
@@ -103,6 +103,8 @@ pub(super) async fn drop(connection: &mut MySqlConnection, name: &str) -> Result
             Err(error) if number(&error) == Some(READ_ONLY_SCHEMA) && Instant::now() < deadline => {
                 execute(connection, &format!("ALTER DATABASE {} READ ONLY = DEFAULT", identifier(name))).await?;
             }
+            // What is rolled back may be done by then.
+            Err(error) if are_still_there(&error) && Instant::now() < deadline => {}
             answer => break answer,
         }
     };

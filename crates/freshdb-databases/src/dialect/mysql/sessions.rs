@@ -7,11 +7,14 @@ use sqlx::MySqlConnection;
 
 use super::super::{Grace, REGISTRY, ServerSession};
 use super::connection::{TextRow, connect, execute, number, results, rows};
+use super::fault::{carried, carry};
 use super::marks::Features;
+use super::server::engine_of;
 use super::whereabouts::{Votes, may_be_elsewhere};
-use crate::DatabaseUrl;
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
 const NO_SUCH_THREAD: u16 = 1094;
+const KILL_DENIED: u16 = 1095;
 
 /// For how long a session that was killed may take to go: it rolls back first.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -221,6 +224,9 @@ pub(super) async fn end_sessions(
             match execute(connection, &format!("KILL {}", session.id)).await {
                 // It has ended by itself.
                 Err(error) if number(&error) == Some(NO_SUCH_THREAD) => {}
+                Err(error) if number(&error) == Some(KILL_DENIED) => {
+                    return Err(may_not_end(connection, &session, error).await);
+                }
                 answer => {
                     answer?;
                     ended.extend(Some(session).filter(|session| !is_ending(session)));
@@ -228,8 +234,43 @@ pub(super) async fn end_sessions(
             }
         }
         if started.elapsed() > PATIENCE {
-            return Err(sqlx::Error::Protocol(format!("sessions that were killed are still there after {PATIENCE:?}")));
+            return Err(still_there());
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// They roll back what they had written, which cannot be broken off.
+pub(super) fn still_there() -> sqlx::Error {
+    let fact = format!("sessions that were killed are still there after {} s", PATIENCE.as_secs());
+    carry(Error::new(ErrorKind::Database, fact).hint(
+        "a session that is killed rolls back first, which takes about as long as its writes did; `SHOW PROCESSLIST` shows it until then",
+    ))
+}
+
+/// Whether it is that error.
+pub(super) fn are_still_there(error: &sqlx::Error) -> bool {
+    carried(error).is_some_and(|error| error.kind() == ErrorKind::Database)
+}
+
+/// What the servers say of whoever may not end a session does not tell which privilege is missing, and they do not call it the same.
+async fn may_not_end(connection: &mut MySqlConnection, session: &ServerSession, error: sqlx::Error) -> sqlx::Error {
+    let missing = match missing_privilege(connection).await {
+        Ok(missing) => missing,
+        Err(error) => return error,
+    };
+    let fact = format!("session {} of `{}` is not this user's to end", session.id, session.user);
+    let grant = format!("GRANT {missing} ON *.* TO <user>");
+    carry(Error::new(ErrorKind::Privileges, fact).because(error).hint(grant))
+}
+
+async fn missing_privilege(connection: &mut MySqlConnection) -> Result<&'static str, sqlx::Error> {
+    if engine_of(connection).await? == Kind::Mariadb {
+        return Ok("CONNECTION ADMIN");
+    }
+    // With what the roles have that are active.
+    let granted = rows(connection, "SHOW GRANTS").await?;
+    let ends_others = granted.into_iter().flatten().flatten().any(|grant| grant.contains("CONNECTION_ADMIN"));
+    // <https://dev.mysql.com/doc/refman/9.7/en/privileges-provided.html#priv_system-user>
+    Ok(if ends_others { "SYSTEM_USER" } else { "CONNECTION_ADMIN" })
 }

@@ -9,8 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::super::super::{Fault, explain, say_goodbye};
 use super::super::marks::Features;
-use super::super::sessions::{Connected, connected};
+use super::super::sessions::{Connected, connected, still_there};
 use super::*;
+use crate::ErrorKind;
 
 on_both!(
     settings_that_a_server_does_not_know_keep_none_from_it,
@@ -255,4 +256,16 @@ async fn faults_are_told_apart(kind: Kind) {
     };
     assert_eq!(Mysql::fault(&lost), Fault::Lost, "{lost}");
     execute(&mut admin, &format!("DROP USER '{user}'@'%'")).await.expect("it is dropped");
+}
+
+/// Of a server that has not gone.
+#[test]
+fn a_session_that_takes_long_to_end_is_no_server_that_is_lost() {
+    let error = explain::<Mysql>("failed to drop it", still_there());
+    assert_eq!(error.kind(), ErrorKind::Database);
+    assert_eq!(
+        format!("{error:?}"),
+        "failed to drop it\n  caused by: sessions that were killed are still there after 10 s\n\
+         hint: a session that is killed rolls back first, which takes about as long as its writes did; `SHOW PROCESSLIST` shows it until then"
+    );
 }

@@ -1,11 +1,14 @@
 //! Users with the privileges that the documentation asks for, and no others.
 
+use super::super::super::explain;
+use super::super::sessions::{end_sessions, on_database};
 use super::*;
 use crate::ErrorKind;
 
 on_both!(
     a_routine_of_somebody_else_is_found,
-    a_schema_with_a_routine_that_cannot_be_read_is_refused
+    a_schema_with_a_routine_that_cannot_be_read_is_refused,
+    who_may_not_end_a_session_is_told_what_to_ask_for
 );
 
 /// A user who may do so much with the databases of these tests, and on the server.
@@ -101,4 +104,32 @@ async fn a_schema_with_a_routine_that_cannot_be_read_is_refused(kind: Kind) {
     Mysql::read_template(&user.url, &name).await.expect("it can be read");
     Mysql::drop(&mut admin, &name).await.expect("it can be dropped");
     user.drop(&mut admin).await;
+}
+
+async fn who_may_not_end_a_session_is_told_what_to_ask_for(kind: Kind) {
+    let mut admin = admin(kind).await;
+    let name = free_name("kill");
+    Mysql::create(&mut admin, &name).await.expect("an empty database");
+    let root = self::user(kind, &name).await;
+    // MySQL's root has SYSTEM_USER.
+    let cases: &[(&str, &str)] = match kind {
+        Kind::Mysql => &[("PROCESS", "CONNECTION_ADMIN"), ("PROCESS, CONNECTION_ADMIN", "SYSTEM_USER")],
+        _ => &[("PROCESS", "CONNECTION ADMIN")],
+    };
+    for (given, missing) in cases {
+        let user = User::new(kind, &mut admin, given).await;
+        let mut connection = connect(&user.url, REGISTRY).await.expect("a connection");
+        let error = end_sessions(&mut connection, &on_database(&name), None).await.expect_err("it is forbidden");
+        let error = explain::<Mysql>("failed to reset it", error);
+        assert_eq!(error.kind(), ErrorKind::Privileges, "{error:?}");
+        let text = format!("{error:?}");
+        let hint = format!("\nhint: as an administrator of the server, run `GRANT {missing} ON *.* TO <user>`");
+        assert!(text.ends_with(&hint), "{text}");
+        assert!(text.contains("You are not owner of thread"), "{text}");
+        // It is no syntax error.
+        execute(&mut admin, &format!("GRANT {missing} ON *.* TO '{}'@'%'", user.name)).await.expect("it is granted");
+        user.drop(&mut admin).await;
+    }
+    drop(root);
+    Mysql::drop(&mut admin, &name).await.expect("it can be dropped");
 }
