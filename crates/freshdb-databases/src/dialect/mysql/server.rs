@@ -6,10 +6,13 @@ use sqlx::MySqlConnection;
 
 use super::super::{REGISTRY, say_goodbye};
 use super::connection::{OWN, SETTINGS, connect, execute, identifier, literal, number, results, rows};
+use super::fault::carry;
 use super::sessions::{are_still_there, end_sessions, on_database};
-use crate::{DatabaseUrl, Kind};
+use crate::{DatabaseUrl, Error, ErrorKind, Kind};
 
 const CANNOT_CREATE_DATABASE_EXISTS: u16 = 1007;
+/// Of MariaDB alone: MySQL leaves the directory.
+const CANNOT_REMOVE_DIRECTORY: u16 = 1010;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// A schema that was altered to be read-only: <https://dev.mysql.com/doc/refman/9.7/en/alter-database.html>.
 const READ_ONLY_SCHEMA: u16 = 3989;
@@ -105,9 +108,17 @@ pub(super) async fn drop(connection: &mut MySqlConnection, name: &str) -> Result
             }
             // What is rolled back may be done by then.
             Err(error) if are_still_there(&error) && Instant::now() < deadline => {}
+            Err(error) if number(&error) == Some(CANNOT_REMOVE_DIRECTORY) => break Err(holds_files(name, error)),
             answer => break answer,
         }
     };
     execute(connection, SETTINGS).await?;
     dropped
+}
+
+fn holds_files(name: &str, error: sqlx::Error) -> sqlx::Error {
+    let fact = "its directory holds what is no table's";
+    carry(Error::new(ErrorKind::Database, fact).because(error).hint(format!(
+        "in the server's data directory, remove from `{name}` what is no table's: `SELECT … INTO OUTFILE` writes a file without a path there"
+    )))
 }

@@ -67,6 +67,8 @@ impl Engine for Mariadb {
 
     fn serve(&self, program: &Program, door: &Door) -> Invocation {
         serve(program, door).arguments([
+            // No file is read or written. MariaDB knows no NULL, as MySQL does: no file is in what is no directory.
+            "--secure-file-priv=/dev/null",
             // Room for several copies of a schema of a thousand tables, which take memory when they are used. MySQL counts slower, and
             // alters slower, the more tables are open.
             "--table-definition-cache=16384",
@@ -84,5 +86,34 @@ impl Engine for Mariadb {
 
     fn ask<'a>(&'a self, _door: &'a Door, url: &'a DatabaseUrl) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(ask(url))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use sqlx::mysql::MySqlConnectOptions;
+    use sqlx::{ConnectOptions, Connection, Executor};
+
+    use crate::{Config, Kind, Server};
+
+    /// What is written by a relative name is in the directory of the current database, which can be dropped no more.
+    #[tokio::test]
+    async fn nothing_is_written_beside_tables() {
+        let config = Config::from_env().expect("the variables can be read").without_urls().without_run();
+        let server = Server::of(Kind::Mariadb, &config).await.expect("a private server");
+        let options = MySqlConnectOptions::from_str(&server.url().reveal()).expect("a URL");
+        let mut connection = options.connect().await.expect("a connection");
+        connection.execute("CREATE DATABASE slot").await.expect("a database");
+        connection.execute("USE slot").await.expect("it is there");
+        for file in ["x.csv", "/tmp/x.csv", "../x.csv"] {
+            let sql = format!("SELECT 1 INTO OUTFILE '{file}'");
+            let error = connection.execute(sqlx::AssertSqlSafe(sql)).await.expect_err("it is refused").to_string();
+            assert!(error.contains("--secure-file-priv"), "{file}: {error}");
+        }
+        connection.execute("DROP DATABASE slot").await.expect("nothing is in its way");
+        connection.close().await.expect("it closes");
+        server.stop().await.expect("it ends");
     }
 }

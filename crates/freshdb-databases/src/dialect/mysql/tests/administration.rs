@@ -269,3 +269,24 @@ fn a_session_that_takes_long_to_end_is_no_server_that_is_lost() {
          hint: a session that is killed rolls back first, which takes about as long as its writes did; `SHOW PROCESSLIST` shows it until then"
     );
 }
+
+/// `SELECT … INTO OUTFILE 'x.csv'` writes there, where the server lets it. MySQL drops the database all the same.
+#[tokio::test]
+async fn a_directory_with_a_file_of_somebody_elses_is_named() {
+    let mut admin = admin(Kind::Mariadb).await;
+    let name = free_name("outfile");
+    Mysql::create(&mut admin, &name).await.expect("a database");
+    let data = rows(&mut admin, "SELECT @@GLOBAL.datadir").await.expect("a directory").remove(0).remove(0);
+    let file = std::path::Path::new(&data.expect("a path")).join(&name).join("x.csv");
+    std::fs::write(&file, "x").expect("the server's files are in reach");
+    let error = Mysql::drop(&mut admin, &name).await.expect_err("it is not empty");
+    let error = explain::<Mysql>("failed to drop it", error);
+    assert_eq!(error.kind(), ErrorKind::Database);
+    let text = format!("{error:?}");
+    let hint = format!(
+        "\nhint: in the server's data directory, remove from `{name}` what is no table's: `SELECT … INTO OUTFILE` writes a file without a path there"
+    );
+    assert!(text.contains("Error dropping database") && text.ends_with(&hint), "{text}");
+    std::fs::remove_file(&file).expect("it is there");
+    Mysql::drop(&mut admin, &name).await.expect("it can be dropped");
+}
