@@ -29,8 +29,10 @@ const HARMLESS: &str = "admin_commands begin binlog call_procedure change_db che
 const CLOCKS_DIFFER: u64 = 1;
 
 /// How often each statement was executed that is executed at all. `performance_schema.global_status` of MySQL leaves these out. A row that
-/// is sent costs more than one that is not, and most are 0.
-const STATEMENTS: &str = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Com\\_%' AND Variable_name NOT LIKE 'Com\\_show\\_%' AND Value <> '0'";
+/// is sent costs more than one that is not, and most are 0. With them, for how many sessions and tables `performance_schema` had no room: what
+/// these write it does not count.
+const STATEMENTS: &str = "SHOW GLOBAL STATUS WHERE (Variable_name LIKE 'Com\\_%' AND Variable_name NOT LIKE 'Com\\_show\\_%' \
+     OR Variable_name IN ('Performance_schema_table_handles_lost', 'Performance_schema_thread_instances_lost')) AND Value <> '0'";
 
 /// The question for how often each statement was executed that may matter; of MariaDB, for the counters of what is open too.
 pub(super) async fn statements(connection: &mut MySqlConnection, features: Features) -> Result<String, sqlx::Error> {
@@ -160,6 +162,8 @@ pub(super) struct Marks {
     alters: Others,
     truncates: Others,
     flushes: Others,
+    /// Whether there was a session, or a table, for which there was no room to count what is written.
+    has_lost: bool,
     /// What is open, where it was asked.
     opened: Option<Opened>,
     /// Whether somebody who is counted may be about to close tables yet.
@@ -204,6 +208,7 @@ impl Marks {
     /// many ALTERs, TRUNCATEs and FLUSHes. Of the tables nothing is known yet.
     pub(super) fn of(own: &Own, done: [i64; 3], counters: &[TextRow], clock: Vec<TextRow>) -> Self {
         let (mut definitions, mut alters, mut truncates, mut flushes) = (None, 0, 0, 0);
+        let mut has_lost = false;
         for row in counters {
             let mut values = row.iter().flatten();
             let (Some(variable), Some(Ok(count))) = (values.next(), values.next().map(|count| count.parse::<u64>()))
@@ -211,7 +216,7 @@ impl Marks {
                 continue;
             };
             match statement(variable).as_deref() {
-                None => {}
+                None => has_lost |= count > 0 && variable.ends_with("_lost"),
                 Some("alter_table") => alters = count,
                 Some("truncate") => truncates = count,
                 Some("flush") => flushes = count,
@@ -225,6 +230,7 @@ impl Marks {
             alters: others(&own.alters, alters, done[0]),
             truncates: others(&own.truncates, truncates, done[1]),
             flushes: others(&own.flushes, flushes, done[2]),
+            has_lost,
             opened: None,
             is_closing: false,
             looked_at: None,
@@ -323,7 +329,7 @@ impl Marks {
             return Suspects { definitions: true, rows: all.collect(), written: Vec::new(), truncated: true };
         };
         let mut suspects = Suspects { truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
-        if !template.features.writes {
+        if !template.features.writes || self.has_lost || then.has_lost {
             let unwritten = |index: &usize| self.is_unwritten(then, &template.tables[*index]);
             let looked_at = self.looked_at.clone().unwrap_or_else(|| all.collect());
             suspects.rows = looked_at.into_iter().filter(|index| !unwritten(index)).collect();

@@ -334,3 +334,26 @@ async fn a_table_that_was_emptied_at_once_is_found(kind: Kind) {
     }
     fixture.drop().await;
 }
+
+/// MySQL counts nothing that a session writes for which there was no more room.
+#[tokio::test]
+async fn what_is_not_counted_for_want_of_room_is_found() {
+    let mut fixture = Fixture::new(Kind::Mysql, "room", SCHEMA).await;
+    assert!(fixture.template.features.writes, "the server counts");
+    let question = fixture.template.statements.clone();
+    for lost in ["Performance_schema_thread_instances_lost", "Performance_schema_table_handles_lost"] {
+        assert!(question.contains(lost), "{question}");
+        let ask = |count: u32| format!("SELECT 'Com_create_table', 7 UNION ALL SELECT '{lost}', {count}");
+        let own = "UPDATE performance_schema.threads SET instrumented = 'NO' WHERE processlist_id = CONNECTION_ID()";
+        let sql = "INSERT INTO parents (name) VALUES ('x'); UPDATE seeded SET name = 'x'";
+        for (before, now) in [(0, 1), (1, 1)] {
+            fixture.template.statements = ask(before);
+            fixture.reset().await;
+            fixture.run(&format!("{own}; {sql}")).await.close().await.expect("it closes");
+            fixture.template.statements = ask(now);
+            outcome(&fixture.reset().await);
+            fixture.assert_pristine(sql);
+        }
+    }
+    fixture.drop().await;
+}
