@@ -17,6 +17,8 @@ pub(super) struct Touched {
     pub(super) filled: Vec<usize>,
     /// Those that have rows in the template, and may have others now.
     pub(super) suspect: Vec<usize>,
+    /// Of these, those that are written anew even if they have the same rows again, for what an index of texts keeps of others.
+    pub(super) texts: Vec<usize>,
     /// Those whose AUTO_INCREMENT is another one.
     pub(super) moved: Vec<usize>,
     /// Indexes of the template's sequences.
@@ -79,7 +81,8 @@ pub(super) async fn touched(
         moved.sort_unstable();
         moved.dedup();
     }
-    Ok(Touched { filled, suspect, moved, sequences: moved_sequences(connection, template, name).await? })
+    let sequences = moved_sequences(connection, template, name).await?;
+    Ok(Touched { filled, suspect, texts: suspects.texts.clone(), moved, sequences })
 }
 
 /// Which of some tables have another AUTO_INCREMENT.

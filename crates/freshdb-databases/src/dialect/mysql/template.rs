@@ -69,8 +69,11 @@ pub(super) struct Table {
     /// Whether it has rows.
     pub(super) seeded: bool,
     /// Whether it has a unique key besides the primary one. What is deleted stays in that until the server clears it away, and whoever
-    /// inserts a row beside it waits for others who do, as nobody would in a table that was always empty.
+    /// inserts a row beside it waits for others who do, as nobody would in a table that was always empty. Or whether it has an index of
+    /// texts.
     pub(super) unique: bool,
+    /// Whether it has an index of texts. Rows that were deleted are among those by which InnoDB reckons how much a word tells.
+    pub(super) texts: bool,
     /// Whether it has so few rows that all of them are soon written.
     pub(super) small: bool,
     /// Whether it has columns that are computed when they are read: hidden ones, too, which MySQL makes of an index's expressions.
@@ -179,7 +182,8 @@ async fn read_with(
              SELECT table_name FROM information_schema.partitions WHERE table_schema = {schema} AND partition_name IS NOT NULL;
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE '%auto_increment%';
              SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema}
-              AND non_unique = 0 AND index_name <> 'PRIMARY';
+              AND (non_unique = 0 AND index_name <> 'PRIMARY' OR index_type = 'FULLTEXT');
+             SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND index_type = 'FULLTEXT';
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %'
               UNION ALL SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND column_name IS NULL;
              SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
@@ -193,7 +197,7 @@ async fn read_with(
     let nullable = lists.pop().unwrap_or_default();
     let computed = lists.pop().filter(|_| features.truncate_is_cheaper).unwrap_or_default();
     let mut last = || lists.pop().into_iter().flatten().flatten().flatten().collect::<HashSet<String>>();
-    let (computing, unique, counting, partitioned) = (last(), last(), last(), last());
+    let (computing, texts, unique, counting, partitioned) = (last(), last(), last(), last(), last());
     let [keyed, keys, stored] = std::array::from_fn(|_| lists.pop().unwrap_or_default());
     let mut columns = Columns::of([stored, computed, keys, nullable]);
     let tables: Vec<Table> = catalog
@@ -211,6 +215,7 @@ async fn read_with(
             partitioned: partitioned.contains(&object.name),
             seeded: false,
             unique: unique.contains(&object.name),
+            texts: texts.contains(&object.name),
             small: false,
             computes: computing.contains(&object.name),
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),

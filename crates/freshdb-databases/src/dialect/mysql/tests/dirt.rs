@@ -14,6 +14,7 @@ on_both!(
     who_looks_through_the_catalog_is_ended_like_others,
     what_no_text_shows_is_put_back,
     a_table_that_was_emptied_at_once_is_found,
+    what_an_index_of_texts_keeps_of_deleted_rows_is_gone,
     a_transaction_that_comes_again_is_another
 );
 
@@ -331,6 +332,45 @@ async fn a_table_that_was_emptied_at_once_is_found(kind: Kind) {
             }
             fixture.assert_pristine(&sql);
         }
+    }
+    fixture.drop().await;
+}
+
+/// InnoDB reckons how much a word tells by all rows that a table has had, until it is emptied.
+async fn what_an_index_of_texts_keeps_of_deleted_rows_is_gone(kind: Kind) {
+    let schema = [
+        "CREATE TABLE articles (id INT PRIMARY KEY AUTO_INCREMENT, body VARCHAR(200) NOT NULL, FULLTEXT KEY (body))",
+        "INSERT INTO articles (body) VALUES ('database systems'), ('database tests'), ('quick tests'), ('nothing else'), ('slow systems')",
+        "CREATE TABLE notes (id INT PRIMARY KEY, body VARCHAR(200) NOT NULL, FULLTEXT KEY (body))",
+    ];
+    let mut fixture = Fixture::new(kind, "texts", &schema).await;
+    let note = "INSERT INTO notes VALUES (1, 'database'), (2, 'systems'), (3, 'database systems'), (4, 'tests')";
+    let scores = async |fixture: &mut Fixture| {
+        fixture.run(note).await.close().await.expect("it closes");
+        let name = identifier(&fixture.slot.name);
+        let of =
+            |table: &str| format!("SELECT id, MATCH (body) AGAINST ('database tests') FROM {name}.{table} ORDER BY id");
+        let scores = [fixture.rows(&of("articles")).await, fixture.rows(&of("notes")).await];
+        // What has been looked at is put back as well.
+        outcome(&fixture.reset().await);
+        scores
+    };
+    outcome(&fixture.reset().await);
+    let pristine = scores(&mut fixture).await;
+    for sql in [
+        "DELETE FROM articles WHERE id = 1",
+        "UPDATE articles SET body = 'database database' WHERE id = 4",
+        "INSERT INTO articles (body) VALUES ('database tests'), ('more tests')",
+        "INSERT INTO articles (id, body) VALUES (90, 'database tests'), (91, 'tests'); DELETE FROM articles WHERE id >= 90",
+        "INSERT INTO notes VALUES (7, 'database tests'), (8, 'tests')",
+    ] {
+        // MariaDB tells when a table was last written to, in seconds.
+        fixture.rows("SELECT SLEEP(2.1)").await;
+        outcome(&fixture.reset().await);
+        fixture.run(sql).await.close().await.expect("it closes");
+        outcome(&fixture.reset().await);
+        assert_eq!(scores(&mut fixture).await, pristine, "{kind} after {sql}");
+        fixture.assert_pristine(sql);
     }
     fixture.drop().await;
 }
