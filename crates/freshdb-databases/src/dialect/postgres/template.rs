@@ -25,7 +25,7 @@ const NOT_ACCEPTING_CONNECTIONS: &str = "55000";
 const KEPT: u64 = 512 << 10;
 
 /// What the rows of a relation take on disk, with the values that are stored apart from their rows; of the `pg_class` row `c`.
-pub(super) const SIZE: &str = "pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)";
+const SIZE: &str = "pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)";
 
 /// What all copies of a template must equal.
 #[derive(Deserialize, Serialize)]
@@ -68,6 +68,8 @@ pub(super) struct Relation {
     pub(super) file: String,
     /// [`SIZE`] of it.
     pub(super) size: u64,
+    /// The oid of what stores the values that are apart from their rows, or 0. Copies have the same.
+    pub(super) toast: String,
     /// Whether its rows can be written: not those of a materialized view.
     pub(super) writable: bool,
     /// Whether a crash of the server empties it.
@@ -279,7 +281,7 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type list ON list.oid = t.typarray
                     LEFT JOIN pg_namespace l ON l.oid = list.typnamespace
                 WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
-            {SIZE}, pg_relation_filenode(c.oid)
+            {SIZE}, pg_relation_filenode(c.oid), c.reltoastrelid
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY c.oid"
     );
@@ -290,12 +292,12 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
         let (oid, name, writable, unlogged) = (next(), next(), next() == "t", next() == "t");
         let (populated, guarded) = (next() == "t", next() == "t");
         let (columns, lists) = (next(), next());
-        let (size, file) = (next().parse().unwrap_or(u64::MAX), next());
+        let (size, file, toast) = (next().parse().unwrap_or(u64::MAX), next(), next());
         // A row of no columns has no text.
         let keeps = writable && size <= KEPT && !columns.is_empty();
         let kept = keeps.then_some((columns.as_str(), lists.as_str()));
         let seed = if populated { seed(inside, &name, writable, kept).await? } else { None };
-        relations.push(Relation { oid, name, file, size, writable, unlogged, guarded, seed });
+        relations.push(Relation { oid, name, file, size, toast, writable, unlogged, guarded, seed });
     }
     Ok(relations)
 }

@@ -4,7 +4,7 @@ use super::super::Fault;
 use super::connection::{Connection, batch, execute, rows};
 use super::fault::fault;
 use super::slot::Maintenance;
-use super::template::{Mark, Relation, SIZE, Template, hash, mark, signature};
+use super::template::{Mark, Relation, Template, hash, mark, signature};
 
 /// A relation that has grown by more than this beyond its template, a page, is vacuumed: reading it stays cheap however often its slot is used,
 /// and what a test writes comes one behind another, as in a new copy. Where there are several pages with room, a row goes into any of them.
@@ -123,7 +123,7 @@ async fn trim(
         let (value, called) = sequence.value.split_at(sequence.value.len() - 1);
         format!("SELECT setval({}::regclass, {value}, '{called}');", sequence.oid)
     });
-    let sql = deletes.chain(values).chain([query_of_sizes(&relations, SIZE)]).collect::<Vec<_>>().concat();
+    let sql = deletes.chain(values).chain([sizes(&relations, true)]).collect::<Vec<_>>().concat();
     let (gone, sizes) = batch(connection, &sql).await?;
     for (index, (touched, relation)) in touched.iter().zip(&relations).enumerate() {
         // So many came in and nothing else happened: if just as many went out, those that are left are the template's.
@@ -139,11 +139,15 @@ async fn trim(
     Ok(grown)
 }
 
-/// `size` is of the `pg_class` row `c`.
-fn query_of_sizes(relations: &[&Relation], size: &str) -> String {
-    let oids = relations.iter().map(|relation| relation.oid.as_str()).collect::<Vec<_>>().join(",");
+/// The query for the size of each: of its rows, or with the values that are apart from them. A join to ask for where those are would cost more than
+/// the sizes.
+fn sizes(relations: &[&Relation], whole: bool) -> String {
+    let list = |of: fn(&Relation) -> &str| relations.iter().map(|relation| of(relation)).collect::<Vec<_>>().join(",");
+    let (oids, toasts) = (list(|relation| &relation.oid), list(|relation| &relation.toast));
+    let apart = if whole { "+ coalesce(pg_relation_size(nullif(t, 0)), 0)" } else { "" };
     format!(
-        "SELECT {size} FROM unnest('{{{oids}}}'::oid[]) WITH ORDINALITY AS u(o, n) JOIN pg_class c ON c.oid = o ORDER BY n"
+        "SELECT pg_relation_size(o) {apart} FROM unnest('{{{oids}}}'::oid[], '{{{toasts}}}'::oid[]) \
+         WITH ORDINALITY AS u(o, t, n) ORDER BY n"
     )
 }
 
@@ -194,8 +198,7 @@ async fn rebuild(
         done => done?,
     }
     vacuum(connection, &names).await?;
-    let of_rows = "pg_relation_size(c.oid)";
-    let sizes = rows(connection, &query_of_sizes(&relations, of_rows)).await?.into_iter().flatten();
+    let sizes = rows(connection, &sizes(&relations, false)).await?.into_iter().flatten();
     for ((index, relation), size) in indices.iter().zip(&relations).zip(sizes) {
         // Somebody holds old rows: a replication slot of another server for one. In a file with gaps the order is anybody's guess.
         if size.as_deref() != Some("0") {
