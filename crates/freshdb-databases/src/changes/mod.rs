@@ -54,7 +54,8 @@ pub struct TableChanges {
     pub changed: u64,
     /// How many rows are gone.
     pub deleted: u64,
-    /// The rows, in the order of their keys: at most [`Changes::MOST_ROWS`] of each kind.
+    /// The rows, in the order of their keys: at most [`Changes::MOST_ROWS`] of each kind, and fewer of those that have changed where they are
+    /// longer than 32 MiB in all.
     pub rows: Vec<RowChange>,
 }
 
