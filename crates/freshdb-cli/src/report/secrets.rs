@@ -23,21 +23,8 @@ fn without_passwords(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
-        let length = after.find(ends_url).unwrap_or(after.len());
-        let end = after[..length].find(['/', '?', '#']).unwrap_or(length);
-        // Clients take passwords with one of these in them, after which no port is left.
-        let is_cut = after[..end]
-            .rsplit_once(':')
-            .is_some_and(|(user, port)| !user.contains('@') && !port.bytes().all(|byte| byte.is_ascii_digit()));
-        let end = if is_cut && !after[..end].contains('@') {
-            after[end..length].rfind('@').map_or(end, |at| {
-                let host = end + at + 1;
-                after[host..length].find(['/', '?', '#']).map_or(length, |path| host + path)
-            })
-        } else {
-            end
-        };
-        let (authority, others) = after.split_at(end);
+        let length = length_of_authority(&after[..after.find(ends_url).unwrap_or(after.len())]);
+        let (authority, others) = after.split_at(length);
         let credentials = authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
         shown.push_str(before);
         shown.push_str("://");
@@ -48,6 +35,20 @@ fn without_passwords(text: &str) -> String {
         rest = others;
     }
     shown + rest
+}
+
+/// How much of a URL, from behind its scheme on, says where the server is, and as whom.
+fn length_of_authority(url: &str) -> usize {
+    let before_path = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
+    let length = before_path(url);
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    // Clients take passwords with a sign in them at which a path would begin. Before it there is no port then, and the host comes later.
+    match (url[..length].rsplit_once(':'), url.rfind('@')) {
+        (Some((_, password)), Some(at)) if at > length && !is_port(password) && !url[..length].contains('@') => {
+            at + 1 + before_path(&url[at + 1..])
+        }
+        _ => length,
+    }
 }
 
 fn ends_url(letter: char) -> bool {
