@@ -274,8 +274,10 @@ impl Beginning {
     /// What it leaves behind on the session, besides the transaction. What an engine begins with has been thought of.
     pub(crate) fn conduct<DB: Dialect>(&self) -> Conduct {
         match self {
+            Self::Default => Conduct::Clean,
             Self::Statement(statement) => conduct_of_beginning(statement.as_str(), DB::SYNTAX),
-            _ => Conduct::Clean,
+            #[cfg(feature = "sea-orm")]
+            Self::With(_) => Conduct::Clean,
         }
     }
 
