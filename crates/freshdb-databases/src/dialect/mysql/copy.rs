@@ -11,7 +11,7 @@ use super::connection::{TextRow, connect, execute, identifier, literal, number, 
 use super::files::Files;
 use super::look::Look;
 use super::marks::Marks;
-use super::sessions::connected;
+use super::sessions::{connected, end_sessions};
 use super::template::{Table, Template, check_volatile, qualified};
 use super::{Mysql, seeded};
 use crate::{DatabaseUrl, Error, ErrorKind};
@@ -37,7 +37,7 @@ const BATCH: usize = 512 * 1024;
 pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let fact = || format!("failed to copy the template `{}` to `{name}`", template.name);
     let failed = |error| explain::<Mysql>(fact(), error);
-    let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
+    let mut connection = connect_alone(server, name).await.map_err(failed)?;
     check_volatile(&mut connection, template, &template.name).await?;
     replay(&mut connection, template, name).await.map_err(failed)?;
     // Now, and not when it has been looked at: what happens later is seen to have happened since.
@@ -62,6 +62,34 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     template.unproven.store(false, Ordering::Relaxed);
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
     Ok(Slot { name: name.to_owned(), connection, prepared, marks: is_exact.then_some(look.marks), files, resets: 0 })
+}
+
+/// A connection for the work on a database, and the only one that does any: of a process that is gone the server may be executing still what it
+/// was sent. Such sessions are ended first.
+async fn connect_alone(server: &DatabaseUrl, name: &str) -> Result<MySqlConnection, sqlx::Error> {
+    let mut connection = connect(server, REGISTRY).await?;
+    let [work, help] = [work_lock(name), help_lock(name)].map(|lock| literal(&lock));
+    let question = format!("SELECT CONNECTION_ID(), GET_LOCK({work}, 0), IS_USED_LOCK({work}), IS_USED_LOCK({help})");
+    loop {
+        let answer = rows(&mut connection, &question).await?.into_iter().next().unwrap_or_default();
+        let [own, is_held, holders @ ..] = &answer[..] else { continue };
+        let others: Vec<u64> =
+            holders.iter().filter(|holder| *holder != own).flatten().filter_map(|id| id.parse().ok()).collect();
+        if others.is_empty() && is_held.as_deref() == Some("1") {
+            return Ok(connection);
+        }
+        end_sessions(&mut connection, &|session| others.contains(&session.id), None).await?;
+    }
+}
+
+/// Held by the connection of a slot for as long as there is one.
+fn work_lock(name: &str) -> String {
+    format!("{name}_work")
+}
+
+/// Held by the one that helps it, while it does.
+pub(super) fn help_lock(name: &str) -> String {
+    format!("{name}_help")
 }
 
 /// Whether the server's counters are exact now: of sessions that have just ended they may not be, such as of this pool's own.
@@ -110,7 +138,7 @@ async fn rows_differ(
 /// Nothing is known of what was done to it. Its first reset finds out.
 pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) -> Result<Slot, Error> {
     let failed = |error| explain::<Mysql>(format!("failed to open the database `{name}`"), error);
-    let mut connection = connect(server, REGISTRY).await.map_err(failed)?;
+    let mut connection = connect_alone(server, name).await.map_err(failed)?;
     // It is what the copy is compared with.
     check_volatile(&mut connection, template, &template.name).await?;
     let files = Files::default();

@@ -2,8 +2,8 @@
 
 use sqlx::MySqlConnection;
 
-use super::connection::{execute, number, results, rows};
-use super::copy::insert_all;
+use super::connection::{execute, literal, number, results, rows};
+use super::copy::{help_lock, insert_all};
 use super::find::Touched;
 use super::marks::Marks;
 use super::own::Ticket;
@@ -140,7 +140,9 @@ async fn carry_out(
     let mut counted = None;
     if let Some(help) = help {
         let helped = Repair::batch(repairs.iter().skip(1).step_by(2)).join(";");
-        let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&helped));
+        let lock = literal(&help_lock(name));
+        let locked = format!("DO GET_LOCK({lock}, 0);{helped};DO RELEASE_LOCK({lock})");
+        let (done, was_helped) = tokio::join!(results(connection, &batch), help.execute(&locked));
         match done {
             // TRUNCATE locks the tables that refer to its own, too: the two can be in each other's way.
             Err(error) if number(&error) == Some(DEADLOCK) => execute(connection, &batch).await?,
