@@ -179,7 +179,7 @@ impl<DB: Backend> Stream for Watched<'_, DB> {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.progress = Progress::Ended;
-                this.watch.failed::<DB>(before, error);
+                this.watch.failed::<DB>(before.max(this.harm), error);
             }
         }
         polled
@@ -201,11 +201,12 @@ impl Watch<'_> {
         let result = work.await;
         match &result {
             Ok(_) => self.set(before.max(harm)),
-            Err(error) => self.failed::<DB>(before, error),
+            Err(error) => self.failed::<DB>(before.max(harm), error),
         }
         result
     }
 
+    /// Of several statements the first may have been executed.
     fn failed<DB: Backend>(&mut self, before: Conduct, error: &sqlx::Error) {
         #[cfg(feature = "test")]
         self.take_boundary_back(error.as_database_error().is_some_and(DB::refuses_commit));

@@ -635,13 +635,14 @@ with_every_driver! {
             _ => ["BACKUP LOCK locked", "HANDLER locked OPEN", "BACKUP STAGE START; BACKUP STAGE BLOCK_DDL"],
         };
         let remarks = ["", "/* why; */ ", "-- it's why\n", "# why\n"];
-        let deeds = deeds.into_iter().flat_map(|deed| remarks.map(|remark| format!("{remark}{deed}")));
+        let failing = deeds.map(|deed| (format!("{deed}; SELECT nothing"), false));
+        let deeds = deeds.into_iter().flat_map(|deed| remarks.map(|remark| (format!("{remark}{deed}"), true)));
         let mut observer = database.observer().await;
         observer.try_execute("SET SESSION lock_wait_timeout = 20").await.expect("it is set");
-        for deed in deeds {
+        for (deed, succeeds) in deeds.chain(failing) {
             let mut session = engine.session().await.expect("a session");
             let done = sqlx::raw_sql(sqlx::AssertSqlSafe(deed.clone())).execute(&mut session).await;
-            done.unwrap_or_else(|error| panic!("{deed}: {error}"));
+            assert_eq!(done.is_ok(), succeeds, "{deed}: {done:?}");
             drop(session);
             let ddl = "DROP TABLE IF EXISTS locked; CREATE TABLE locked (id INTEGER)";
             observer.try_execute(ddl).await.unwrap_or_else(|error| panic!("after {deed}: {error}"));
