@@ -1,7 +1,7 @@
 //! Texts of others without a password that freshdb knows.
 
 use crate::DatabaseUrl;
-use crate::url::is_password;
+use crate::url::{is_password, parameter, raw_parameters};
 
 impl DatabaseUrl {
     /// A text without this URL's password, as it stands in the URL, and as it is: what a program writes when it cannot connect.
@@ -9,8 +9,13 @@ impl DatabaseUrl {
         let revealed = self.reveal();
         let mut secrets = Vec::new();
         if let Ok(parsed) = url::Url::parse(&revealed) {
-            let in_query = parsed.query_pairs().filter(|(name, _)| is_password(name));
-            secrets.extend(in_query.map(|(_, value)| value.into_owned()));
+            for raw in raw_parameters(&parsed) {
+                if let (Some((name, value)), Some((_, raw_value))) = (parameter(raw), raw.split_once('='))
+                    && is_password(&name)
+                {
+                    secrets.extend([raw_value.to_owned(), value.into_owned()]);
+                }
+            }
             if let Some(password) = parsed.password() {
                 secrets.push(password.to_owned());
                 secrets.push(percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned());

@@ -230,12 +230,12 @@ impl DatabaseUrl {
 }
 
 /// The parameters as they stand there, percent-encoded.
-fn raw_parameters(url: &Url) -> impl Iterator<Item = &str> {
+pub(crate) fn raw_parameters(url: &Url) -> impl Iterator<Item = &str> {
     url.query().into_iter().flat_map(|parameters| parameters.split('&'))
 }
 
 /// Name and value of a parameter as it stands there.
-fn parameter(raw: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+pub(crate) fn parameter(raw: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     ::url::form_urlencoded::parse(raw.as_bytes()).next()
 }
 

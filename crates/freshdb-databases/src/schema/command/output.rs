@@ -87,6 +87,9 @@ mod tests {
         let said = ["cannot connect to postgres://me:s%40cr", "et@localhost/x\npassword s@cret or s%40cret or other"];
         let expected = "cannot connect to postgres://me:***@localhost/x\npassword *** or *** or ***";
         assert_eq!(last_lines(url, &said), expected);
+        let url = "postgres:///x?host=/run/pg&user=me&password=s%40c+ret";
+        let said = ["to postgres:///x?user=me&password=s%40c+ret: s@c ret"];
+        assert_eq!(last_lines(url, &said), "to postgres:///x?user=me&password=***: ***");
         assert_eq!(last_lines("postgres://me:@localhost/x", &["a"]), "a");
         assert_eq!(last_lines("sqlite:///x.db", &["a\n"]), "a");
     }
