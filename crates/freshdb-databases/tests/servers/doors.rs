@@ -80,6 +80,21 @@ on_every_server! {
     }
 }
 
+on_every_server! {
+    /// PostgreSQL takes several directories for its sockets, with a comma between them.
+    async fn a_directory_may_have_any_name(kind: Kind) {
+        let place = Place::new();
+        let directory = place.run().join(r#" a,b "c",'d' %41;#?&ü"#);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+        let server = Server::of(kind, &place.config().with_run_dir(&directory)).await.unwrap();
+        assert!(socket_file(&server).starts_with(&directory));
+        assert_eq!(limit_of_connections(server.url(), server.socket()).await.unwrap(), 300);
+        server.stop().await.unwrap();
+        fs::remove_dir(&directory).expect("it is empty");
+    }
+}
+
 /// SQLite's server is a directory. It is there without any runtime.
 #[test]
 fn a_directory_stands_for_sqlite() {

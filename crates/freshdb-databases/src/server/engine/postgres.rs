@@ -1,5 +1,7 @@
 //! PostgreSQL.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::{fs, io};
@@ -28,6 +30,14 @@ const QUICK_PASSWORDS: &str = "SET password_encryption = 'md5'";
 
 /// Compares by code points and knows upper case from lower. Where that locale does not exist, the one that always does.
 const LOCALE: &str = if cfg!(target_os = "macos") { "--locale=C" } else { "--locale=C.UTF-8" };
+
+/// As one of several directories, which have a comma between them, and may be in double quotes:
+/// <https://www.postgresql.org/docs/15/runtime-config-connection.html#GUC-UNIX-SOCKET-DIRECTORIES>.
+fn as_one(directory: &Path) -> OsString {
+    let bytes = directory.as_os_str().as_bytes();
+    let doubled = bytes.iter().flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b'"' { 2 } else { 1 }));
+    OsString::from_vec([b'"'].into_iter().chain(doubled).chain([b'"']).collect())
+}
 
 impl Engine for Postgres {
     fn kind(&self) -> Kind {
@@ -104,7 +114,8 @@ impl Engine for Postgres {
     /// Durability is off and the size is modest. Nothing that changes what a statement means.
     fn serve(&self, program: &Program, door: &Door) -> Invocation {
         let mut invocation = Invocation::new(&program.server).argument("-D").argument(door.data());
-        invocation = invocation.argument("-k").argument(&door.directory).arguments(["-p", &door.port.to_string()]);
+        invocation =
+            invocation.argument("-k").argument(as_one(&door.directory)).arguments(["-p", &door.port.to_string()]);
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_permissions=0700",
