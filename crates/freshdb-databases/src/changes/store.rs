@@ -33,10 +33,9 @@ impl Changes {
         let path = directory.join(format!("{:013}-{}.json", self.at_ms.max(number), self.database));
         // Whoever looks meanwhile sees all of it or nothing.
         let part = path.with_extension(format!("{:016x}", fastrand::u64(..)));
-        let written = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
+        // The cache is for others, too: as root, servers that are unpacked there are run as another user.
+        let written = fs::create_dir_all(config.cache_dir())
+            .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(&directory))
             .and_then(|()| write_private(&part, &serde_json::to_string(self)?))
             .and_then(|()| fs::rename(&part, &path));
         written.map_err(|error| {

@@ -316,3 +316,21 @@ fn what_was_written_down_is_found_again_the_newest_first() {
     assert!(path.exists());
     assert_eq!(Changes::stored(&config)[0], all[3]);
 }
+
+/// Servers that are unpacked there run as another user, where this one is root.
+#[test]
+fn a_cache_that_begins_with_changes_is_open_to_others() {
+    let place = tempfile::tempdir().unwrap();
+    let config = Config::from_env().unwrap().with_cache_dir(place.path().join("new/cache"));
+    let changes = r#"{"engine":"sqlite","database":"freshdb_s_1","note":"","at_ms":1,"schema":[],"tables":[]}"#;
+    let path = serde_json::from_str::<Changes>(changes).unwrap().store(&config).unwrap();
+    let mode = |path: &std::path::Path| {
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
+    };
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    let ordinary = place.path().join("ordinary");
+    std::fs::create_dir(&ordinary).unwrap();
+    for directory in [config.cache_dir(), &place.path().join("new")] {
+        assert_eq!(mode(directory), mode(&ordinary), "{}", directory.display());
+    }
+}
