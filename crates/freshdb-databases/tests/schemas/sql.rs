@@ -203,8 +203,13 @@ on_every_engine! {
         assert!(hint.expect("a hint").contains("without `--create`"), "{message}");
         let (message, hint) = refusal(schema::sql("\\set ON_ERROR_STOP on\nSELECT 1"), database).await;
         assert!(hint.expect("a hint").contains("psql"), "{message}");
-        let (message, hint) = refusal(schema::sql("COPY tags FROM stdin;\nx\n\\.\n"), database).await;
-        assert!(hint.expect(&message).contains("--inserts"), "{message}");
+        for copy in ["COPY tags FROM stdin;\nx\n\\.\n", "COPY tags FROM stdin;\nx", "COPY tags FROM stdin"] {
+            let (message, hint) = refusal(schema::sql(copy), database).await;
+            assert!(hint.expect(&message).contains("--inserts"), "{message}");
+        }
+        // What fails for another reason is not helped by that.
+        let (message, hint) = refusal(schema::sql("-- not from stdin\nINSERT INTO nowhere VALUES (1)"), database).await;
+        assert_eq!(hint, None, "{message}");
     }
 }
 

@@ -139,7 +139,6 @@ fn names_a_schema_that_is_not_there() -> &'static str {
 
 /// What can be done about an error of PostgreSQL's: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
-    let copies = || text.to_ascii_lowercase().contains("from stdin");
     if is_refused_in_transaction(error) {
         return Some(
             "PostgreSQL runs the statements of one file as one transaction; put the one that refuses to be part of that \
@@ -149,7 +148,9 @@ fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
     if finds_no_schema(error) {
         return Some(names_a_schema_that_is_not_there());
     }
-    match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let copies = || text.to_ascii_lowercase().contains("from stdin");
+    match code.as_deref() {
         Some("42601") if text.lines().any(|line| line.starts_with("\\connect ") || line.starts_with("\\c ")) => Some(
             "leave the `\\connect` out, which is for psql: each test has a database of another name; `pg_dump` without `--create` \
              writes none",
@@ -157,7 +158,8 @@ fn hint(error: &sqlx::Error, text: &str) -> Option<&'static str> {
         Some("42601") if text.lines().any(|line| line.starts_with('\\')) => Some(
             "a line that begins with a backslash is for psql, not for the server: let `pg_dump` write the rows with `--inserts`",
         ),
-        _ if copies() => {
+        // Rows are no statement. Where there are none, the server waits for them, which the driver does not understand.
+        code if (code == Some("42601") || matches!(error, sqlx::Error::Protocol(_))) && copies() => {
             Some("the rows behind `COPY … FROM stdin` are for psql: let `pg_dump` write them with `--inserts`")
         }
         _ => None,
