@@ -14,7 +14,7 @@ use super::programs::Program;
 use super::user::User;
 use super::{copy, failure};
 use crate::config::variables;
-use crate::{Config, Error, ErrorKind, runtime};
+use crate::{Config, Error, ErrorKind, Fingerprint, runtime};
 
 /// Counts up whenever a data directory is made in another way.
 const REVISION: u32 = 3;
@@ -23,6 +23,8 @@ const PREFIX: &str = "server-";
 /// At the end of the name of one that is not complete yet, and of one in whose place another is put.
 const PART: &str = ".part";
 const OLD: &str = ".old";
+/// The machine's time zone: a link to its rules, or a copy of them.
+const MACHINES_ZONE: &str = "/etc/localtime";
 const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Puts a data directory into the directory of a run.
@@ -166,9 +168,20 @@ impl Cached {
 
 /// All that decides what is in it, as a file's name.
 fn name(engine: &dyn Engine, version: &str, config: &Config, user: &User) -> String {
-    let zone = engine.keeps_time_zone().then(|| config.environment().iter().find(|(name, _)| *name == "TZ")).flatten();
-    let zone = zone.map(|(_, zone)| format!("-zone{}", in_name(&zone.to_string_lossy()))).unwrap_or_default();
+    let zone = engine.keeps_time_zone().then(|| time_zone(config, Path::new(MACHINES_ZONE))).flatten();
+    let zone = zone.map(|zone| format!("-zone{}", in_name(&zone))).unwrap_or_default();
     format!("{PREFIX}{}-{}-user{}{zone}-{REVISION}", engine.kind().name(), in_name(version), user.uid())
+}
+
+/// What tells a time zone from another: its name, or else that of the machine's, or the machine's rules where they have no name.
+fn time_zone(config: &Config, machines: &Path) -> Option<String> {
+    if let Some((_, zone)) = config.environment().iter().find(|(name, _)| *name == "TZ") {
+        return Some(zone.to_string_lossy().into_owned());
+    }
+    match fs::read_link(machines) {
+        Ok(zone) => Some(zone.to_string_lossy().into_owned()),
+        Err(_) => fs::read(machines).ok().map(|rules| Fingerprint::new().add("rules", rules).digest()),
+    }
 }
 
 fn in_name(text: &str) -> String {
@@ -209,4 +222,32 @@ async fn make(
     };
     // A failure of its own says more than one to clean up after it.
     result.and(keeper.stop().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_that_has_another_time_zone_has_another_directory() {
+        let place = tempfile::tempdir().expect("a directory");
+        let machines = place.path().join("localtime");
+        let zone = || time_zone(&Config::new("/cache"), &machines);
+        assert_eq!(zone(), None);
+        let mut zones = Vec::new();
+        for target in ["/usr/share/zoneinfo/Asia/Tokyo", "../usr/share/zoneinfo/Europe/Zurich"] {
+            symlink(target, &machines).expect("a link");
+            zones.push(zone().expect("a zone"));
+            fs::remove_file(&machines).expect("it goes");
+        }
+        for rules in ["TZif 1", "TZif 2"] {
+            fs::write(&machines, rules).expect("a file");
+            zones.push(zone().expect("a zone"));
+        }
+        for (index, one) in zones.iter().enumerate() {
+            assert!(!one.is_empty() && !zones[index + 1..].contains(one), "{zones:?}");
+        }
+    }
 }

@@ -54,7 +54,7 @@ pub(super) trait Engine: Send + Sync {
     /// Makes a data directory.
     fn initialise(&self, program: &Program, data: &Path) -> Invocation;
 
-    /// Whether it keeps the time zone of the environment in which it was made, and heeds no other one any more.
+    /// Whether it keeps the time zone of where it was made, and heeds no other one any more.
     fn keeps_time_zone(&self) -> bool {
         false
     }
