@@ -420,7 +420,7 @@ fn parse_url(name: &str, kind: Kind, text: &str) -> Result<DatabaseUrl, Error> {
     })?;
     // What a client calls MySQL may well be MariaDB: most of its users write the older scheme.
     match (kind, url.kind()) {
-        (Kind::Mariadb, Kind::Mysql) => DatabaseUrl::parse(&text.replacen("mysql:", "mariadb:", 1)),
+        (Kind::Mariadb, Kind::Mysql) => DatabaseUrl::parse(&url.reveal().replacen("mysql:", "mariadb:", 1)),
         (wanted, found) if wanted == found => Ok(url),
         (_, found) => Err(invalid(name, &format!("is a URL of {found}"))),
     }
@@ -509,6 +509,15 @@ mod tests {
         assert!(config.rebuild());
         assert_eq!(config.path(), [Path::new("/a"), Path::new("/b")]);
         assert_eq!(config.usual_run_dirs(), ["/dev/shm", "/run/user/1", "/tmp"].map(Path::new));
+    }
+
+    #[test]
+    fn a_scheme_may_be_in_capitals() {
+        for url in ["MySQL://me:mysql:@db", "MariaDB://me:mysql:@db"] {
+            let config = config(&[(variables::MARIADB_URL, url)]).expect("a configuration");
+            assert_eq!(config.url(Kind::Mysql), None);
+            assert_eq!(config.url(Kind::Mariadb).expect("a URL").reveal(), "mysql://me:mysql%3A@db");
+        }
     }
 
     #[test]
