@@ -162,7 +162,8 @@ impl Config {
         };
         config.usual_run_dirs = vec!["/dev/shm".into()];
         config.usual_run_dirs.extend(xdg("XDG_RUNTIME_DIR"));
-        config.usual_run_dirs.push(temporary);
+        // Neither the servers nor the shells that keep them run where this process does. An empty one is none.
+        config.usual_run_dirs.push(std::path::absolute(temporary).unwrap_or_else(|_| "/tmp".into()));
         config.run_dir = directory(variables::RUN_DIR)?;
         if let Some(directories) = variable(variables::PROGRAM_DIRS) {
             config.program_dirs = Some(program_dirs(&directories)?);
@@ -518,6 +519,18 @@ mod tests {
             assert_eq!(config.url(Kind::Mysql), None);
             assert_eq!(config.url(Kind::Mariadb).expect("a URL").reveal(), "mysql://me:mysql%3A@db");
         }
+    }
+
+    /// A server's programs, and the shell that keeps it, do not run where this process does.
+    #[test]
+    fn the_temporary_directory_may_be_relative() {
+        let last = |temporary: &str| {
+            let config = Config::from_variables(|_| None, Some("/home/me".into()), temporary.into());
+            config.expect("a configuration").usual_run_dirs().last().cloned().expect("a directory")
+        };
+        let here = env::current_dir().expect("a directory");
+        assert_eq!(last("tmp/x"), here.join("tmp/x"));
+        assert_eq!(last(""), Path::new("/tmp"));
     }
 
     #[test]
