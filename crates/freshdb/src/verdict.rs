@@ -29,6 +29,7 @@ impl Verdict {
             // The drivers have no other word for it, and send nothing (sqlx 0.9).
             sqlx::Error::Protocol(message) if message.contains("too many arguments for query") => Self::Refused,
             error if lacks_values(error) => Self::Refused,
+            sqlx::Error::Protocol(message) if is_a_lack_of_the_drivers(message) => Self::Refused,
             // Half an answer is as good as none.
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 Self::Lost
@@ -50,6 +51,18 @@ impl Verdict {
 /// Whether MySQL's driver says that a statement has not as many values as it has places.
 pub(crate) fn lacks_values(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Protocol(message) if message.starts_with("prepared statement expected "))
+}
+
+/// Whether a driver says that it does not know what a statement asks for, as it would the next time: a type of MySQL's, such as VECTOR, or
+/// places of SQLite's that have a name and no number.
+fn is_a_lack_of_the_drivers(message: &str) -> bool {
+    const LACKS: [&str; 3] = [
+        "unknown column type ",
+        "unsupported SQL parameter format: ",
+        "parameters with non-integer names are not currently supported: ",
+    ];
+
+    LACKS.iter().any(|lack| message.starts_with(lack))
 }
 
 /// The errors of the drivers are types of their own, each known to one dialect.

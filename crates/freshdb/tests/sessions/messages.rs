@@ -215,6 +215,23 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    [sqlite]
+    /// The driver refuses it by itself, and nothing is the matter with the connection.
+    async fn a_statement_whose_places_the_driver_does_not_know(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        let mut session = engine.session().await.expect("a session");
+        sqlx::raw_sql("CREATE TEMPORARY TABLE mine (id INTEGER)").execute(&mut session).await.expect("a table");
+        for sql in ["SELECT :name", "SELECT @name", "SELECT $name"] {
+            let error = sqlx::query(sql).bind(1).execute(&mut session).await.expect_err("the driver has numbers alone");
+            assert_eq!(Verdict::of(&error), Verdict::Refused, "{sql}: {error:?}");
+        }
+        drop(session);
+        assert_eq!(number(&engine, "SELECT COUNT(*) FROM mine").await.expect("the same connection"), 0);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
     [mysql, mariadb, postgres]
     /// Whoever reads the log of a service whose password is wrong does not learn it.
     async fn no_message_tells_a_password(database: &TestDatabase, open: Open) {
