@@ -25,6 +25,8 @@ pub(crate) enum Conduct {
     Confused,
     /// The connection is gone.
     Broken,
+    /// The driver did not understand an answer, and may take the rest of it for that to the next statement.
+    Garbled,
     /// It leads to a server that takes no writes.
     ReadOnly,
 }

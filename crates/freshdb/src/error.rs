@@ -39,6 +39,9 @@ enum Kind {
     Confused {
         place: Place,
     },
+    Garbled {
+        place: Place,
+    },
     Aborted {
         cause: String,
     },
@@ -93,6 +96,10 @@ impl Error {
 
     pub(crate) fn confused(place: Place) -> Self {
         Self(Box::new(Kind::Confused { place }))
+    }
+
+    pub(crate) fn garbled(place: Place) -> Self {
+        Self(Box::new(Kind::Garbled { place }))
     }
 
     pub(crate) fn aborted(cause: String) -> Self {
@@ -158,6 +165,7 @@ impl Error {
             | Kind::RuntimeGone { .. }
             | Kind::CutOff { .. }
             | Kind::Confused { .. }
+            | Kind::Garbled { .. }
             | Kind::Aborted { .. }
             | Kind::Ended
             | Kind::Options { .. } => Verdict::Refused,
@@ -225,6 +233,7 @@ impl Error {
             }
             Kind::CutOff { .. } => Some("drop the session together with the statement, and take a new one"),
             Kind::Confused { .. } => Some("bind as many values as the statement has places, and take a new session"),
+            Kind::Garbled { .. } => Some("drop the session, and take a new one"),
             Kind::Aborted { .. } => {
                 Some("return the error of a statement in a transaction instead of going on, or undo it by a savepoint")
             }
@@ -294,6 +303,10 @@ impl Error {
             Kind::Confused { place } => write!(
                 formatter,
                 "the session opened at {place} cannot be used any more: a statement on it had more or fewer values than places"
+            ),
+            Kind::Garbled { place } => write!(
+                formatter,
+                "the session opened at {place} cannot be used any more: the driver did not understand an answer on it"
             ),
             Kind::Aborted { cause } => {
                 write!(formatter, "the transaction cannot go on: it was undone before ({cause})")

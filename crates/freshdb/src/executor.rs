@@ -221,10 +221,11 @@ impl Watch<'_> {
             // Nothing was sent: the values could not be written.
             sqlx::Error::Encode(_) => Conduct::Doubtful,
             error if DB::confuses(error) => Conduct::Confused,
+            error if DB::garbles(error) => Conduct::Garbled,
             _ => Conduct::Unknown,
         };
         let after = match Verdict::of(error) {
-            Verdict::Lost => Conduct::Broken,
+            Verdict::Lost => after.max(Conduct::Broken),
             Verdict::ReadOnly => Conduct::ReadOnly,
             _ => after,
         };

@@ -124,7 +124,7 @@ impl<DB: Backend> Lease<DB> {
     /// # Errors
     ///
     /// If an earlier statement was dropped half-way: what the driver reads next may be the answer to that one. If the driver waits for
-    /// an answer that never comes. If the transaction is gone: what is executed next would be stored at once.
+    /// an answer that never comes, or did not understand one. If the transaction is gone: what is executed next would be stored at once.
     pub(crate) fn watched(&mut self) -> Result<(&mut DB::Connection, Watch<'_>), sqlx::Error> {
         if let Some((Undone::Gone, cause)) = self.undone() {
             return Err(crate::Error::aborted(cause.clone()).into());
@@ -136,6 +136,7 @@ impl<DB: Backend> Lease<DB> {
         match self.conduct {
             Conduct::Cut => return Err(crate::Error::cut_off(self.place).into()),
             Conduct::Confused => return Err(crate::Error::confused(self.place).into()),
+            Conduct::Garbled => return Err(crate::Error::garbled(self.place).into()),
             _ => {}
         }
         let target = &self.slot.as_ref().expect("a lease has a slot").pool().settings.target;
@@ -409,7 +410,7 @@ impl<DB: Backend> Drop for Lease<DB> {
             Conduct::Cut => pool.spawn(returning.cancel("a statement was dropped half-way")),
             // Nothing is under way; the server rolls back when it finds the connection closed.
             Conduct::Confused => drop(returning),
-            Conduct::Broken => {
+            Conduct::Broken | Conduct::Garbled => {
                 pool.vigilance.lost_one();
                 drop(returning);
             }

@@ -148,6 +148,11 @@ pub trait Backend: sqlx::Database {
         false
     }
 
+    /// Whether the driver, which gives this error by itself, has stopped in the middle of an answer, and does not find its end.
+    fn garbles(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Whether the connection would give this error again, which another would not.
     fn spoils(_error: &dyn sqlx::error::DatabaseError) -> bool {
         false

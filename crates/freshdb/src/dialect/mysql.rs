@@ -218,6 +218,12 @@ impl Backend for MySql {
         crate::verdict::lacks_values(error)
     }
 
+    /// sqlx 0.9 gives up a result whose columns it does not know, such as one of MySQL's vectors, and takes their definitions for rows: what is
+    /// executed next gets what is left of them, or waits for ever.
+    fn garbles(error: &sqlx::Error) -> bool {
+        matches!(error, sqlx::Error::Protocol(_))
+    }
+
     /// A deadlock undoes the whole transaction, and so does 1206, the end of the memory for locks; 1205, too long a wait for a
     /// lock, where the server is set up for that. Any other error undoes just its statement:
     /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-error-handling.html>.

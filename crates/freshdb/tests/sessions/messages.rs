@@ -215,6 +215,36 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    [mysql]
+    /// The driver does not know vectors, and would take the rest of their rows for the answer to what is executed next.
+    async fn an_answer_that_the_driver_does_not_understand(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient().max_connections(1));
+        let create = "CREATE TABLE vectors (id INTEGER, place VECTOR(2)); INSERT INTO vectors VALUES (1, TO_VECTOR('[1, 2]')), (2, TO_VECTOR('[3, 4]'))";
+        sqlx::raw_sql(create).execute(&engine).await.expect("a table");
+        for prepares in [true, false] {
+            let mut tx = engine.begin().await.expect("a transaction");
+            let sql = "SELECT id, place FROM vectors";
+            let done = if prepares { sqlx::query(sql).execute(&mut tx).await } else { sqlx::raw_sql(sql).execute(&mut tx).await };
+            let error = done.expect_err("the driver does not know the type");
+            assert_eq!(Verdict::of(&error), Verdict::Refused, "the next attempt would end so too: {error:?}");
+            let next = tokio::time::timeout(DEADLINE, number(&mut tx, "SELECT 1")).await.expect("nobody waits for the driver");
+            next.expect_err("it is of no use");
+            let rolled_back = tokio::time::timeout(DEADLINE, tx.rollback()).await.expect("nobody waits for the driver");
+            insta::allow_duplicates! {
+                assert_snapshot!(both(rolled_back.expect_err("it is of no use")), @r#"
+                the session opened at crates/freshdb/tests/sessions/messages.rs:#:# cannot be used any more: the driver did not understand an answer on it
+                --- {:?}
+                the session opened at crates/freshdb/tests/sessions/messages.rs:#:# cannot be used any more: the driver did not understand an answer on it
+                hint: drop the session, and take a new one
+                "#);
+            }
+        }
+        assert_eq!(number(&engine, "SELECT 1").await.expect("another connection"), 1);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
     [sqlite]
     /// The driver refuses it by itself, and nothing is the matter with the connection.
     async fn a_statement_whose_places_the_driver_does_not_know(database: &TestDatabase, open: Open) {
