@@ -852,6 +852,59 @@ def test_who_leases_a_database_is_checked(runs: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines([USELESS, "*routes of the app depend on:", "*test_*.get_session` (*): GET /"])
 
 
+@pytest.mark.parametrize("test", ["def test_a(app): get(app)", "def test_a(freshdb_lease): get(make_app())"])
+def test_an_app_that_is_imported_behind_the_lease_is_checked(runs: pytest.Pytester, test: str) -> None:
+    runs.makepyfile(
+        application="""
+        from typing import Annotated
+        from fastapi import Depends, FastAPI
+
+        def get_session(): return "development"
+        def get_db(): return "development"
+
+        app = FastAPI()
+
+        @app.get("/")
+        def root(session: Annotated[str, Depends(get_session)]) -> str:
+            return session
+        """
+    )
+    runs.makepyfile(
+        f"""
+        import asyncio, sys
+        import pytest
+
+        def make_app():
+            assert "fastapi" not in sys.modules
+            from application import app, get_db
+            app.dependency_overrides[get_db] = lambda: "test"
+            return app
+
+        @pytest.fixture
+        def app(freshdb_url):
+            return make_app()
+
+        def get(app):
+            import httpx
+
+            async def request():
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+                    return await client.get("/")
+
+            return asyncio.run(request())
+
+        {test}
+
+        def test_b():
+            from application import app
+            assert get(app).json() == "development"
+        """
+    )
+    result = runs.runpytest_subprocess()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*the override of `application.get_db` (application.py:*) does nothing: *"])
+
+
 def test_an_answer_of_500_does_not_hide_it(runs: pytest.Pytester) -> None:
     result = run_with_app(
         runs,

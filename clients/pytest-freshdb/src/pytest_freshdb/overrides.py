@@ -14,8 +14,11 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import OverrideError
@@ -74,30 +77,66 @@ def overridden_around(app: App) -> Iterator[tuple[Dependency, App]]:
 
 @contextlib.contextmanager
 def checked_overrides() -> Iterator[list[OverrideError]]:
-    """Checks the overrides of each FastAPI app that is sent a request, and gives the list of what was found."""
-    fastapi = sys.modules.get("fastapi")
-    if fastapi is None:
-        yield []
-        return
+    """Checks the overrides of each FastAPI app that is sent a request, and gives the list of what was found.
+
+    FastAPI is not imported for that. Where an app is imported only when its database is there, it is checked all the same.
+    """
     found: list[OverrideError] = []
-    original = fastapi.FastAPI.__call__
+    with contextlib.ExitStack() as undo:
 
-    @functools.wraps(original)
-    async def call(app: FastAPI, scope: Any, receive: Any, send: Any) -> None:
-        __tracebackhide__ = True
-        if scope["type"] != "lifespan":
-            try:
-                check_unless_known(app)
-            except OverrideError as error:
-                found.append(error)
-                raise
-        await original(app, scope, receive, send)
+        def watch(module: ModuleType) -> None:
+            original = module.FastAPI.__call__
 
-    fastapi.FastAPI.__call__ = call
-    try:
+            @functools.wraps(original)
+            async def call(app: FastAPI, scope: Any, receive: Any, send: Any) -> None:
+                __tracebackhide__ = True
+                if scope["type"] != "lifespan":
+                    try:
+                        check_unless_known(app)
+                    except OverrideError as error:
+                        found.append(error)
+                        raise
+                await original(app, scope, receive, send)
+
+            module.FastAPI.__call__ = call
+            undo.callback(setattr, module.FastAPI, "__call__", original)
+
+        fastapi = sys.modules.get("fastapi")
+        if fastapi is not None:
+            watch(fastapi)
+        else:
+            undo.enter_context(when_imported("fastapi.applications", watch))
         yield found
+
+
+@contextlib.contextmanager
+def when_imported(name: str, then: Callable[[ModuleType], None]) -> Iterator[None]:
+    """Calls `then` with the module of this name, should it be imported meanwhile."""
+
+    class Finder(MetaPathFinder):
+        def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
+            if fullname != name:
+                return None
+            sys.meta_path.remove(self)
+            spec = find_spec(name)
+            loader = None if spec is None else spec.loader
+            if loader is not None:
+                execute = loader.exec_module
+
+                def exec_module(module: ModuleType) -> None:
+                    execute(module)
+                    then(module)
+
+                loader.exec_module = exec_module  # type: ignore[method-assign]
+            return spec
+
+    finder = Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
     finally:
-        fastapi.FastAPI.__call__ = original
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
 
 
 def check_unless_known(app: FastAPI) -> None:
