@@ -478,6 +478,20 @@ def test_an_app_may_be_mounted_in_itself() -> None:
     assert get(app, "/v1/v1/tags") == "replaced"
 
 
+class OfAnotherFramework:
+    """What is called so is not Starlette's, as in an app of Bottle."""
+
+    routes: tuple[object, ...] = (object(),)
+    router = object()
+
+
+def test_an_app_of_another_framework_may_be_mounted() -> None:
+    app = on_a_route()
+    app.mount("/sub", GZipMiddleware(OfAnotherFramework()))
+    app.dependency_overrides[get_session] = replacement
+    check_overrides(app)
+
+
 def test_what_is_mounted_later_is_looked_at_with_the_next_request() -> None:
     app = on_a_route()
     app.dependency_overrides[get_session] = replacement

@@ -196,7 +196,11 @@ def note_app(apps: list[App], asgi: Any, prefix: str, outer: App | None, around:
         asgi = getattr(asgi, "app", None)  # a middleware's
         if asgi is None:
             return
+    from starlette.routing import Router
+
     router = getattr(asgi, "router", asgi)
+    if not isinstance(router, Router):
+        return  # It is an app of another framework.
     if router in around:
         return  # It is mounted in itself.
     provider = getattr(router, "dependency_overrides_provider", None)
