@@ -155,6 +155,32 @@ def test_how_each_test_ended_is_told(runs: pytest.Pytester, fake_broker: FakeBro
     )
 
 
+def test_a_subtest_that_is_skipped_does_not_skip_its_test(runs: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    runs.makepyfile(
+        """
+        import unittest
+        import pytest
+
+        def test_of_pytest(freshdb_lease, subtests):
+            with subtests.test("one"):
+                pytest.skip("not today")
+
+        class TestOfUnittest(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def leased(self, freshdb_lease): pass
+
+            def test_part(self):
+                with self.subTest("one"):
+                    self.skipTest("not today")
+
+            def test_whole(self):
+                self.skipTest("not today")
+        """
+    )
+    runs.runpytest()
+    assert list(fake_broker.outcomes.values()) == ["passed", "passed", "skipped"]
+
+
 ENDS_BADLY = """
     import pytest
 

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 class Attempt:
     """One run of a test. Who runs a failed one again does it with the same item, and what was known then must be forgotten.
 
-    `has_run` is whether the test itself came to its end. No report tells it: a subtest has one, and who retries has none made.
+    `has_run` is whether the test itself came to its end. No report tells it: a subtest has one, while the test `is_running`, and
+    who retries has none made.
     `ending` is there while the fixtures end, and what is in it waits until it is known whether all of them ended well.
     `overrides` is what was found of those that do nothing.
     """
 
     lease: Lease | None = None
+    is_running: bool = False
     has_run: bool = False
     has_failed: bool = False
     was_skipped: bool = False
@@ -155,8 +157,13 @@ def check_template(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    result = yield
-    item.stash.setdefault(attempt, Attempt()).has_run = True
+    this = item.stash.setdefault(attempt, Attempt())
+    this.is_running = True
+    try:
+        result = yield
+    finally:
+        this.is_running = False
+    this.has_run = True
     return result
 
 
@@ -183,7 +190,7 @@ def pytest_runtest_makereport(
     report = yield
     # Other plugins have reports made of what was not set up.
     this = item.stash.setdefault(attempt, Attempt())
-    if report.skipped:
+    if report.skipped and not this.is_running:
         this.was_skipped = True
     if report.failed:
         # The app under test may have answered with a status, which is all that the test can tell of.
