@@ -117,6 +117,16 @@ pub(super) async fn execute(connection: &mut MySqlConnection, sql: &str) -> Resu
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute_many(connection).try_for_each(|_| async { Ok(()) }).await
 }
 
+/// Runs one statement of any bytes. The driver sends texts alone: what is none is prepared out of a value, in so far as the server prepares it.
+pub(super) async fn execute_bytes(connection: &mut MySqlConnection, sql: Vec<u8>) -> Result<(), sqlx::Error> {
+    let prepare = |sql: Vec<u8>| {
+        let sql = binary(&sql);
+        format!("SET @freshdb = {sql}; PREPARE freshdb FROM @freshdb; EXECUTE freshdb; DEALLOCATE PREPARE freshdb")
+    };
+    let sql = String::from_utf8(sql).unwrap_or_else(|error| prepare(error.into_bytes()));
+    execute(connection, &sql).await
+}
+
 /// The rows of one query.
 pub(super) async fn rows(connection: &mut MySqlConnection, sql: &str) -> Result<Vec<TextRow>, sqlx::Error> {
     Ok(results(connection, sql).await?.into_iter().next().unwrap_or_default())

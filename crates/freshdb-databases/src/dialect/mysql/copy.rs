@@ -7,7 +7,8 @@ use sqlx::MySqlConnection;
 use super::super::{REGISTRY, explain, say_goodbye};
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
-use super::connection::{TextRow, connect, execute, identifier, literal, number, rows};
+use super::connection::{TextRow, binary, bytes, connect, execute, execute_bytes, identifier, literal, number, rows};
+use super::fault::carry;
 use super::files::Files;
 use super::look::Look;
 use super::marks::Marks;
@@ -286,18 +287,19 @@ pub(super) async fn create(
     let collation =
         database.as_ref().filter(|collation| !template.catalog.database.contains(&format!("COLLATE {collation} ")));
     let before = if settings.is_empty() { String::new() } else { format!("SET SESSION {}", settings.join(", ")) };
+    let mut create = object.create_in(name);
+    // As a part of the text it is kept only where another statement follows.
+    if create.ends_with(';') {
+        create.push_str("\nDO 0");
+    }
+    let create = encoded(connection, create, client.as_deref()).await?;
     if let Some(collation) = collation {
         execute(connection, &format!("ALTER DATABASE {} COLLATE {collation}", identifier(name))).await?;
     }
     if !before.is_empty() {
         execute(connection, &before).await?;
     }
-    let mut create = object.create_in(name);
-    // As a part of the text it is kept only where another statement follows.
-    if create.ends_with(';') {
-        create.push_str("\nDO 0");
-    }
-    let made = execute(connection, &create).await;
+    let made = execute_bytes(connection, create).await.map_err(|error| cannot_be_said(object, error));
     if !before.is_empty() {
         execute(connection, "SET NAMES utf8mb4").await?;
         execute(connection, super::connection::SETTINGS).await?;
@@ -311,4 +313,27 @@ pub(super) async fn create(
         execute(connection, &original).await?;
     }
     made
+}
+
+/// Adds what is to be done where MySQL does not prepare what no text can say.
+fn cannot_be_said(object: &Object, error: sqlx::Error) -> sqlx::Error {
+    const NOT_PREPARED: u16 = 1295;
+    if number(&error) != Some(NOT_PREPARED) {
+        return error;
+    }
+    let fact = format!("{} was made by a client whose text was not UTF-8", object.title());
+    carry(
+        Error::new(ErrorKind::Schema, fact)
+            .because(error)
+            .hint("have the schema make it with the character set utf8mb4"),
+    )
+}
+
+/// A statement as a client sends it that speaks in a character set: what the server shows is converted from that.
+async fn encoded(connection: &mut MySqlConnection, sql: String, charset: Option<&str>) -> Result<Vec<u8>, sqlx::Error> {
+    let Some(charset) = charset.filter(|charset| !charset.starts_with("utf8") && !sql.is_ascii()) else {
+        return Ok(sql.into_bytes());
+    };
+    let sql = format!("SELECT CAST(CONVERT(_utf8mb4 {} USING {charset}) AS BINARY)", binary(sql.as_bytes()));
+    Ok(bytes(connection, &sql).await?.into_iter().flatten().flatten().next().unwrap_or_default())
 }

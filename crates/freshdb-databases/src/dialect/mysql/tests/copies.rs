@@ -1,5 +1,6 @@
 //! Copies equal their template.
 
+use super::super::connection::binary;
 use super::super::{contents, seeded};
 use super::*;
 
@@ -9,6 +10,7 @@ on_both!(
     a_table_without_a_key_that_was_let_in_is_let_in_again,
     a_table_whose_rows_are_elsewhere_is_refused,
     rows_that_were_in_memory_are_missed,
+    what_was_said_in_another_character_set_is_copied,
     tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
 
@@ -248,6 +250,56 @@ async fn rows_that_were_in_memory_are_missed(kind: Kind) {
         let error = outcome.err().expect("a row is missed");
         assert!(format!("{error:?}").contains("hint: make the template anew"), "{error:?}");
     }
+    fixture.drop().await;
+}
+
+/// A client that calls its UTF-8 Latin 1, and one whose text really is.
+async fn what_was_said_in_another_character_set_is_copied(kind: Kind) {
+    // MySQL prepares no routine.
+    let latin = if kind == Kind::Mariadb {
+        "CREATE FUNCTION in_latin() RETURNS TEXT DETERMINISTIC RETURN 'é'"
+    } else {
+        "DO 0"
+    };
+    let prepared = |sql: &str| {
+        let bytes: Vec<u8> = sql.chars().map(|letter| u8::try_from(u32::from(letter)).expect("of Latin 1")).collect();
+        format!("SET @sql = {}; PREPARE it FROM @sql; EXECUTE it", binary(&bytes))
+    };
+    let (latin, latin_view) =
+        (prepared(latin), prepared("CREATE VIEW latin AS SELECT CONCAT(word, 'é') AS word FROM words"));
+    let schema = [
+        "CREATE TABLE words (id INT PRIMARY KEY, word VARCHAR(50) CHARACTER SET utf8mb4); INSERT INTO words VALUES (1, 'ö')",
+        "SET NAMES latin1",
+        "CREATE PROCEDURE say() SELECT 'é' AS word; -- ü",
+        "CREATE FUNCTION said() RETURNS TEXT DETERMINISTIC RETURN '表'",
+        "CREATE VIEW seen AS SELECT id, 'é' AS word, CONCAT(word, 'ü') AS more FROM words",
+        "CREATE TRIGGER noted BEFORE UPDATE ON words FOR EACH ROW SET NEW.word = 'é'",
+        "CREATE EVENT never ON SCHEDULE EVERY 1 YEAR STARTS '2031-01-01 00:00:00' DISABLE DO DELETE FROM words WHERE word = 'é'",
+        &latin,
+        &latin_view,
+    ];
+    let mut fixture = Fixture::new(kind, "latin", &schema).await;
+    fixture.assert_pristine("being copied");
+    // To put it back the trigger is made anew.
+    fixture.run("UPDATE words SET id = 2").await.close().await.expect("it closes");
+    assert_eq!(outcome(&fixture.reset().await), 1, "{kind}");
+    fixture.assert_pristine("being written to");
+    fixture.drop().await;
+}
+
+/// The driver sends no bytes that are no text, and MySQL prepares no routine.
+#[tokio::test]
+async fn a_routine_in_bytes_that_are_no_text_is_refused() {
+    let mut fixture = Fixture::new(Kind::Mysql, "bytes", &["CREATE TABLE words (id INT PRIMARY KEY)"]).await;
+    let said = r#"{"kind": "Procedure", "name": "say", "table": null, "create": "CREATE PROCEDURE say() SELECT 'é'",
+        "settings": {"sql_mode": "", "client": "latin1", "connection": "latin1_swedish_ci", "database": null, "time_zone": null}}"#;
+    fixture.template.catalog.objects.push(serde_json::from_str(said).expect("an object"));
+    let copy = format!("{}_2", fixture.template.name);
+    let error = Mysql::copy(&server(Kind::Mysql), &fixture.template, &copy).await.err().expect("it is refused");
+    let (text, hint) = error.explained();
+    assert!(text.contains("procedure `say` was made by a client whose text was not UTF-8"), "{text}");
+    assert_eq!(hint, Some("have the schema make it with the character set utf8mb4"));
+    Mysql::drop(&mut fixture.admin, &copy).await.expect("it can be dropped");
     fixture.drop().await;
 }
 
