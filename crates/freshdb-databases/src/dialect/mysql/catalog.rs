@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::MySqlConnection;
 
 use super::super::REGISTRY;
-use super::connection::{OWN, TextRow, execute, fixed, identifier, literal, results, rows};
+use super::connection::{OWN, TextRow, execute, fixed, identifier, literal, results, rows, verbatim_results};
 use super::table::{names_shared_tablespace, without_counter, without_inherited_collations, without_shared_tablespace};
 
 /// What stands for the database's own name, which views and sequences' defaults hold.
@@ -249,7 +249,7 @@ async fn show_all(
             .iter()
             .map(|(kind, name, _)| format!("{OWN}SHOW CREATE {} {}", kind.keyword(), identifier(name)))
             .collect();
-        let results = results(connection, &sql.join(";")).await?;
+        let results = verbatim_results(connection, &sql.join(";")).await?;
         shown.extend(results.into_iter().map(|rows| rows.into_iter().next().unwrap_or_default()));
     }
     Ok(shown)

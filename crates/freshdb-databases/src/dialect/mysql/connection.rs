@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, MySqlConnection, Row};
 
+use super::verbatim;
 use crate::{DatabaseUrl, url};
 
 /// A row, every value as the bytes of its text.
@@ -138,6 +139,15 @@ pub(super) async fn results(connection: &mut MySqlConnection, sql: &str) -> Resu
     error.map_or(Ok(results), Err)
 }
 
+/// The same, verbatim: see `verbatim.rs`.
+pub(super) async fn verbatim_results(
+    connection: &mut MySqlConnection,
+    sql: &str,
+) -> Result<Vec<Vec<TextRow>>, sqlx::Error> {
+    let (results, error) = answers(connection, sql, verbatim::text, |_| {}).await?;
+    error.map_or(Ok(results), Err)
+}
+
 /// The same, up to the first statement that the server refuses, and why it does.
 pub(super) async fn results_until(
     connection: &mut MySqlConnection,
@@ -150,6 +160,15 @@ pub(super) async fn results_until(
 pub(super) async fn results_as_they_come(
     connection: &mut MySqlConnection,
     sql: &str,
+    tell: impl FnMut(usize),
+) -> Result<(Vec<Vec<TextRow>>, Option<sqlx::Error>), sqlx::Error> {
+    answers(connection, sql, lossy, tell).await
+}
+
+async fn answers(
+    connection: &mut MySqlConnection,
+    sql: &str,
+    text: fn(&[u8]) -> String,
     mut tell: impl FnMut(usize),
 ) -> Result<(Vec<Vec<TextRow>>, Option<sqlx::Error>), sqlx::Error> {
     let mut results = vec![Vec::new()];
@@ -172,7 +191,7 @@ pub(super) async fn results_as_they_come(
             }
             Either::Right(row) => {
                 if let Some(last) = results.last_mut() {
-                    last.push(texts(&row)?);
+                    last.push(texts_by(&row, text)?);
                 }
             }
         }
@@ -209,8 +228,15 @@ fn values(row: &MySqlRow) -> Result<Vec<Option<Vec<u8>>>, sqlx::Error> {
 }
 
 pub(super) fn texts(row: &MySqlRow) -> Result<TextRow, sqlx::Error> {
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(values(row)?.into_iter().map(|value| value.map(text)).collect())
+    texts_by(row, lossy)
+}
+
+fn texts_by(row: &MySqlRow, text: fn(&[u8]) -> String) -> Result<TextRow, sqlx::Error> {
+    Ok(values(row)?.into_iter().map(|value| value.map(|bytes| text(&bytes))).collect())
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The first values of a row, each of them missing where it is NULL or not there.

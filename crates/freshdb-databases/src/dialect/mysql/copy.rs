@@ -14,7 +14,7 @@ use super::look::Look;
 use super::marks::Marks;
 use super::sessions::{connected, end_sessions};
 use super::template::{Table, Template, check_volatile, qualified};
-use super::{Mysql, seeded};
+use super::{Mysql, seeded, verbatim};
 use crate::{DatabaseUrl, Error, ErrorKind};
 
 /// A copy of a template.
@@ -182,13 +182,12 @@ async fn fill(connection: &mut MySqlConnection, template: &Template, name: &str)
     let counts_by_itself = |object: &Object| {
         template.tables.iter().any(|table| table.name == object.name && table.archives && table.seeded)
     };
-    let tables = of_kind(|kind| kind.is_table() || kind == Kind::Sequence).map(|object| {
-        let create = object.create_in(name);
-        match template.catalog.counter(&object.name) {
-            1 => create,
-            _ if counts_by_itself(object) => create,
-            counter => format!("{create};ALTER TABLE {} AUTO_INCREMENT = {counter}", identifier(&object.name)),
-        }
+    let tables = of_kind(|kind| kind.is_table() || kind == Kind::Sequence).flat_map(|object| {
+        let counter = Some(template.catalog.counter(&object.name));
+        let counter = counter.filter(|counter| *counter != 1 && !counts_by_itself(object));
+        let count =
+            counter.map(|counter| format!("ALTER TABLE {} AUTO_INCREMENT = {counter}", identifier(&object.name)));
+        std::iter::once(object.create_in(name)).chain(count)
     });
     batch(connection, tables).await?;
     for sequence in &template.sequences {
@@ -223,9 +222,14 @@ pub(super) fn insert_all(table: &Table, template: &Template, name: &str) -> Stri
 async fn batch(connection: &mut MySqlConnection, statements: impl Iterator<Item = String>) -> Result<(), sqlx::Error> {
     let mut sql = String::new();
     for statement in statements {
-        if sql.len() + statement.len() > BATCH && !sql.is_empty() {
+        let is_text = verbatim::is_text(&statement);
+        if (sql.len() + statement.len() > BATCH || !is_text) && !sql.is_empty() {
             execute(connection, &sql).await?;
             sql.clear();
+        }
+        if !is_text {
+            execute_bytes(connection, verbatim::bytes(&statement)).await?;
+            continue;
         }
         if !sql.is_empty() {
             sql.push_str(";\n");
@@ -292,7 +296,7 @@ pub(super) async fn create(
     if create.ends_with(';') {
         create.push_str("\nDO 0");
     }
-    let create = encoded(connection, create, client.as_deref()).await?;
+    let create = encoded(connection, &create, client.as_deref()).await?;
     if let Some(collation) = collation {
         execute(connection, &format!("ALTER DATABASE {} COLLATE {collation}", identifier(name))).await?;
     }
@@ -329,11 +333,10 @@ fn cannot_be_said(object: &Object, error: sqlx::Error) -> sqlx::Error {
     )
 }
 
-/// A statement as a client sends it that speaks in a character set: what the server shows is converted from that.
-async fn encoded(connection: &mut MySqlConnection, sql: String, charset: Option<&str>) -> Result<Vec<u8>, sqlx::Error> {
-    let Some(charset) = charset.filter(|charset| !charset.starts_with("utf8") && !sql.is_ascii()) else {
-        return Ok(sql.into_bytes());
-    };
+/// A statement as a client sends it that speaks in a character set: what the server shows is converted from that, unless it is no text.
+async fn encoded(connection: &mut MySqlConnection, sql: &str, charset: Option<&str>) -> Result<Vec<u8>, sqlx::Error> {
+    let is_converted = |charset: &&str| !charset.starts_with("utf8") && !sql.is_ascii() && verbatim::is_text(sql);
+    let Some(charset) = charset.filter(is_converted) else { return Ok(verbatim::bytes(sql)) };
     let sql = format!("SELECT CAST(CONVERT(_utf8mb4 {} USING {charset}) AS BINARY)", binary(sql.as_bytes()));
     Ok(bytes(connection, &sql).await?.into_iter().flatten().flatten().next().unwrap_or_default())
 }

@@ -28,6 +28,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod verbatim;
 mod whereabouts;
 
 use sqlx::MySqlConnection;

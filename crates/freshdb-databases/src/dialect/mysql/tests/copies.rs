@@ -11,6 +11,7 @@ on_both!(
     a_table_whose_rows_are_elsewhere_is_refused,
     rows_that_were_in_memory_are_missed,
     what_was_said_in_another_character_set_is_copied,
+    literals_that_are_no_text_are_copied,
     tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
 
@@ -284,6 +285,32 @@ async fn what_was_said_in_another_character_set_is_copied(kind: Kind) {
     fixture.run("UPDATE words SET id = 2").await.close().await.expect("it closes");
     assert_eq!(outcome(&fixture.reset().await), 1, "{kind}");
     fixture.assert_pristine("being written to");
+    fixture.drop().await;
+}
+
+/// In definitions they are shown as the bytes that they are; defaults by MariaDB alone.
+async fn literals_that_are_no_text_are_copied(kind: Kind) {
+    let schema = [
+        "CREATE TABLE plain (id INT PRIMARY KEY)",
+        "CREATE TABLE binaries (id INT PRIMARY KEY AUTO_INCREMENT, b VARBINARY(4) NOT NULL DEFAULT 0xff, c BINARY(3) DEFAULT 0x00ff27)
+          AUTO_INCREMENT = 7",
+        "CREATE VIEW latin AS SELECT CONCAT(_latin1 0xe9, 'ü') AS word",
+    ];
+    let mut fixture = Fixture::new(kind, "literals", &schema).await;
+    fixture.assert_pristine("being copied");
+    let slot = identifier(&fixture.slot.name);
+    let template = identifier(&fixture.template.name);
+    let word = |database: &str| format!("SELECT HEX(CONVERT(word USING utf8mb4)) FROM {database}.latin");
+    let words = [fixture.rows(&word(&template)).await, fixture.rows(&word(&slot)).await];
+    assert_eq!(words[0], words[1], "{kind}");
+    fixture.run("INSERT INTO binaries () VALUES ()").await.close().await.expect("it closes");
+    let row = fixture.rows(&format!("SELECT id, HEX(b), HEX(c) FROM {slot}.binaries")).await.concat();
+    assert_eq!(row, ["7", "FF", "00FF27"].map(|value| Some(value.to_owned())), "{kind}");
+    assert_eq!(outcome(&fixture.reset().await), 1, "{kind}");
+
+    fixture.run("ALTER TABLE binaries ALTER b SET DEFAULT 0xfe").await.close().await.expect("it closes");
+    let reset = fixture.reset().await;
+    assert!(matches!(reset.outcome, Outcome::Changed(_)), "{kind}: {reset:?}");
     fixture.drop().await;
 }
 
