@@ -287,6 +287,10 @@ pub(super) async fn create(
     set("character_set_client", client);
     set("collation_connection", collation);
     set("time_zone", time_zone);
+    if object.kind == Kind::Event {
+        // The servers make no event, or disable it, whose time has passed.
+        settings.push("timestamp = 1".to_owned());
+    }
     // What the database's collation was at that time.
     let collation =
         database.as_ref().filter(|collation| !template.catalog.database.contains(&format!("COLLATE {collation} ")));
@@ -305,7 +309,7 @@ pub(super) async fn create(
     }
     let made = execute_bytes(connection, create).await.map_err(|error| cannot_be_said(object, error));
     if !before.is_empty() {
-        execute(connection, "SET NAMES utf8mb4").await?;
+        execute(connection, "SET NAMES utf8mb4; SET SESSION timestamp = DEFAULT").await?;
         execute(connection, super::connection::SETTINGS).await?;
     }
     if collation.is_some() {

@@ -12,6 +12,7 @@ on_both!(
     rows_that_were_in_memory_are_missed,
     what_was_said_in_another_character_set_is_copied,
     literals_that_are_no_text_are_copied,
+    events_whose_time_has_passed_are_copied,
     tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
 
@@ -311,6 +312,21 @@ async fn literals_that_are_no_text_are_copied(kind: Kind) {
     fixture.run("ALTER TABLE binaries ALTER b SET DEFAULT 0xfe").await.close().await.expect("it closes");
     let reset = fixture.reset().await;
     assert!(matches!(reset.outcome, Outcome::Changed(_)), "{kind}: {reset:?}");
+    fixture.drop().await;
+}
+
+/// A template lives for longer than it was meant to take until they happen.
+async fn events_whose_time_has_passed_are_copied(kind: Kind) {
+    let schema = [
+        "CREATE TABLE log (id INT PRIMARY KEY)",
+        "SET timestamp = UNIX_TIMESTAMP('2020-01-01 00:00:00')",
+        "CREATE EVENT once ON SCHEDULE AT '2020-01-01 01:00:00' DISABLE DO DELETE FROM log",
+        "CREATE EVENT kept ON SCHEDULE AT '2020-01-01 01:00:00' ON COMPLETION PRESERVE DISABLE DO DELETE FROM log",
+        "CREATE EVENT ended ON SCHEDULE EVERY 1 HOUR ENDS '2020-01-02 00:00:00' DISABLE DO DELETE FROM log",
+    ];
+    let mut fixture = Fixture::new(kind, "passed", &schema).await;
+    fixture.assert_pristine("being copied");
+    outcome(&fixture.reset().await);
     fixture.drop().await;
 }
 
