@@ -209,13 +209,12 @@ async fn fill(connection: &mut MySqlConnection, template: &Template, name: &str)
     Ok(())
 }
 
-/// The rows of a table, as the template has them, and where an engine keeps them as they come, in the same order: read by an index they would
-/// come in its.
+/// The rows of a table, as the template has them, and where they are kept as they come, in the same order: read by an index they would come in its.
 pub(super) fn insert_all(table: &Table, template: &Template, name: &str) -> String {
     let columns: Vec<String> = table.columns.iter().map(|column| identifier(&column.name)).collect();
     let columns = columns.join(",");
     let (to, from) = (qualified(name, &table.name), qualified(&template.name, &table.name));
-    let order = if table.transactional { "" } else { " USE INDEX ()" };
+    let order = if table.transactional && !table.key.is_empty() { "" } else { " USE INDEX ()" };
     format!("INSERT INTO {to} ({columns}) SELECT {columns} FROM {from}{order}")
 }
 

@@ -13,6 +13,7 @@ on_both!(
     what_was_said_in_another_character_set_is_copied,
     literals_that_are_no_text_are_copied,
     events_whose_time_has_passed_are_copied,
+    rows_without_a_key_lie_in_the_order_of_the_template,
     tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
 
@@ -327,6 +328,23 @@ async fn events_whose_time_has_passed_are_copied(kind: Kind) {
     let mut fixture = Fixture::new(kind, "passed", &schema).await;
     fixture.assert_pristine("being copied");
     outcome(&fixture.reset().await);
+    fixture.drop().await;
+}
+
+/// An index that holds all of a row is in an order of its own.
+async fn rows_without_a_key_lie_in_the_order_of_the_template(kind: Kind) {
+    let schema = [
+        "CREATE TABLE names (name VARCHAR(20), KEY (name))",
+        "INSERT INTO names VALUES ('second'), ('first'), (NULL), ('third'), ('first')",
+    ];
+    let mut fixture = Fixture::new(kind, "order", &schema).await;
+    let names = |database: &str| format!("SELECT name FROM {}.names USE INDEX ()", identifier(database));
+    let (theirs, ours) = (names(&fixture.template.name), names(&fixture.slot.name));
+    let pristine = fixture.rows(&theirs).await;
+    assert_eq!(fixture.rows(&ours).await, pristine, "{kind}");
+    fixture.run("DELETE FROM names WHERE name = 'third'").await.close().await.expect("it closes");
+    outcome(&fixture.reset().await);
+    assert_eq!(fixture.rows(&ours).await, pristine, "{kind}");
     fixture.drop().await;
 }
 
