@@ -14,6 +14,7 @@ on_both!(
     literals_that_are_no_text_are_copied,
     events_whose_time_has_passed_are_copied,
     rows_without_a_key_lie_in_the_order_of_the_template,
+    tables_that_differ_by_case_or_accent_alone_have_counters_of_their_own,
     tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
 
@@ -345,6 +346,21 @@ async fn rows_without_a_key_lie_in_the_order_of_the_template(kind: Kind) {
     fixture.run("DELETE FROM names WHERE name = 'third'").await.close().await.expect("it closes");
     outcome(&fixture.reset().await);
     assert_eq!(fixture.rows(&ours).await, pristine, "{kind}");
+    fixture.drop().await;
+}
+
+async fn tables_that_differ_by_case_or_accent_alone_have_counters_of_their_own(kind: Kind) {
+    let schema = ["Word", "word", "wörd"].map(|name| {
+        let table = format!("CREATE TABLE `{name}` (id INT PRIMARY KEY AUTO_INCREMENT, n INT)");
+        format!("{table} AUTO_INCREMENT = {}; INSERT INTO `{name}` (n) VALUES (1)", 10 * name.len())
+    });
+    let mut fixture = Fixture::new(kind, "counters", &schema.each_ref().map(String::as_str)).await;
+    for name in ["Word", "word", "wörd"] {
+        let sql = format!("INSERT INTO `{name}` (n) VALUES (2)");
+        fixture.run(&sql).await.close().await.expect("it closes");
+        assert_eq!(outcome(&fixture.reset().await), 1, "{kind}: {sql}");
+        fixture.assert_pristine(&sql);
+    }
     fixture.drop().await;
 }
 
