@@ -56,7 +56,12 @@ pub(super) fn is_set_in(text: &str) -> bool {
 fn argument(line: &str) -> Option<&str> {
     let (command, rest) = line.trim_start().split_at_checked("delimiter".len())?;
     let is_it = command.eq_ignore_ascii_case("delimiter") && (rest.is_empty() || rest.starts_with(char::is_whitespace));
-    is_it.then(|| rest.split_whitespace().next().unwrap_or(""))
+    let rest = rest.trim_start();
+    let quoted = rest.strip_prefix(['\'', '"', '`']).map(|inner| (inner, &rest[..1]));
+    is_it.then(|| match quoted {
+        Some((inner, quote)) => inner.trim_end().split(quote).next().unwrap_or(""),
+        None => rest.split_whitespace().next().unwrap_or(""),
+    })
 }
 
 /// What the client sends of a script: not the `\` at the end of a line, which it takes for the beginning of one of its commands and drops, in
@@ -222,6 +227,7 @@ mod tests {
         check("  Delimiter $$ \r\nx;\r\ny$$\r\nDELIMITER ;\r\nz;", &[(2, "x;\r\ny"), (5, "z")]);
         check("a\nDELIMITER ;;\nb;;", &[(1, "a\nDELIMITER"), (3, "b")]);
         check("# a\n-- b\nDELIMITER //\nc//", &[(4, "c")]);
+        check("DELIMITER '//'\nx; y//\ndelimiter \"$$\"\nz;$$", &[(2, "x; y"), (4, "z;")]);
         check("delimiters; delimiter_x;", &[(1, "delimiters"), (1, "delimiter_x")]);
     }
 
