@@ -95,6 +95,22 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [sqlite]
+    async fn rows_whose_key_is_null_are_told_apart(database: &TestDatabase) {
+        let schema = schema::sql("CREATE TABLE t (k TEXT PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (NULL, 1), (NULL, 2)");
+        let pool = builder(database, schema).open().await.unwrap();
+        let lease = pool.lease().await.unwrap();
+        assert!(lease.changes().await.unwrap().is_empty());
+        execute(lease.url(), "DELETE FROM t WHERE n = 1; INSERT INTO t VALUES (NULL, 3)").await;
+        let changes = lease.changes().await.unwrap();
+        let told = rows(table(&changes, "t"));
+        assert_eq!(told, [(None, some("NULL|3")), (some("NULL|1"), None)]);
+        lease.give_back().await.unwrap();
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
     [postgres]
     async fn what_a_key_includes_is_no_part_of_it(database: &TestDatabase) {
         let schema = schema::sql("CREATE TABLE t (x int, id int, PRIMARY KEY (id) INCLUDE (x)); INSERT INTO t VALUES (1, 7)");

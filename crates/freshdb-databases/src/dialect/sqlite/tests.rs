@@ -308,6 +308,18 @@ async fn a_template_is_restored_until_somebody_writes_to_it() {
     }
 }
 
+#[tokio::test]
+async fn nothing_is_copied_of_a_template_that_somebody_wrote_to() {
+    for journal in [SqliteJournalMode::Wal, SqliteJournalMode::Delete] {
+        let mut fixture = Fixture::new(journal).await;
+        let mut other = super::connection::open(&path(&fixture.server, "template")).await.expect("the template");
+        run(&mut other, DIRT[DIRT.len() - 1]).await;
+        other.close().await.expect("closed");
+        let error = Sqlite::reset(&mut fixture.slot, &fixture.template, &[]).await.expect_err("no copy");
+        assert!(format!("{error:?}").contains("was written to after it was complete"), "{journal:?}: {error:?}");
+    }
+}
+
 /// A process that reads it has it open for a moment, and so its log is there.
 #[tokio::test]
 async fn whoever_has_a_template_open_for_a_moment_is_waited_for() {
