@@ -21,6 +21,11 @@ impl Row {
     pub(super) fn number(&self) -> usize {
         self.inputs.first().copied().unwrap_or_default()
     }
+
+    /// About how many bytes its values are.
+    pub(super) fn bytes(&self) -> usize {
+        self.values.iter().map(bytes).sum()
+    }
 }
 
 /// Folds rows of one key into one, as if they had been posted one after another, and puts them in an order that is the same
@@ -71,6 +76,15 @@ fn is_too_large(value: &Value) -> bool {
         #[cfg(feature = "postgres")]
         Value::Array(_, Some(values)) => values.iter().any(is_too_large),
         _ => false,
+    }
+}
+
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::String(Some(text)) => text.len(),
+        Value::Bytes(Some(bytes)) => bytes.len(),
+        // Of a document or an array, that is longer than what is sent.
+        value => format!("{value:?}").len(),
     }
 }
 

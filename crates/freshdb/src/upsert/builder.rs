@@ -58,7 +58,8 @@ use super::run::{Read, Run, read};
 ///   against after it.
 /// - **A conflict with another unique key is an error**, [`UpsertError::AnotherKey`], and never takes that key's row for
 ///   the one that was meant, as `ON DUPLICATE KEY UPDATE` on MySQL and MariaDB does.
-/// - **Any number of rows.** Statements are cut to what the engine takes.
+/// - **Any number of rows.** Statements are cut to what the engine takes. MySQL and MariaDB take a row of half their `max_allowed_packet`, for
+///   its values are sent twice.
 ///
 /// # What it does not
 ///
@@ -67,7 +68,7 @@ use super::run::{Read, Run, read};
 /// - Which keys are the same is for the database to say, by the column's type and collation. Rows whose keys differ in
 ///   Rust and not there (`"a"` and `"A"`, by MySQL's default collation) are [`UpsertError::EqualKeys`] in one batch, for
 ///   there is no telling which was meant. One after another, they are the same row, and it keeps the key it has.
-/// - It is not one statement but three to five for each chunk of up to 1000 rows (200 on MySQL and MariaDB), and on MySQL
+/// - It is not one statement but three to five for each chunk of up to 1000 rows (200 on MySQL and MariaDB) and 1 MiB, and on MySQL
 ///   and MariaDB one for each row that is updated. What is updated is also read, before and after.
 /// - MySQL and MariaDB must keep the table in InnoDB; and a `FLOAT` there is compared by the six digits that the server
 ///   shows of it.

@@ -54,7 +54,7 @@ impl<C: ConnectionTrait, T: Send> Run<'_, C, T> {
         }
         let mut outcomes = Vec::with_capacity(rows.len());
         let mut keys: HashMap<Texts, usize> = HashMap::with_capacity(rows.len());
-        for chunk in rows.chunks(dialect::rows_per_statement(self.dialect, &self.plan)) {
+        for chunk in dialect::chunks(self.dialect, &self.plan, rows) {
             for (row, (key, outcome)) in chunk.iter().zip(self.chunk(chunk).await?) {
                 if let Some(other) = keys.insert(key, row.number()) {
                     return Err(UpsertError::EqualKeys {

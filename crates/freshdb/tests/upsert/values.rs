@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Alias, ColumnDef, Table};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use serde_json::json;
 
-use crate::harness::{elsewhere, outcomes};
+use crate::harness::{counts, elsewhere, outcomes};
 
 /// Makes a table `valued` with a key and one column of this definition.
 async fn valued(connection: &OrmEngine, column: &mut ColumnDef) {
@@ -178,4 +178,22 @@ async fn json_changes(connection: OrmEngine) {
 async fn binary_json_changes(connection: OrmEngine) {
     valued(&connection, ColumnDef::new("value").json_binary()).await;
     each_is_a_change(&connection, &documents()).await;
+}
+
+/// By its default, MariaDB takes 16 MiB at once.
+#[freshdb::test]
+async fn values_may_be_large(connection: OrmEngine) {
+    const MEGABYTE: usize = 1_000_000;
+    // MySQL's and MariaDB's TEXT ends at 64 KiB.
+    let text = if connection.backend() == DbBackend::MySql { "LONGTEXT" } else { "TEXT" };
+    valued(&connection, ColumnDef::new("value").custom(Alias::new(text))).await;
+    let upsert = async |rows: usize, length: usize, letter: &str| {
+        let rows = (0..).take(rows).map(|key| (key, letter.repeat(length)));
+        let upsert = Upsert::into("valued").key(["key"]).columns(["key", "value"]).rows(rows);
+        counts(&upsert.execute(&connection).await.expect("an outcome"))
+    };
+    // Many of them, and one alone.
+    assert_eq!(upsert(20, MEGABYTE, "a").await, [20, 0, 0]);
+    assert_eq!(upsert(20, MEGABYTE, "b").await, [0, 20, 0]);
+    assert_eq!(upsert(1, 6 * MEGABYTE, "c").await, [0, 1, 0]);
 }

@@ -10,6 +10,7 @@ mod values;
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, SelectStatement, UpdateStatement};
 use sea_orm::{DbBackend, Value};
 
+use super::batch::Row;
 use super::plan::Plan;
 
 /// A row of a statement: its number there, and its values in the order of the plan's columns.
@@ -70,8 +71,32 @@ pub(super) fn of(backend: DbBackend) -> &'static dyn Dialect {
     }
 }
 
+/// How many bytes the values of a statement's rows have together, unless one row alone has more. MySQL and MariaDB take no packet above
+/// `max_allowed_packet`, by MariaDB's default 16 MiB:
+/// <https://mariadb.com/docs/server/server-management/variables-and-modes/server-system-variables#max_allowed_packet>.
+const MOST_BYTES: usize = 1 << 20;
+
+/// The rows, cut into those of any statement of an upsert.
+pub(super) fn chunks<'rows>(
+    dialect: &dyn Dialect,
+    plan: &Plan,
+    mut rows: &'rows [Row],
+) -> impl Iterator<Item = &'rows [Row]> + use<'rows> {
+    let most = rows_per_statement(dialect, plan);
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rows.iter().take(most).take_while(|row| {
+            bytes += row.bytes();
+            bytes <= MOST_BYTES
+        });
+        let (chunk, rest) = rows.split_at(fitting.count().max(1).min(rows.len()));
+        rows = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
 /// How many rows any statement of an upsert has.
-pub(super) fn rows_per_statement(dialect: &dyn Dialect, plan: &Plan) -> usize {
+fn rows_per_statement(dialect: &dyn Dialect, plan: &Plan) -> usize {
     // MySQL's `find` has the parameters of one row more.
     let rows = (dialect.most_parameters() / plan.parameters_per_row()).saturating_sub(1);
     rows.clamp(1, dialect.most_rows())

@@ -1,5 +1,6 @@
 //! MySQL and MariaDB.
 
+use sea_orm::Value;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, LockType, Query, SelectStatement, UnionType, UpdateStatement};
 
 use super::{Dialect, Find, Given, Insert, any, insert_into};
@@ -37,8 +38,12 @@ impl Dialect for MySql {
     /// Reading with one sees what was last committed, and not what the transaction saw first:
     /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-locking-reads.html>.
     fn find(&self, plan: &Plan, rows: &[Given], find: Find) -> SelectStatement {
-        // A lock cannot be asked for in the first SELECT of a UNION without parentheses, so the first finds nothing.
-        let nothing = rows.first().map(|row| select(plan, row, find));
+        // A lock cannot be asked for in the first SELECT of a UNION without parentheses, so the first finds nothing. It needs no values, which
+        // may be large.
+        let nothing = rows.first().map(|(number, values)| {
+            let values: Vec<Value> = values.iter().map(Value::as_null).collect();
+            select(plan, &(*number, &values), find)
+        });
         let mut union = nothing.unwrap_or_else(Query::select);
         union.and_where(Expr::cust("1 = 0"));
         union.unions(rows.iter().map(|row| {
@@ -90,7 +95,7 @@ fn select(plan: &Plan, (number, values): &Given, find: Find) -> SelectStatement 
     select
 }
 
-fn same_key(plan: &Plan, values: &[sea_orm::Value]) -> Expr {
+fn same_key(plan: &Plan, values: &[Value]) -> Expr {
     let same = plan.key().zip(plan.key_of(values)).map(|(column, value)| Expr::col(column.clone()).eq(value.clone()));
     same.reduce(ExprTrait::and).unwrap_or_else(|| Expr::cust("1 = 0"))
 }
