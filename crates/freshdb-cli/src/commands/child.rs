@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::pin::pin;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
@@ -77,6 +78,14 @@ impl Ends {
             }
         }
     }
+}
+
+/// Has the system say how the processes that this one starts have ended. Whoever started this one may ignore SIGCHLD, with which it says
+/// that to nobody.
+pub(super) fn hear_of_ends() -> Result<(), Failure> {
+    signal_hook::flag::register(Signal::CHILD.as_raw(), Arc::default())
+        .map(drop)
+        .map_err(|error| Failure::new("cannot listen for signals").because(error))
 }
 
 /// A bit for each signal that this process ignores, the lowest for the first. Only Linux says it.

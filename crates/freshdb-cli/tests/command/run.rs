@@ -24,6 +24,15 @@ fn the_exit_code_is_the_commands() {
     }
 }
 
+/// As beside a program that has the system forget what it started.
+#[test]
+fn the_exit_code_is_the_commands_where_ends_of_processes_are_ignored() {
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_freshdb"), "run", "--quiet", "--postgres", "--"]);
+    let output = command.args(["sh", "-c", "exit 7"]).env_remove("FRESHDB_POSTGRES_URL").output().expect("it runs");
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(7), ""));
+}
+
 #[test]
 fn a_filter_of_the_log_that_is_none_is_said() {
     for (filter, is_said) in [("freshdb=debgu", true), ("error", false), ("", false)] {
