@@ -257,7 +257,8 @@ pub(super) async fn tell_outcome(
 
 /// What was done to a database that is leased
 #[utoipa::path(get, path = "/v1/leases/{id}/changes", params(("id" = String, Path)), responses(
-    (status = 200, body = Object, description = "What `freshdb diff --json` prints"), (status = 404, body = Refusal), (status = 503, body = Refusal)))]
+    (status = 200, body = Object, description = "What `freshdb diff --json` prints"), (status = 400, body = Refusal),
+    (status = 404, body = Refusal), (status = 503, body = Refusal)))]
 pub(super) async fn changes(
     State(broker): State<Arc<Broker>>,
     id: Result<Path<String>, PathRejection>,
@@ -271,7 +272,7 @@ pub(super) async fn changes(
 /// Who is connected to a database that is leased
 #[utoipa::path(get, path = "/v1/leases/{id}/sessions", params(("id" = String, Path)), responses(
     (status = 200, body = [Object], description = "As the server says; of SQLite, which has none, nobody"),
-    (status = 404, body = Refusal), (status = 503, body = Refusal)))]
+    (status = 400, body = Refusal), (status = 404, body = Refusal), (status = 503, body = Refusal)))]
 pub(super) async fn sessions(
     State(broker): State<Arc<Broker>>,
     id: Result<Path<String>, PathRejection>,
@@ -343,7 +344,8 @@ pub(super) async fn finish_template(
 
 /// Discard a template, filled or not
 #[utoipa::path(delete, path = "/v1/templates/{engine}/{hash}", params(("engine" = String, Path), ("hash" = String, Path)), responses(
-    (status = 204, description = "The next who asks fills another one"), (status = 400, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 204, description = "The next who asks fills another one"), (status = 400, body = Refusal), (status = 404, body = Refusal),
+    (status = 503, body = Refusal)))]
 pub(super) async fn discard_template(
     State(broker): State<Arc<Broker>>,
     path: Result<Path<(String, String)>, PathRejection>,

@@ -28,7 +28,7 @@ impl Modify for Secured {
     }
 }
 
-/// What any request may be refused with, and any that has a body.
+/// What any request may be refused with, and any for which a body is wanted.
 struct Refused;
 
 impl Modify for Refused {
@@ -37,8 +37,8 @@ impl Modify for Refused {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
             for operation in operations.into_iter().flatten() {
                 refuse(operation, 401, "No token, or another one");
+                refuse(operation, 413, "A body of more than 64 KiB, or, where none is wanted, of more than 4 MiB");
                 if operation.request_body.is_some() {
-                    refuse(operation, 413, "A body of more than 64 KiB");
                     refuse(operation, 415, "A body that is not said to be JSON");
                 }
             }

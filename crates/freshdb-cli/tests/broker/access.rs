@@ -62,11 +62,37 @@ fn the_description_has_what_every_request_may_be_refused_with() {
     let document = broker.client().get("/v1/openapi.json").expect(200);
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("methods") {
-            let of_bodies: &[u16] = if operation["requestBody"].is_null() { &[] } else { &[413, 415] };
-            for status in [401].iter().chain(of_bodies) {
+            let of_bodies: &[u16] = if operation["requestBody"].is_null() { &[] } else { &[415] };
+            for status in [401, 413].iter().chain(of_bodies) {
                 let refusal = &operation["responses"][status.to_string()]["content"]["application/json"]["schema"];
                 assert_eq!(refusal, &json!({"$ref": "#/components/schemas/Refusal"}), "{method} {path} {status}");
             }
+        }
+    }
+}
+
+#[test]
+fn whatever_is_wrong_with_a_request_is_described() {
+    let broker = Broker::of(Engine::Sqlite);
+    let mut client = broker.client();
+    for (method, path) in [
+        ("DELETE", "/v1/leases/%ff"),
+        ("PUT", "/v1/leases/%ff/outcome"),
+        ("GET", "/v1/leases/%ff/changes"),
+        ("GET", "/v1/leases/%ff/sessions"),
+        ("PUT", "/v1/templates/sqlite/%ff"),
+        ("DELETE", "/v1/templates/sqlite/%ff"),
+        ("DELETE", "/v1/leases/1?nobody=knows"),
+    ] {
+        client.ask(method, path, "").expect(400);
+    }
+    let too_much = "x".repeat(5 << 20);
+    for (method, path) in [("GET", "/v1/status"), ("DELETE", "/v1/leases/1"), ("POST", "/v1/leases")] {
+        let mut client = broker.client();
+        // It may be cut off before it has heard that.
+        client.begin(method, path, &too_much);
+        if let Some(answer) = client.answer() {
+            answer.expect(413);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `freshdb serve`, and clients that are in control of their connections.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 pub(crate) use test_support::eventually_blocking as eventually;
@@ -31,6 +33,9 @@ macro_rules! on_every_engine {
         on_every_engine! { @ [sqlite, mysql, mariadb, postgres] [$($name),+] }
     };
 }
+
+/// What a broker says of itself. All say the same.
+static DESCRIPTION: OnceLock<Value> = OnceLock::new();
 
 /// A broker of one engine, which ends with this.
 pub(crate) struct Broker {
@@ -66,21 +71,23 @@ impl Broker {
         let (socket, url, token) =
             (variable("FRESHDB_BROKER"), variable("FRESHDB_BROKER_URL"), variable("FRESHDB_BROKER_TOKEN"));
         let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-        Self { process, engine, socket, port, token }
+        let broker = Self { process, engine, socket, port, token };
+        DESCRIPTION.get_or_init(|| broker.client().get("/v1/openapi.json").expect(200));
+        broker
     }
 
     /// A client by TCP.
     pub(crate) fn client(&self) -> Connection {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
         stream.set_read_timeout(Some(2 * DEADLINE)).expect("a limit");
-        Connection { stream: Box::new(stream), token: Some(self.token.clone()) }
+        Connection { stream: Box::new(stream), token: Some(self.token.clone()), asked: VecDeque::new() }
     }
 
     /// A client by the socket.
     pub(crate) fn local_client(&self) -> Connection {
         let stream = UnixStream::connect(&self.socket).expect("a connection");
         stream.set_read_timeout(Some(2 * DEADLINE)).expect("a limit");
-        Connection { stream: Box::new(stream), token: Some(self.token.clone()) }
+        Connection { stream: Box::new(stream), token: Some(self.token.clone()), asked: VecDeque::new() }
     }
 
     /// The notes of what is leased.
@@ -124,10 +131,12 @@ impl Stream for UnixStream {
     }
 }
 
-/// One connection, and one request after the other.
+/// One connection, and one request after the other. Each answer is held to the broker's description.
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     pub(crate) token: Option<String>,
+    /// Methods and paths that are not answered yet.
+    asked: VecDeque<(String, String)>,
 }
 
 /// What was answered.
@@ -144,6 +153,24 @@ impl Answer {
     pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body
+    }
+
+    /// The description has its status, and whether that has a body; unless what was asked for is not described.
+    #[track_caller]
+    fn must_be_described(&self, method: &str, path: &str) {
+        let path = path.split('?').next().unwrap_or_default();
+        let is_of = |described: &str| {
+            let (described, asked): (Vec<_>, Vec<_>) = (described.split('/').collect(), path.split('/').collect());
+            let is_same = |(one, other): (&&str, &&str)| one.starts_with('{') || one == other;
+            described.len() == asked.len() && described.iter().zip(&asked).all(is_same)
+        };
+        let paths = DESCRIPTION.get().and_then(|description| description["paths"].as_object());
+        let operation =
+            paths.into_iter().flatten().find(|(described, _)| is_of(described)).map(|(_, item)| &item[method]);
+        let Some(responses) = operation.and_then(|operation| operation["responses"].as_object()) else { return };
+        let response = responses.get(&self.status.to_string());
+        let has_body = response.map(|response| response["content"].is_object());
+        assert_eq!(has_body, Some(!self.body.is_null()), "{method} {path} is answered by {self:?}");
     }
 }
 
@@ -185,6 +212,7 @@ impl Connection {
             "{method} {path} HTTP/1.1\r\nhost: broker\r\n{token}content-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
+        self.asked.push_back((method.to_lowercase(), path.to_owned()));
         self.send(request.as_bytes());
     }
 
@@ -200,7 +228,17 @@ impl Connection {
     }
 
     /// Nothing if the connection was closed.
+    #[track_caller]
     pub(crate) fn answer(&mut self) -> Option<Answer> {
+        let asked = self.asked.pop_front();
+        let answer = self.read()?;
+        if let Some((method, path)) = asked {
+            answer.must_be_described(&method, &path);
+        }
+        Some(answer)
+    }
+
+    fn read(&mut self) -> Option<Answer> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
