@@ -27,7 +27,13 @@ pub(super) fn manual() -> Result<ExitCode, Failure> {
     cli.build();
     let failed = |error| Failure::new("cannot write the manual page").because(error);
     let mut page = Vec::new();
-    Man::new(cli.clone()).render(&mut page).map_err(failed)?;
+    // Not as a whole, for that names a page for each command, which there is none of.
+    let whole = Man::new(cli.clone());
+    whole.render_title(&mut page).map_err(failed)?;
+    whole.render_name_section(&mut page).map_err(failed)?;
+    whole.render_synopsis_section(&mut page).map_err(failed)?;
+    whole.render_description_section(&mut page).map_err(failed)?;
+    whole.render_options_section(&mut page).map_err(failed)?;
     for command in cli.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
         writeln!(page, ".SH {}", command.get_name().to_uppercase()).map_err(failed)?;
         let man = Man::new(command.clone());
@@ -35,5 +41,6 @@ pub(super) fn manual() -> Result<ExitCode, Failure> {
         man.render_description_section(&mut page).map_err(failed)?;
         man.render_options_section(&mut page).map_err(failed)?;
     }
+    whole.render_version_section(&mut page).map_err(failed)?;
     print(&page)
 }

@@ -133,4 +133,5 @@ fn the_manual_page_has_every_command() {
         assert!(sections.contains(&section), "{section} is not in {sections:?}");
     }
     assert!(!page.contains("__start"), "{page}");
+    assert!(!page.contains("(1)"), "there is no other page: {page}");
 }
