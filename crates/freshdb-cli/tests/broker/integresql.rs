@@ -15,6 +15,7 @@ on_every_engine!(
     databases_that_nobody_gives_back,
     more_wait_than_there_are_databases,
     whoever_goes_away_while_he_waits_ends_nobody_elses,
+    a_database_is_left_to_whoever_has_it_at_first,
     a_late_unlock_ends_nobody_elses,
     a_test_waits_for_its_template,
     administration,
@@ -141,6 +142,20 @@ fn databases_that_nobody_gives_back(engine: Engine) {
         assert_eq!(sql::number(&url, "SELECT COUNT(*) FROM tags"), 1);
         sql::execute(&url, "DELETE FROM tags");
     }
+}
+
+/// Who was given one has time to connect before it may be taken away.
+fn a_database_is_left_to_whoever_has_it_at_first(engine: Engine) {
+    let broker = Broker::with(engine, ONE);
+    let mut client = broker.client();
+    let hash = free_hash();
+    make(&broker, &mut client, &hash);
+    let base = format!("/api/v1/templates/{hash}/tests");
+    let asked = Instant::now();
+    for _ in 0..2 {
+        client.get(&base).expect(200);
+    }
+    assert!(asked.elapsed() >= Duration::from_millis(250), "it was taken away after {:?}", asked.elapsed());
 }
 
 /// Each of them gets one, though none of the others asks again.
