@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use freshdb_databases::ServerSession;
 
-use super::arguments::{Held, Ledger, LeftOpen, Unreturned};
+use super::arguments::{Held, Ledger, Unreturned};
 use super::census;
 use super::context::Context;
 use super::guard::Database;
 use super::reuse::Reuse;
-use super::trace::Source;
+use super::trace::{Source, Trace};
 use crate::registry::{OpenSession, Place};
 use crate::runtime::{sleep, within};
 
@@ -41,9 +41,17 @@ pub(super) struct Left {
 /// A transaction that nobody ended.
 #[derive(Debug)]
 pub(super) struct OpenTransaction {
-    pub(super) source: Source,
+    pub(super) opened: Opened,
     /// What began it, where that was seen.
     pub(super) statement: Option<String>,
+}
+
+/// What a transaction was left open on.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Session(OpenSession),
+    /// A connection of a pool of sqlx's.
+    Connection(Trace),
 }
 
 /// An engine, or a pool of sqlx's, that outlives its test.
@@ -81,7 +89,7 @@ pub(super) async fn collect(
         }
         left.own.extend(engine.connections());
         left.transactions.extend(engine.take_left_open().into_iter().map(|(session, statement)| OpenTransaction {
-            source: session.source(),
+            opened: Opened::Session(session),
             statement: Some(statement.as_str().to_owned()),
         }));
     }
@@ -98,7 +106,8 @@ pub(super) async fn collect(
         let limit = if ledger.count() == 0 { rest().max(CLOSING) } else { CLOSING };
         let closed = within(limit, ledger.close()).await.is_some();
         let transactions = ledger.take_left_open().into_iter();
-        left.transactions.extend(transactions.map(|LeftOpen { source }| OpenTransaction { source, statement: None }));
+        left.transactions
+            .extend(transactions.map(|trace| OpenTransaction { opened: Opened::Connection(trace), statement: None }));
         let life = ledger.let_go();
         // A connection that is out keeps its pool alive, and is named itself.
         if closed {
@@ -118,6 +127,16 @@ pub(super) async fn collect(
     left.pools.extend(kept.map(|_| KeptPool::Argument { what: "pool of sqlx's" }));
     left.waited = started.elapsed();
     left
+}
+
+impl Opened {
+    /// Where.
+    pub(super) fn source(&self) -> Source {
+        match self {
+            Self::Session(session) => session.source(),
+            Self::Connection(trace) => trace.source(),
+        }
+    }
 }
 
 impl Left {

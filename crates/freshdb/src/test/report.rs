@@ -349,12 +349,12 @@ impl Finding {
 
 fn line_of_connection(held: &Held) -> String {
     let id = held.id.map(|id| format!(" {id}")).unwrap_or_default();
-    format!("  connection{id}: held for {}\n    acquired at {}", seconds(held.since), held.source)
+    format!("  connection{id}: held for {}\n    acquired at {}", seconds(held.since), held.trace.source())
 }
 
 fn line_of_transaction(transaction: &OpenTransaction) -> String {
     let statement = transaction.statement.as_deref().unwrap_or("unknown");
-    format!("  session opened at {}\n    began by: {statement}", transaction.source)
+    format!("  session opened at {}\n    began by: {statement}", transaction.opened.source())
 }
 
 fn line_of_pool(pool: &KeptPool) -> String {

@@ -54,6 +54,13 @@ impl Trace {
         Self(Arc::new(Mutex::new(backtrace::Backtrace::new_unresolved())))
     }
 
+    /// Whether it was looked up.
+    #[cfg(test)]
+    pub(crate) fn is_resolved(&self) -> bool {
+        let trace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trace.frames().iter().any(|frame| !frame.symbols().is_empty())
+    }
+
     /// The innermost call that is in nobody's library.
     pub(crate) fn source(&self) -> Source {
         let mut trace = self.0.lock().unwrap_or_else(PoisonError::into_inner);

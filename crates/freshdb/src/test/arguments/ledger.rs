@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use crate::test::trace::{Source, Trace};
+use crate::test::trace::Trace;
 
 /// The connections of one pool, by what the server calls them.
 #[derive(Clone)]
@@ -48,7 +48,8 @@ pub(super) trait Watched: Send + Sync {
 pub(crate) struct Held {
     /// How the server calls it; SQLite has no server.
     pub(crate) id: Option<u64>,
-    pub(crate) source: Source,
+    /// Who took it. Not looked up yet: that may take longer than the test's thread has left.
+    pub(crate) trace: Trace,
     /// For how long.
     pub(crate) since: Duration,
 }
@@ -59,12 +60,6 @@ pub(crate) enum Unreturned {
     Living(Vec<Held>),
     /// One that was closed while it was out is among them still, and so is one that was killed.
     Unknown(Vec<Held>),
-}
-
-/// A connection came back inside a transaction that nobody ended.
-#[derive(Debug)]
-pub(crate) struct LeftOpen {
-    pub(crate) source: Source,
 }
 
 impl Page {
@@ -116,7 +111,7 @@ impl Ledger {
             .filter(|(id, _)| entries.lives.get(id).is_none_or(|life| life.strong_count() > 0))
             .map(|(id, (trace, since))| Held {
                 id: has_server.then_some(*id),
-                source: trace.source(),
+                trace: trace.clone(),
                 since: since.elapsed(),
             })
             .collect();
@@ -129,9 +124,9 @@ impl Ledger {
         self.page.entries().own.iter().copied().collect()
     }
 
-    pub(crate) fn take_left_open(&self) -> Vec<LeftOpen> {
-        let traces = std::mem::take(&mut self.page.entries().left_open);
-        traces.iter().map(|trace| LeftOpen { source: trace.source() }).collect()
+    /// Who gave connections back inside a transaction.
+    pub(crate) fn take_left_open(&self) -> Vec<Trace> {
+        std::mem::take(&mut self.page.entries().left_open)
     }
 
     pub(crate) fn close(&self) -> BoxFuture<'static, ()> {
@@ -147,5 +142,42 @@ impl Ledger {
 impl fmt::Debug for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Ledger").field("page", &self.page).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    struct Pool(Arc<()>);
+
+    impl Watched for Pool {
+        fn held(&self) -> usize {
+            1
+        }
+
+        fn close(&self) -> BoxFuture<'static, ()> {
+            std::future::pending().boxed()
+        }
+
+        fn life(&self) -> Weak<()> {
+            Arc::downgrade(&self.0)
+        }
+    }
+
+    /// That takes seconds where a program has much debug information, and the test's own thread has to answer in time.
+    #[test]
+    fn who_has_what_is_told_without_looking_traces_up() {
+        let (held, left) = (Trace::capture(), Trace::capture());
+        let page = Arc::new(Page::default());
+        page.acquired(1, held.clone());
+        page.acquired(2, left.clone());
+        page.returned(2, true);
+        let ledger = Ledger::new(page, Arc::new(Pool(Arc::default())));
+        assert!(matches!(ledger.held(), Unreturned::Unknown(held) if held.len() == 1));
+        assert_eq!(ledger.take_left_open().len(), 1);
+        assert!(!held.is_resolved() && !left.is_resolved());
     }
 }

@@ -10,4 +10,4 @@ mod sqlx_pool;
 
 pub(super) use another_engine::OfAnotherEngine;
 pub use lease::Lease;
-pub(super) use ledger::{Held, Ledger, LeftOpen, Unreturned};
+pub(super) use ledger::{Held, Ledger, Unreturned};
