@@ -182,7 +182,7 @@ impl Files {
 
 /// Whether the ends of ranges, where they may have been read wrongly, are those of rows of the template: they are of rows that nobody has written
 /// to.
-async fn are_rows(
+pub(super) async fn are_rows(
     connection: &mut MySqlConnection,
     template: &Template,
     table: usize,

@@ -1,11 +1,20 @@
 //! Tables with so many rows that their files tell which of them are compared.
 
+use std::path::{Path, PathBuf};
+
+use super::super::files::are_rows;
+use super::super::pages::{Range, TableFile};
 use super::super::seeded::{Part, restore};
 use super::super::sessions::{end_sessions, on_database};
 use super::super::template::{Column, qualified};
 use super::*;
 
-on_both!(what_was_written_is_found, one_row_is_one_range, a_file_that_is_another_one_says_nothing);
+on_both!(
+    what_was_written_is_found,
+    one_row_is_one_range,
+    a_file_that_is_another_one_says_nothing,
+    values_that_no_row_of_the_template_has_were_read_wrongly
+);
 
 const ROWS: i64 = 6000;
 
@@ -339,6 +348,36 @@ async fn a_file_that_is_another_one_says_nothing(kind: Kind) {
             fixture.restores(&large).await;
             fixture.assert_as_in_the_template(&large, &theirs, sql).await;
         }
+    }
+
+    // A file that only a server's export makes, and that was there before: so it is another server's.
+    let days = fixture.template.tables.iter().position(|table| table.name == "days").expect("it is a table");
+    assert_eq!(fixture.restores(&[days]).await, 1, "{kind}");
+    let directory = fixture.rows("SELECT @@GLOBAL.datadir").await.into_iter().flatten().flatten().next();
+    let sign = Path::new(&directory.expect("a directory")).join(&fixture.slot.name).join("days.cfg");
+    std::fs::write(&sign, "").expect("the server's files are in reach");
+    assert_eq!(fixture.restores(&[days]).await, 0, "{kind}");
+    std::fs::remove_file(&sign).expect("it is there still");
+    fixture.drop().await;
+}
+
+/// There is more than one way to store a date, and bytes of one can be such of another.
+async fn values_that_no_row_of_the_template_has_were_read_wrongly(kind: Kind) {
+    let schema = ["CREATE TABLE days (day DATE PRIMARY KEY)", "INSERT INTO days VALUES ('2020-02-28'), ('2020-02-29')"];
+    let mut fixture = Fixture::new(kind, "days", &schema).await;
+    let key = fixture.template.tables[0].order.clone().expect("it is in its order");
+    let file = TableFile { path: PathBuf::new(), space: 0, index: 0, root: 0, page_size: 4096, key };
+    for (from, to, expected) in [
+        (Some("DATE'2020-02-28'"), Some("DATE'2020-02-29'"), true),
+        (None, None, true),
+        (Some("DATE'2020-02-28'"), Some("DATE'2020-03-01'"), false),
+        (Some("DATE'2020-02-27'"), None, false),
+        (None, Some("DATE'2020-02-31'"), false),
+    ] {
+        let [from, to] = [from, to].map(|end| end.map(str::to_owned));
+        let ranges = [Range { from, to }];
+        let are = are_rows(&mut fixture.admin, &fixture.template, 0, &file, &ranges).await;
+        assert_eq!(are.expect("the server answers"), expected, "{kind}: {ranges:?}");
     }
     fixture.drop().await;
 }
