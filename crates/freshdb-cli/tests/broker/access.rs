@@ -189,7 +189,7 @@ fn nonsense_costs_nothing() {
     crate::harness::eventually("nothing is left", || broker.leased().is_empty());
 }
 
-/// Whoever says nothing, or speaks slowly, holds nobody up.
+/// Whoever says nothing, or speaks slowly, holds nobody up, and is not listened to for ever.
 #[test]
 fn the_slow_hold_nobody_up() {
     let broker = Broker::of(Engine::Sqlite);
@@ -197,10 +197,16 @@ fn the_slow_hold_nobody_up() {
     for client in &mut slow {
         client.send(b"POST /v1/leases HTTP/1.1\r\nhost: b\r\n");
     }
+    let (mut silent, mut refused) = (broker.client(), broker.local_client());
+    refused.token = None;
+    refused.get("/v1/status").expect(401);
     let mut client = broker.client();
     for _ in 0..20 {
         let lease = client.post("/v1/leases", &json!({})).expect(201);
         client.delete(&format!("/v1/leases/{}", lease["id"].as_str().expect("text"))).expect(204);
     }
-    drop(slow);
+    for client in slow.iter_mut().chain([&mut silent, &mut refused]) {
+        client.end();
+    }
+    client.get("/v1/status").expect(200);
 }

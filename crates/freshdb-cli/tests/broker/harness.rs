@@ -227,6 +227,13 @@ impl Connection {
         drop(self.stream.finish());
     }
 
+    /// Waits until the broker has closed it.
+    pub(crate) fn end(&mut self) {
+        if let Err(error) = self.stream.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        }
+    }
+
     /// Nothing if the connection was closed.
     #[track_caller]
     pub(crate) fn answer(&mut self) -> Option<Answer> {

@@ -273,7 +273,8 @@ ask("PUT", f"/v1/leases/{first}/outcome",
     {"outcome": "failed", "failure": "it <b>is not</b> so", "connect_ms": 0.001, "close_ms": 1e9, "leaks": ["a task"]})
 ask("DELETE", f"/v1/leases/{first}?wait=true")
 ask("DELETE", f"/v1/leases/{second}?outcome=passed")
-# The third ends with the connection, and with the run.
+# The third ends with the connection, and the fourth with the run.
+ask("POST", "/v1/leases", {"note": "fourth", "hold": "until_given_back"})
 "#;
     let output = Command::new(env!("CARGO_BIN_EXE_freshdb"))
         .args(["run", &format!("--{}", engine.name()), "--schema", schema.path().to_str().expect("text"), "--report"])
@@ -287,9 +288,9 @@ ask("DELETE", f"/v1/leases/{second}?outcome=passed")
     let data = data_of(&report);
     let leases = data["leases"].as_array().expect("leases");
     let of = |name: &str| leases.iter().map(|lease| lease[name].clone()).collect::<Vec<_>>();
-    assert_eq!(of("note"), ["</script>first", "second", "third"]);
-    assert_eq!(of("outcome"), [json!("failed"), json!("passed"), Value::Null]);
-    assert_eq!(of("worker"), ["1", "1", "1"]);
+    assert_eq!(of("note"), ["</script>first", "second", "third", "fourth"]);
+    assert_eq!(of("outcome"), [json!("failed"), json!("passed"), Value::Null, Value::Null]);
+    assert_eq!(of("worker"), ["1"; 4]);
     assert_eq!(leases[0]["failure"], "it <b>is not</b> so");
     assert_eq!(leases[0]["leaks"], json!(["a task"]));
     assert!(of("wrote").iter().all(Value::is_null), "none of them wrote");

@@ -88,6 +88,14 @@ fn not_by_a_signal_that_is_ignored() {
     }
 }
 
+/// Ten seconds after it was told to end.
+#[test]
+fn by_the_death_of_a_command_that_does_not_end() {
+    let run = Run::begin_with("--default-signal=TERM", "sqlite", "trap '' TERM;");
+    kill_process(run.process(), Signal::TERM).expect("it is there");
+    assert_eq!(run.end("the command takes no notice").code(), Some(137));
+}
+
 #[test]
 fn by_the_death_of_the_command() {
     let run = Run::begin("sqlite");
