@@ -84,16 +84,20 @@ fn begins_with(sql: &[u8], word: &[u8]) -> bool {
     sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
-/// Whether a statement of this text may read or write a variable of the session's. An address in a literal is taken for one too.
+/// Whether a statement of this text may read or write a variable of the session's, or something else that a session has for as long as it lives. An
+/// address in a literal is taken for one too.
 #[cfg(feature = "test")]
 pub(crate) fn names_a_variable(sql: &str) -> bool {
-    // PostgreSQL's: settings, which are written by an update of their view too, the seed of `random()`, and a threshold of `pg_trgm`'s.
-    const SETTERS: [&[u8]; 4] = [b"set_config", b"pg_settings", b"setseed", b"set_limit"];
+    // PostgreSQL's: settings, which are written by an update of their view too, the seed of `random()`, and a threshold of `pg_trgm`'s; slots and
+    // origins of replication; and the connections of `dblink`.
+    const SETTERS: [&[u8]; 6] = [b"set_config", b"pg_settings", b"setseed", b"set_limit", b"replication_", b"dblink"];
 
     let sql = sql.as_bytes();
     sql.iter().enumerate().any(|(at, byte)| match byte {
         b'@' => true,
-        b's' | b'S' | b'p' | b'P' => SETTERS.iter().any(|setter| begins_with(&sql[at..], setter)),
+        b's' | b'S' | b'p' | b'P' | b'r' | b'R' | b'd' | b'D' => {
+            SETTERS.iter().any(|setter| begins_with(&sql[at..], setter))
+        }
         _ => false,
     })
 }
@@ -382,6 +386,8 @@ mod tests {
             "UPDATE PG_Settings SET setting = '1' WHERE name = 'work_mem'",
             "SELECT setseed(0.5)",
             "SELECT set_limit(0.9)",
+            "SELECT pg_create_physical_replication_slot('a', true, true)",
+            "SELECT dblink_connect('a', 'dbname=b')",
         ] {
             assert!(names_a_variable(sql), "{sql}");
         }

@@ -196,6 +196,8 @@ on_postgres! {
         "SELECT count(*)::text FROM pg_prepared_statements WHERE from_sql";
     an_advisory_lock: "SELECT pg_advisory_lock(42)",
         "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    a_temporary_replication_slot: "SELECT pg_create_physical_replication_slot('mine_' || pg_backend_pid(), true, true)",
+        "SELECT count(*)::text FROM pg_replication_slots WHERE active_pid = pg_backend_pid()";
     a_channel: "LISTEN mine", "SELECT count(*)::text FROM pg_listening_channels()";
     a_cursor: "DECLARE mine CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*)::text FROM pg_cursors WHERE is_holdable";
 }
@@ -275,6 +277,30 @@ mod what_an_expression_does {
         let question = "SELECT COALESCE(CAST(LASTVAL(counter) AS CHAR), 'none')";
         let schema = || Box::new(schema::sql("CREATE SEQUENCE counter")) as Box<dyn Schema>;
         is_not_seen(Kind::Mariadb, schema, "SELECT NEXT VALUE FOR counter", question);
+    }
+}
+
+/// What `dblink` has connected is the session's that asked for it.
+mod what_an_extension_connects {
+    use freshdb_databases::{Config, Server};
+
+    use super::*;
+
+    #[test]
+    fn postgres() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let config = Config::from_env().expect("a configuration");
+        let server = runtime.block_on(Server::of(Kind::Postgres, &config)).expect("a server");
+        let url = url::Url::parse(&server.url().reveal()).expect("a URL");
+        let (host, port) = (url.host_str().expect("a host"), url.port().unwrap_or(5432));
+        let (user, password) = (url.username(), url.password().unwrap_or_default());
+        let deed = format!(
+            "SELECT dblink_connect('mine', 'host={host} port={port} user={user} password={password} dbname=postgres')"
+        );
+        let deed: &'static str = deed.leak();
+        let schema = || Box::new(schema::sql("CREATE EXTENSION dblink")) as Box<dyn Schema>;
+        let question = "SELECT coalesce(array_to_string(dblink_get_connections(), ','), 'none')";
+        is_not_seen(Kind::Postgres, schema, deed, question);
     }
 }
 
