@@ -265,7 +265,7 @@ impl<DB: Backend> Lease<DB> {
         let (connection, watch) = self.watched()?;
         match watch.whole::<DB, _>(Conduct::Clean, commit::<DB>(connection, level)).await {
             // What is inside of another ends with that.
-            Err(error) if level == 1 && Verdict::of(&error) == Verdict::Lost => {
+            Err(error) if level == 1 && Verdict::of(&error) == Verdict::Lost && !DB::came_too_late(&error) => {
                 return Err(crate::Error::in_doubt(error).into());
             }
             committed => committed?,

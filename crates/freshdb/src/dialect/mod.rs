@@ -143,6 +143,11 @@ pub trait Backend: sqlx::Database {
         false
     }
 
+    /// Whether the server had ended the session, and its transaction, before it heard of the statement that met this error.
+    fn came_too_late(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Whether the driver, which gives this error by itself, waits from then on for an answer that nobody owes it.
     fn confuses(_error: &sqlx::Error) -> bool {
         false

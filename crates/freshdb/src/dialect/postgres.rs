@@ -197,6 +197,11 @@ impl Backend for Postgres {
         sqlstate(error).as_deref() == Some("53300")
     }
 
+    /// `idle_in_transaction_session_timeout`: nothing had come in the transaction for that long.
+    fn came_too_late(error: &sqlx::Error) -> bool {
+        sqlstate(error).as_deref() == Some("25P03")
+    }
+
     /// What the driver has prepared is not what the table's columns are any more: `cached plan must not change result type`. The driver
     /// prepares it once. The code alone says of many things that the server cannot do them.
     fn spoils(error: &dyn sqlx::error::DatabaseError) -> bool {

@@ -652,6 +652,24 @@ with_every_driver! {
 }
 
 with_every_driver! {
+    [postgres]
+    /// A server that says that it had ended the session for what did not come has not heard of the COMMIT.
+    async fn a_commit_that_came_too_late_is_not_in_doubt(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let mut tx = engine.begin().await.expect("a transaction");
+        sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await.expect("a row");
+        sqlx::raw_sql("SET idle_in_transaction_session_timeout = 1").execute(&mut tx).await.expect("it is set");
+        eventually("the server has ended it", async || database.open_transactions().await == 0).await;
+        let error = tx.commit().await.map(drop).expect_err("it is rolled back");
+        assert!(!error.is_in_doubt() && error.verdict() == Verdict::Lost, "{error:?}");
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&engine).await.expect("a count");
+        assert_eq!(count, 0);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
     [mysql, mariadb, postgres]
     /// Who has not heard the answer cannot know.
     async fn a_commit_that_was_not_answered_is_in_doubt(database: &TestDatabase, open: Open) {
