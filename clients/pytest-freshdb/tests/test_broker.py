@@ -1,6 +1,7 @@
 """The client, against a broker in this process."""
 
 import os
+import signal
 import socket
 import sqlite3
 import threading
@@ -326,3 +327,29 @@ def test_a_fork_leaves_the_leases_to_the_parent(fake_broker: FakeBroker, broker:
     fake_broker.wait_until(lambda: list(fake_broker.leases) == ["1"])
     lease.give_back()
     assert fake_broker.leases == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_does_not_wait_for_what_another_thread_fills(broker: Broker) -> None:
+    is_filling, has_forked = threading.Event(), threading.Event()
+
+    def fill(database: Database) -> None:
+        is_filling.set()
+        has_forked.wait(20)
+
+    thread = threading.Thread(target=broker.template, args=("sqlite", "h1", fill))
+    thread.start()
+    assert is_filling.wait(20)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(20)
+            broker.template("sqlite", "h2", lambda database: None)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    has_forked.set()
+    thread.join(20)
+    assert not thread.is_alive()

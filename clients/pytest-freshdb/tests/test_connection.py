@@ -118,6 +118,23 @@ def test_an_answer_that_does_not_come(ends: tuple[Connection, socket.socket]) ->
         ask(connection)
 
 
+def test_who_is_interrupted_is_not_told_of_an_earlier_request(
+    ends: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, broker = ends
+
+    def interrupted(opened: socket.socket) -> bytes:
+        raise KeyboardInterrupt
+
+    broker.sendall(STATUS)
+    with monkeypatch.context() as patched:
+        patched.setattr("pytest_freshdb.connection.receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask(connection)
+    with pytest.raises(ConnectionError, match="an earlier request went wrong"):
+        ask(connection)
+
+
 @pytest.mark.parametrize("spelled", [b"connection: close", b"Connection:Close"])
 def test_a_broker_that_says_goodbye(ends: tuple[Connection, socket.socket], spelled: bytes) -> None:
     connection, broker = ends
