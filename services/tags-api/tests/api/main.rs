@@ -11,5 +11,6 @@ mod health;
 mod migrations;
 mod read_only;
 mod resilience;
+mod sessions;
 mod startup;
 mod tags;

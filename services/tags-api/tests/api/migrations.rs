@@ -44,6 +44,30 @@ async fn who_migrates_is_not_waited_for_without_end(lease: Lease) {
     process.migrate().await.expect("its turn has come");
 }
 
+/// That it waits no longer for another process is said of nothing else: what its statements wait for is the server's matter.
+#[freshdb::test(flavor = "multi_thread", on = [postgres])]
+async fn a_migration_that_has_begun_waits_for_others_as_the_server_says(lease: Lease) {
+    let wait = Duration::from_millis(500);
+    let process = open_with(&lease, &Options { migration_wait: wait, ..Options::default() }).await;
+    let mut other = test_support::Client::connect(&lease.url().reveal()).await;
+    // A second table of this name waits until it is certain whether there is the first.
+    other.execute("BEGIN; CREATE TABLE tags (id INTEGER)").await;
+    let migration = tokio::spawn(async move { process.migrate().await });
+    // Not in that transaction, in which the list of sessions stays as it was first seen.
+    let mut observer = elsewhere(&lease).observer().await;
+    let waits_for_long = "SELECT count(*) FROM pg_stat_activity \
+                          WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '1s'";
+    test_support::eventually("the migration waits for more than a second, or has failed", async || {
+        migration.is_finished() || observer.number(waits_for_long).await > 0
+    })
+    .await;
+    drop(observer);
+    other.execute("ROLLBACK").await;
+    other.close().await;
+    let applied = migration.await.expect("no panic").expect("its turn has come");
+    assert_eq!(applied, ["m20261122_000001_create_tags"]);
+}
+
 #[freshdb::test(on = [mysql, mariadb, postgres])]
 async fn a_server_that_is_behind_is_left_alone(lease: Lease) {
     let process = open(&lease).await;
