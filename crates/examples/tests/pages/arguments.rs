@@ -2,6 +2,7 @@
 
 use freshdb::OrmEngine;
 use freshdb::PgEngine;
+use freshdb::SqliteEngine;
 use freshdb::test::schema::{self, SqlDirectory};
 use freshdb::test::{ArgumentError, Case, Context, FromContext, Guarded, Kind, Lease, Schema};
 use sea_orm::ConnectionTrait;
@@ -71,6 +72,19 @@ async fn by_a_guard() -> Result<(), Box<dyn std::error::Error>> {
 
     drop(engine);
     database.end().await?; // or: what was left open
+    Ok(())
+}
+
+#[freshdb::test(schema = tags(), on = [postgres])]
+async fn a_tag_is_archived(engine: PgEngine) -> Result<(), Box<dyn std::error::Error>> {
+    let mut archive = Guarded::lease(Kind::Sqlite, tags()).await?;
+    let archived: SqliteEngine = archive.get().await?;
+    let tags: Vec<String> = sqlx::query_scalar("SELECT tag_id FROM tags").fetch_all(&engine).await?;
+    let there: Vec<String> = sqlx::query_scalar("SELECT tag_id FROM tags").fetch_all(&archived).await?;
+    assert_eq!(tags, there);
+
+    drop(archived);
+    archive.end().await?; // the last: all tasks of the test count as left behind by then
     Ok(())
 }
 
