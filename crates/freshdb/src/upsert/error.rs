@@ -5,7 +5,8 @@ use sea_orm::DbErr;
 use crate::retry::HasVerdict;
 use crate::verdict::Verdict;
 
-/// Why an upsert did not succeed. Nothing of its batch is stored.
+/// Why an upsert did not succeed. Nothing of its batch is stored, unless the connection was lost while the upsert's own transaction was committed:
+/// that may have been stored or not, and on freshdb's engines [`is_in_doubt`](crate::Error::is_in_doubt) tells it.
 ///
 /// Rows are numbered as the input has them, the first is row 0.
 #[derive(Debug, thiserror::Error)]
