@@ -167,6 +167,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
         execute(inside, "VACUUM (FREEZE)").await?;
         analyze(inside).await?;
         close_gaps(inside).await?;
+        write_down_sequences(inside).await?;
         execute(inside, "RESET client_min_messages; RESET lock_timeout").await?;
     }
     // Servers with this function write statistics to shared memory; older ones send them, and nobody knows when they arrive.
@@ -227,6 +228,18 @@ async fn close_gaps(inside: &mut Connection) -> Result<(), sqlx::Error> {
             }
             answer => answer?,
         }
+    }
+    Ok(())
+}
+
+/// The server writes a sequence down ahead of the values that it gives out, and goes on from there after a crash: in the template too, and in copies
+/// that are made of it then. A value that is set is written down as it is.
+async fn write_down_sequences(inside: &mut Connection) -> Result<(), sqlx::Error> {
+    for Sequence { oid, name, .. } in sequences(inside).await? {
+        let sql = format!(
+            "SELECT setval({oid}::regclass, last_value, is_called) FROM {name} WHERE has_sequence_privilege({oid}, 'UPDATE')"
+        );
+        execute(inside, &sql).await?;
     }
     Ok(())
 }

@@ -127,3 +127,32 @@ fn assert_missed(error: &Error) {
     let text = format!("{error:?}");
     assert!(text.contains("public.words") && text.contains("FRESHDB_REBUILD=1"), "{text}");
 }
+
+/// The server writes down the counter of a sequence ahead of its values, and after a crash goes on from there, in the template too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_that_postgres_moves_on_in_a_crash_are_where_the_schema_left_them() {
+    let place = place();
+    let mut server = OwnServer::start(Kind::Postgres, place.path()).await;
+    let (url, existing) = (server.server.url().clone(), server.server.clone());
+    let open = || {
+        let schema = "CREATE TABLE words (id serial, word text); INSERT INTO words (word) VALUES ('fresh')";
+        Pool::builder(existing.clone(), schema::sql(schema)).checkout(CHECKOUT).limit(1).open()
+    };
+    // One that was started by this test can be killed without waiting for whoever takes note of it.
+    server.end(End::InOrder);
+    server.start_again().await;
+    // No copy is made, for which the server may write out all that it has.
+    open().await.unwrap().close().await.unwrap();
+    // It does not write down each commit at once, and one that is killed has lost the last ones.
+    execute(&url, "SELECT pg_switch_wal()").await;
+    server.end(End::Killed);
+    server.start_again().await;
+    let pool = open().await.unwrap();
+    let lease = pool.lease().await.unwrap();
+    let mut client = Client::connect(&lease.url().reveal()).await;
+    assert_eq!(client.number("SELECT nextval('words_id_seq')").await, 2);
+    client.close().await;
+    lease.give_back().await.unwrap();
+    pool.close().await.unwrap();
+    server.stop().await;
+}
