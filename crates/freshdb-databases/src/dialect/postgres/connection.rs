@@ -14,7 +14,7 @@ pub(super) const APPLICATION: &str = "freshdb-databases";
 
 /// Settings that a statement's meaning or patience depends on. Sent with the start of the connection, they win over what
 /// a template's `ALTER DATABASE … SET` says.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("client_min_messages", "warning"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
@@ -25,6 +25,7 @@ const SETTINGS: [(&str, &str); 12] = [
     ("lock_timeout", "20s"),
     // Seed rows are read in their order on disk, as text that reads back as the same values.
     ("synchronize_seqscans", "off"),
+    ("enable_indexonlyscan", "off"),
     ("max_parallel_workers_per_gather", "0"),
     ("DateStyle", "ISO,YMD"),
     ("extra_float_digits", "1"),

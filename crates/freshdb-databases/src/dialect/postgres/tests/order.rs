@@ -53,3 +53,16 @@ async fn rows_of_all_lengths_stay_in_order() {
     }
     fixture.drop().await;
 }
+
+/// A table that an index holds all of can be read in the index's order, and is where the server is kept from reading tables, so that tests find
+/// queries without an index.
+#[tokio::test]
+async fn rows_come_back_in_their_order_where_tables_are_read_by_index() {
+    let schema = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$;
+        CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (3), (1), (2)";
+    let mut fixture = Fixture::new("index", schema).await;
+    fixture.run("UPDATE t SET id = 4 WHERE id = 1").await.close().await.expect("it closes");
+    assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+    assert_eq!(fixture.dump(), fixture.pristine);
+    fixture.drop().await;
+}
