@@ -23,6 +23,9 @@ const WRONG_OBJECT_TYPE: &str = "42809";
 /// `tuple concurrently updated`, for one.
 const INTERNAL_ERROR: &str = "XX000";
 
+/// The variables of a database whose values are lists of names, which is nowhere in the catalogs: pg_dump has the same list.
+const LISTS: [&str; 4] = ["local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"];
+
 /// Nobody else speaks its protocol.
 pub(super) async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
     administration(server).await?.close().await?;
@@ -146,16 +149,11 @@ pub(super) async fn copy_settings(
         };
         let quoted = variable.split('.').map(identifier).collect::<Vec<_>>().join(".");
         let value = literal(value);
-        // A value is set and then taken over, because only the server knows how each variable's values are written. A role is not, for that one
-        // need not be permitted what is done here.
-        let sql = if variable == "role" {
-            format!("{whose} SET {quoted} = {value}")
+        // A literal would be the only element of a list, which is set and then taken over.
+        let sql = if LISTS.contains(&variable.as_str()) {
+            format!("SELECT set_config({}, {value}, true); {whose} SET {quoted} FROM CURRENT", literal(variable))
         } else {
-            // What is set this way ends with the transaction, which no value can make one that only reads.
-            format!(
-                "BEGIN READ WRITE; SELECT set_config({}, {value}, true); {whose} SET {quoted} FROM CURRENT; COMMIT",
-                literal(variable)
-            )
+            format!("{whose} SET {quoted} = {value}")
         };
         execute(connection, &sql).await?;
     }

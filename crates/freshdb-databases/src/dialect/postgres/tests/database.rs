@@ -36,6 +36,8 @@ async fn settings_of_the_database_are_copied() {
         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = "odd, ""name''", public', current_database()); 
             EXECUTE format('ALTER DATABASE %I SET my.own = ''it''''s \ so''', current_database());
             EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+            EXECUTE format('ALTER DATABASE %I SET statement_timeout = 60000', current_database());
+            EXECUTE format('ALTER DATABASE %I SET DateStyle = ''sql, dmy''', current_database());
             EXECUTE format('ALTER ROLE ROLE IN DATABASE %I SET role = pg_read_all_stats', current_database());
             EXECUTE format('ALTER ROLE ROLE IN DATABASE %I SET my.other = ''''', current_database());
             EXECUTE format('COMMENT ON DATABASE %I IS ''it''''s \ so''', current_database()); END $$"#;
@@ -47,7 +49,14 @@ async fn settings_of_the_database_are_copied() {
     let mut inside = fixture.user().await;
     let copied = value(&mut inside, &sql).await.expect("the server answers").expect("a value");
     assert_eq!(copied, fixture.template.database);
-    for setting in ["odd", "my.own", "default_transaction_read_only=on", "role=pg_read_all_stats", "my.other="] {
+    for setting in [
+        "odd",
+        "my.own",
+        "default_transaction_read_only=on",
+        "statement_timeout=60000",
+        "role=pg_read_all_stats",
+        "my.other=",
+    ] {
         assert!(copied.contains(setting), "{copied}");
     }
     inside.close().await.expect("it closes");
