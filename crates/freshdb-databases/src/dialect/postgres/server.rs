@@ -53,8 +53,9 @@ pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx
 
 pub(super) async fn connection_limit(connection: &mut Connection) -> Result<u32, sqlx::Error> {
     // Not of `pg_settings`, which takes the server a millisecond to make.
-    let sql = "SELECT greatest(0, current_setting('max_connections')::int
-        - current_setting('superuser_reserved_connections')::int - coalesce(current_setting('reserved_connections', true), '0')::int)";
+    let sql = "SELECT least(greatest(0, current_setting('max_connections')::int
+            - current_setting('superuser_reserved_connections')::int - coalesce(current_setting('reserved_connections', true), '0')::int),
+        (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user AND NOT rolsuper))";
     let limit = value(connection, sql).await?.unwrap_or_default();
     limit.parse().map_err(|_| sqlx::Error::Protocol(format!("`{limit}` is no number of connections")))
 }

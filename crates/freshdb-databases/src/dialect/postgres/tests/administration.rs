@@ -109,6 +109,25 @@ async fn the_limit_leaves_out_what_the_server_reserves() {
     assert!(identity.starts_with("PostgreSQL ") && identity.contains("TimeZone="), "{identity}");
 }
 
+#[tokio::test]
+async fn the_limit_is_the_roles_where_that_is_less() {
+    let mut admin = admin().await;
+    let role = free_name("few");
+    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN PASSWORD 'secret' CONNECTION LIMIT 20"))
+        .await
+        .expect("a role");
+    let mut limited = connect(&server_of(&role), REGISTRY).await.expect("a connection");
+    assert_eq!(Postgres::connection_limit(&mut limited).await.expect("the server answers"), 20);
+    limited.close().await.expect("it closes");
+    // It does not limit a superuser.
+    execute(&mut admin, &format!("ALTER ROLE {role} SUPERUSER")).await.expect("it is one");
+    let mut unlimited = connect(&server_of(&role), REGISTRY).await.expect("a connection");
+    let all = Postgres::connection_limit(&mut admin).await.expect("the server answers");
+    assert_eq!(Postgres::connection_limit(&mut unlimited).await.expect("the server answers"), all);
+    unlimited.close().await.expect("it closes");
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+}
+
 /// It is that of a schema's own session, which has it from the server, its role, PGOPTIONS or the URL.
 #[tokio::test]
 async fn the_search_path_is_part_of_what_the_server_is() {
