@@ -32,6 +32,10 @@ const SETTINGS: [(&str, &str); 13] = [
     ("jit", "off"),
 ];
 
+/// Limits on how long a session may be idle, or a transaction may take, and since which version the server has them. One that does not know a
+/// setting does not let in whoever sends it with the start.
+const LIMITS: [(u32, &str); 2] = [(140_000, "idle_session_timeout"), (170_000, "transaction_timeout")];
+
 /// Those that a schema's own connection has as the server, its role or PGOPTIONS say, and with which it can come out otherwise. Sent with the
 /// start of this connection they would hide that from [`identity`](super::server::identity).
 ///
@@ -65,7 +69,10 @@ pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Conn
         .disable_statement_logging()
         .connect()
         .await?;
-    sqlx::raw_sql(HIDING_SETTINGS).execute(&mut wire).await?;
+    let known = LIMITS.iter().filter(|(since, _)| wire.server_version_num().is_some_and(|version| version >= *since));
+    let unlimited = known.map(|(_, limit)| format!("SET {limit} = 0"));
+    let sql: Vec<String> = std::iter::once(HIDING_SETTINGS.to_owned()).chain(unlimited).collect();
+    sqlx::raw_sql(AssertSqlSafe(sql.join("; "))).execute(&mut wire).await?;
     Ok(Connection { wire, server: server.clone() })
 }
 

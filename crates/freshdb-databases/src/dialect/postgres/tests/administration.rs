@@ -1,6 +1,7 @@
 //! Locks, sessions, making and dropping databases.
 
 use super::super::super::Fault;
+use super::super::connection::rows;
 use super::super::databases;
 use super::super::template::{schema_lets_count, server_counts};
 use super::*;
@@ -125,6 +126,30 @@ async fn the_limit_is_the_roles_where_that_is_less() {
     let all = Postgres::connection_limit(&mut admin).await.expect("the server answers");
     assert_eq!(Postgres::connection_limit(&mut unlimited).await.expect("the server answers"), all);
     unlimited.close().await.expect("it closes");
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+}
+
+/// Or the locks of leases would end whenever nothing is said for that long.
+#[tokio::test]
+async fn no_time_limit_of_a_role_ends_sessions_of_freshdbs_own() {
+    let mut admin = admin().await;
+    let role = free_name("brief");
+    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'")).await.expect("a role");
+    let limits =
+        "SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout',
+        'idle_session_timeout', 'transaction_timeout')";
+    let limits = rows(&mut admin, limits).await.expect("the server answers").into_iter().flatten().flatten();
+    let limits = limits.collect::<Vec<_>>();
+    assert!(limits.len() >= 2, "{limits:?}");
+    for limit in &limits {
+        execute(&mut admin, &format!("ALTER ROLE {role} SET {limit} = '1min'")).await.expect("it is set");
+    }
+    let mut brief = connect(&server_of(&role), REGISTRY).await.expect("a connection");
+    for limit in &limits {
+        let now = value(&mut brief, &format!("SELECT current_setting('{limit}')")).await.expect("the server answers");
+        assert_eq!(now.as_deref(), Some("0"), "{limit}");
+    }
+    brief.close().await.expect("it closes");
     execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
 }
 
