@@ -290,7 +290,7 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
             (SELECT CASE WHEN bool_and(t.typarray <> 0 AND t.typcategory NOT IN ('A', 'C')) THEN
                 string_agg(format('quote_literal(array_agg(%I)::text) || %L', attname,
                         concat('::', quote_ident(l.nspname), '.', quote_ident(list.typname))),
-                    ' || '', '' || ' ORDER BY attnum) END
+                    ', ' ORDER BY attnum) END
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type list ON list.oid = t.typarray
                     LEFT JOIN pg_namespace l ON l.oid = list.typnamespace
                 WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
@@ -346,7 +346,9 @@ async fn insert(inside: &mut Connection, name: &str, columns: &str, lists: &str)
         });
         format!("VALUES {}", rows.collect::<Vec<_>>().join(","))
     } else {
-        let lists = value(inside, &format!("SELECT {lists} FROM ONLY {name}")).await?.unwrap_or_default();
+        let lists = value(inside, &format!("SELECT array_to_string(ARRAY[{lists}], ', ') FROM ONLY {name}"))
+            .await?
+            .unwrap_or_default();
         format!("SELECT * FROM unnest({lists})")
     };
     Ok(format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE {all};"))

@@ -56,3 +56,14 @@ async fn long_values_are_not_kept_at_hand() {
     assert_eq!(reason, "rows of public.t were changed, which are too many to be kept at hand");
     fixture.drop().await;
 }
+
+#[tokio::test]
+async fn a_table_of_as_many_columns_as_the_server_takes_is_put_back() {
+    let columns = (0..1600).map(|number| format!("c{number} int")).collect::<Vec<_>>().join(", ");
+    let schema = format!("CREATE TABLE t ({columns}); INSERT INTO t (c0, c1599) VALUES (1, 2), (3, NULL)");
+    let mut fixture = Fixture::new("columns", &schema).await;
+    fixture.run("UPDATE t SET c0 = 5").await.close().await.expect("it closes");
+    assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+    assert_eq!(fixture.dump(), fixture.pristine);
+    fixture.drop().await;
+}
