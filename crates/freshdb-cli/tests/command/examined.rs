@@ -165,6 +165,15 @@ fn an_engine_that_can_be_used_is_used() {
     assert!(said.contains(&format!("private data {}", directory.path().display())), "{said}");
 }
 
+on_every_server!(what_is_executed_on_a_server_is_told_to_whoever_asks);
+
+fn what_is_executed_on_a_server_is_told_to_whoever_asks(engine: &str) {
+    let output = freshdb(&["doctor", &format!("--{engine}")], &[("FRESHDB_LOG", "debug")]);
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{}{told}", text(&output.stdout));
+    assert!(told.contains("freshdb_databases (name"), "{told}");
+}
+
 #[test]
 fn a_server_that_is_not_installed_is_named_with_what_to_do() {
     let nothing = tempfile::tempdir().expect("a directory");

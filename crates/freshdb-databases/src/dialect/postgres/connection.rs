@@ -66,7 +66,6 @@ pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Conn
         .database(database)
         .application_name(APPLICATION)
         .options(SETTINGS)
-        .disable_statement_logging()
         .connect()
         .await?;
     let known = LIMITS.iter().filter(|(since, _)| wire.server_version_num().is_some_and(|version| version >= *since));
