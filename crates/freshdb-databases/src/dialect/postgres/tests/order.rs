@@ -66,3 +66,17 @@ async fn rows_come_back_in_their_order_where_tables_are_read_by_index() {
     assert_eq!(fixture.dump(), fixture.pristine);
     fixture.drop().await;
 }
+
+/// A row is put into the room that a longer one has left on a page before.
+#[tokio::test]
+async fn rows_that_would_come_back_in_another_order_cost_the_database() {
+    // What is compressed stays so when it may not be any more, until the row is written anew: the four are on one page, and on two then.
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x text);
+        INSERT INTO t (x) SELECT repeat('x', length) FROM unnest(ARRAY[5000, 5000, 2000, 3000]) length;
+        ALTER TABLE t ALTER x SET STORAGE PLAIN";
+    let mut fixture = Fixture::new("room", schema).await;
+    fixture.run("UPDATE t SET x = 'y' WHERE id = 1").await.close().await.expect("it closes");
+    let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("its rows are in another order") };
+    assert_eq!(reason, "rows of public.t were changed, and do not come back in their order");
+    fixture.drop().await;
+}
