@@ -169,6 +169,72 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    [sqlite]
+    /// Whoever was not there when users were listed, and has the template by the time that it is doubted, is seen.
+    async fn who_begins_to_use_a_template_meanwhile_keeps_it(database: &TestDatabase) {
+        let pool = pool(database).await;
+        let registry = registry(database);
+        execute(&registry, "CREATE TABLE late AS SELECT * FROM freshdb_databases WHERE role = 'user'").await;
+        execute(&registry, "DELETE FROM freshdb_databases WHERE role = 'user'").await;
+        let late = "CREATE TRIGGER late AFTER UPDATE ON freshdb_databases WHEN NEW.state = 'doubted'
+                    BEGIN INSERT INTO freshdb_databases SELECT * FROM late; END";
+        execute(&registry, late).await;
+        let collected = Garbage::everything().checkout(database.url()).collect(&server(database)).await.unwrap();
+        execute(&registry, "DROP TRIGGER late").await;
+        assert!(collected.dropped.is_empty() && collected.in_use.len() == 1, "{collected:?}");
+        assert_eq!(rows(&registry, "freshdb_databases WHERE role = 'template' AND state = 'ready'").await, 1);
+        let lease = pool.lease().await.unwrap();
+        assert_eq!(rows(lease.url(), "words").await, 1);
+        drop(lease);
+        clean(database, [pool]).await;
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    /// The other half of it: whoever has put himself down as a user looks whether the template is still there for him.
+    async fn a_template_that_is_retired_meanwhile_is_not_used(database: &TestDatabase) {
+        let one = pool(database).await;
+        let template = one.template();
+        one.close().await.unwrap();
+        let registry = registry(database);
+        // Of that template, and not of the one that is made in its place.
+        execute(&registry, "CREATE TABLE retiring AS SELECT name FROM freshdb_databases WHERE role = 'template'").await;
+        let retire = "CREATE TRIGGER retire AFTER INSERT ON freshdb_databases WHEN NEW.role = 'user' BEGIN
+                      UPDATE freshdb_databases SET state = 'retired' WHERE name = NEW.template AND name IN (SELECT name FROM retiring);
+                      END";
+        execute(&registry, retire).await;
+        let another = pool(database).await;
+        assert_ne!(another.template(), template);
+        clean(database, [another]).await;
+    }
+}
+
+on_every_engine! {
+    [sqlite]
+    /// Between the list of what there is and the lock of each.
+    async fn what_is_kept_while_others_are_collected_stays(database: &TestDatabase) {
+        let pool = builder(database, tables()).limit(2).open().await.unwrap();
+        let leases = [pool.lease().await.unwrap(), pool.lease().await.unwrap()];
+        for lease in leases {
+            lease.give_back().await.unwrap();
+        }
+        pool.close().await.unwrap();
+        let registry = registry(database);
+        let kept = "CREATE TRIGGER kept AFTER DELETE ON freshdb_databases WHEN OLD.role = 'slot'
+                    BEGIN UPDATE freshdb_databases SET role = 'kept' WHERE role = 'slot'; END";
+        execute(&registry, kept).await;
+        let everything = || Garbage::everything().checkout(database.url());
+        let collected = everything().collect(&server(database)).await.unwrap();
+        execute(&registry, "DROP TRIGGER kept").await;
+        assert_eq!(collected.in_use.len(), 1, "{collected:?}");
+        assert_eq!(rows(&registry, "freshdb_databases WHERE role = 'kept'").await, 1);
+        let collected = everything().collect(&server(database)).await.unwrap();
+        assert_eq!(collected.dropped.len(), 1, "{collected:?}");
+    }
+}
+
+on_every_engine! {
     async fn nothing_is_collected_that_is_in_use(database: &TestDatabase) {
         let pool = pool(database).await;
         let lease = pool.lease().await.unwrap();
