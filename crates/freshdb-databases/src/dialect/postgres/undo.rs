@@ -1,5 +1,7 @@
 //! Putting rows and sequences back, in the order on disk that the template has them in.
 
+use std::time::{Duration, Instant};
+
 use super::super::Fault;
 use super::connection::{Connection, batch, execute, rows};
 use super::fault::fault;
@@ -9,6 +11,12 @@ use super::template::{Mark, Relation, Template, hash, mark, signature};
 /// A relation that has grown by more than this beyond its template, a page, is vacuumed: reading it stays cheap however often its slot is used,
 /// and what a test writes comes one behind another, as in a new copy. Where there are several pages with room, a row goes into any of them.
 const BLOAT: u64 = 8 << 10;
+
+/// For how long old rows are waited for that somebody holds, such as an autovacuum: a copy takes about as long. On a busy machine, where such a
+/// moment is longer, so is each look.
+const LONGEST_HOLD: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A relation that was written to, or may have been.
 pub(super) struct Touched {
@@ -197,8 +205,17 @@ async fn rebuild(
         Err(error) if is_refused(&error) => return Ok(Some(format!("rows cannot be taken out again: {error}"))),
         done => done?,
     }
-    vacuum(connection, &names).await?;
-    let sizes = rows(connection, &sizes(&relations, false)).await?.into_iter().flatten();
+    let (started, mut looks) = (Instant::now(), 0);
+    let sizes = loop {
+        looks += 1;
+        vacuum(connection, &names).await?;
+        let sizes = rows(connection, &sizes(&relations, false)).await?.concat();
+        let is_over = looks >= LOOKS && started.elapsed() > LONGEST_HOLD;
+        if is_over || sizes.iter().all(|size| size.as_deref() == Some("0")) {
+            break sizes;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
     for ((index, relation), size) in indices.iter().zip(&relations).zip(sizes) {
         // Somebody holds old rows: a replication slot of another server for one. In a file with gaps the order is anybody's guess.
         if size.as_deref() != Some("0") {
