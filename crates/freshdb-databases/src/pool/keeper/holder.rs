@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Event, Keeper, TICK, took_too_long};
 use crate::dialect::{Dialect, Fault, ServerSession, explain};
+use crate::pool::slots::Life;
 use crate::registry::{Registry, Role, State};
 use crate::{Error, ErrorKind};
 
@@ -105,8 +106,14 @@ impl<D: Dialect> Keeper<D> {
     }
 
     pub(super) async fn sessions_of(&mut self, number: u64, known: &[u64]) -> Result<Vec<ServerSession>, Error> {
-        let name = self.name(number);
-        let (Holder::Up(connection), Some(database)) = (&mut self.holder, &name) else {
+        let (life, name) = {
+            let slots = self.shared.slots();
+            (slots.life(number), slots.name(number))
+        };
+        // Somebody else may have it by now.
+        let (Holder::Up(connection), Some(Life::Leased { held: true, .. }), Some(database)) =
+            (&mut self.holder, life, &name)
+        else {
             return Err(lease_lost(name.as_deref()));
         };
         let sessions = bounded(D::sessions(connection, database, known)).await;
