@@ -7,7 +7,9 @@ use sqlx::MySqlConnection;
 use super::super::{REGISTRY, explain, say_goodbye};
 use super::blockers::{self, Xid};
 use super::catalog::{self, Kind, Object, Settings};
-use super::connection::{TextRow, binary, bytes, connect, execute, execute_bytes, identifier, literal, number, rows};
+use super::connection::{
+    TextRow, binary, bytes, connect, execute, execute_bytes, fixed, identifier, literal, number, rows,
+};
 use super::fault::carry;
 use super::files::Files;
 use super::look::Look;
@@ -73,9 +75,9 @@ async fn connect_alone(server: &DatabaseUrl, name: &str) -> Result<MySqlConnecti
     let question = format!("SELECT CONNECTION_ID(), GET_LOCK({work}, 0), IS_USED_LOCK({work}), IS_USED_LOCK({help})");
     loop {
         let answer = rows(&mut connection, &question).await?.into_iter().next().unwrap_or_default();
-        let [own, is_held, holders @ ..] = &answer[..] else { continue };
-        let others: Vec<u64> =
-            holders.iter().filter(|holder| *holder != own).flatten().filter_map(|id| id.parse().ok()).collect();
+        let [own, is_held, works, helps] = fixed(answer);
+        let others = [works, helps].into_iter().filter(|holder| *holder != own).flatten();
+        let others: Vec<u64> = others.filter_map(|id| id.parse().ok()).collect();
         if others.is_empty() && is_held.as_deref() == Some("1") {
             return Ok(connection);
         }
