@@ -2,7 +2,7 @@
 //!
 //! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
 //! slot, and `look.rs`, `find.rs`, `undo.rs` and `seeded.rs` the parts of a reset. `marks.rs`, `opened.rs`, and `files.rs` with `pages.rs` tell
-//! what need not be compared.
+//! what need not be compared. `verbatim.rs` keeps the bytes of definitions that are no text.
 
 mod blockers;
 mod catalog;
