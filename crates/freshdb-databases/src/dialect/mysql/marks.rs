@@ -199,8 +199,8 @@ pub(super) struct Suspects {
     pub(super) rows: Vec<usize>,
     /// These, which should be empty, were written to.
     pub(super) written: Vec<usize>,
-    /// Those with few rows and an index of texts that were written to for certain.
-    pub(super) texts: Vec<usize>,
+    /// Those with an index that keeps what the table has no longer, that were written to for certain and are soon written anew.
+    pub(super) kept: Vec<usize>,
     /// Whether a table may have been truncated, which counts as no write.
     pub(super) truncated: bool,
 }
@@ -327,12 +327,12 @@ impl Marks {
     /// What may have been touched since `then`, when everything was as in the template.
     pub(super) fn since(&self, then: Option<&Self>, template: &Template) -> Suspects {
         let all = 0..template.tables.len();
-        let texts = then.map(|then| self.written_texts(then, template)).unwrap_or_default();
+        let kept = then.map(|then| self.written_keepers(then, template)).unwrap_or_default();
         let Some(then) = then.filter(|then| self.has_definitions_of(then)) else {
-            return Suspects { definitions: true, rows: all.collect(), written: Vec::new(), texts, truncated: true };
+            return Suspects { definitions: true, rows: all.collect(), written: Vec::new(), kept, truncated: true };
         };
         let mut suspects =
-            Suspects { texts, truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
+            Suspects { kept, truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
         if !template.features.writes || self.has_lost || then.has_lost {
             let unwritten = |index: &usize| self.is_unwritten(then, &template.tables[*index]);
             let looked_at = self.looked_at.clone().unwrap_or_else(|| all.collect());
@@ -355,16 +355,22 @@ impl Marks {
         suspects
     }
 
-    /// Of the tables with an index of texts those that are soon written anew, and of which the server knows that they were written to
-    /// since `then`. That they may have been is no reason: MariaDB says so of each for a second after it was written anew.
-    fn written_texts(&self, then: &Self, template: &Template) -> Vec<usize> {
+    /// Of the tables with an index of what is computed, and of those with one of texts that are soon written anew, those of which the server knows
+    /// that they were written to since `then`. That they may have been is no reason: MariaDB says so of each for a second after it was written anew.
+    fn written_keepers(&self, then: &Self, template: &Template) -> Vec<usize> {
         let is_written = |table: &Table| {
             let writes = |marks: &Self| marks.writes.get(&table.name).cloned();
             let time = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);
             let counted = writes(then).zip(writes(self)).is_some_and(|(then, now)| then != now);
-            counted || time(then).zip(time(self)).is_some_and(|(then, now)| then != now)
+            counted
+                || match (time(then), time(self)) {
+                    (Some(then), Some(now)) => then != now,
+                    (None, Some(_)) => !table.seeded,
+                    (_, None) => false,
+                }
         };
-        let can_be = |table: &Table| table.texts && table.seeded && table.small && !table.triggers;
+        let can_be =
+            |table: &Table| table.indexes_computed || table.texts && table.seeded && table.small && !table.triggers;
         let tables = template.tables.iter().enumerate().filter(|(_, table)| can_be(table) && is_written(table));
         tables.map(|(index, _)| index).collect()
     }

@@ -56,20 +56,22 @@ impl Part {
     }
 }
 
-/// Makes a table's rows the template's, unless that is better done with others. With a primary key only the rows that differ are written.
+/// Makes a table's rows the template's, unless that is better done with others. With a primary key only the rows that differ are written; all of them,
+/// the same or not, where an index keeps others (`is_kept`).
 pub(super) async fn restore(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     table: &Table,
     part: &Part,
+    is_kept: bool,
 ) -> Result<Restored, sqlx::Error> {
     let few = match differences(connection, template, name, table, part).await? {
-        Differences::None => return Ok(Restored::Same),
+        Differences::None if !is_kept => return Ok(Restored::Same),
         Differences::Some(keys) => Some(keys),
-        Differences::Unknown => None,
+        Differences::None | Differences::Unknown => None,
     };
-    if table.unique && table.small && !table.triggers {
+    if (table.indexes_computed || table.unique && table.small) && !table.triggers {
         return Ok(Restored::ToBeWrittenAnew);
     }
     let triggers: Vec<_> = template
@@ -81,7 +83,7 @@ pub(super) async fn restore(
     for trigger in &triggers {
         execute(connection, &format!("DROP TRIGGER {}", qualified(name, &trigger.name))).await?;
     }
-    if !table.transactional {
+    if !table.transactional || table.indexes_computed {
         let ticket = template.own.truncates.begin(1);
         let truncate = format!("TRUNCATE TABLE {}", qualified(name, &table.name));
         execute(connection, &format!("{truncate};{}", insert_all(table, template, name))).await?;

@@ -25,8 +25,8 @@ pub(super) async fn undo(
     let mut anew = Vec::new();
     for (index, part) in touched.suspect.iter().zip(parts) {
         let table = &template.tables[*index];
-        match restore(connection, template, name, table, part).await? {
-            Restored::Same if touched.texts.contains(index) => anew.push(*index),
+        let is_kept = touched.kept.contains(index);
+        match restore(connection, template, name, table, part, is_kept).await? {
             Restored::Same => continue,
             Restored::Rows => {}
             Restored::ToBeWrittenAnew => anew.push(*index),
@@ -66,9 +66,9 @@ impl Repair {
         let cheaper = moved && template.features.truncate_is_cheaper;
         // TRUNCATE fires no triggers, sets the counter to 1, and leaves nothing in a unique key.
         let truncate = if filled {
-            table.triggers || !table.transactional || table.unique || cheaper
+            table.triggers || !table.transactional || table.unique || table.indexes_computed || cheaper
         } else {
-            !table.seeded && (cheaper && table.counter == 1 || moved && table.unique)
+            !table.seeded && (cheaper && table.counter == 1 || moved && (table.unique || table.indexes_computed))
         };
         let alter = if truncate { table.counter != 1 } else { moved };
         let named = qualified(name, &table.name);

@@ -119,7 +119,7 @@ impl Fixture {
         let parts = files.parts(connection, &self.template, name, some, true).await.expect("the server answers");
         for (table, part) in some.iter().zip(&parts) {
             let table = &self.template.tables[*table];
-            restore(connection, &self.template, name, table, part).await.expect("it can be put back");
+            restore(connection, &self.template, name, table, part, false).await.expect("it can be put back");
         }
         parts.iter().filter(|part| matches!(part, Part::Within { .. })).count()
     }
