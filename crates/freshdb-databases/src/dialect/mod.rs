@@ -247,8 +247,8 @@ impl ReadTable {
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// There is no connection left.
-    TooManyConnections,
+    /// There is no connection left: what limits them, and can be raised.
+    TooManyConnections { limit: &'static str },
     /// A privilege is missing: the statement that would give it, such as ``GRANT CREATE ON *.* TO `me`@`%` ``, and the database in
     /// which it has to be said, where not all are the same.
     Denied { grant: String, within: Option<&'static str> },
@@ -292,12 +292,9 @@ pub(crate) enum Outcome {
 /// An error of the server's in freshdb's words: the fact, and what is to be done about it where the server's code tells.
 pub(crate) fn explain<D: Dialect>(fact: impl Into<String>, error: sqlx::Error) -> Error {
     let (kind, hint) = match D::fault(&error) {
-        Fault::TooManyConnections => (
+        Fault::TooManyConnections { limit } => (
             ErrorKind::ConnectionsExhausted,
-            Some(
-                "raise the server's `max_connections`, or let fewer leases be out at once (`PoolBuilder::limit`)"
-                    .into(),
-            ),
+            Some(format!("raise {limit}, or let fewer leases be out at once (`PoolBuilder::limit`)")),
         ),
         Fault::Denied { grant, within } => {
             let within = within.map(|database| format!(" in the database `{database}`")).unwrap_or_default();

@@ -34,7 +34,11 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     let Some(number) = number(error) else { return Fault::Other };
     let message = error.as_database_error().map_or("", |error| error.message());
     match number {
-        1040 | 1203 | 1226 => Fault::TooManyConnections,
+        1040 => Fault::TooManyConnections { limit: "the server's `max_connections`" },
+        1203 => Fault::TooManyConnections { limit: "the server's `max_user_connections`" },
+        1226 => Fault::TooManyConnections {
+            limit: "the account's limit, such as by `ALTER USER <user> WITH MAX_USER_CONNECTIONS <number>`",
+        },
         1044 | 1142 | 1143 | 1227 | 1370 | 1401 | 1410 | 1419 => {
             Fault::Denied { grant: grant(number, message), within: None }
         }

@@ -20,7 +20,7 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     }
     let Some(code) = sqlstate(error) else { return Fault::Other };
     match code.as_str() {
-        "53300" => Fault::TooManyConnections,
+        "53300" => Fault::TooManyConnections { limit: limit(error) },
         "42501" => {
             let grant = grant(error);
             // A table is granted in the database that has it, and an administrator's session is in another at first.
@@ -51,6 +51,23 @@ fn is_unencrypted(error: &sqlx::Error) -> bool {
 /// What a superuser has to say so that it is permitted. The server does not tell whom it refused: `<user>` is the one in the URL.
 fn grant(error: &sqlx::Error) -> String {
     let message = error.as_database_error().map_or("", |error| error.message());
+fn of_postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+/// Which of the server's functions says it, in whatever language the server does.
+fn routine(error: &sqlx::Error) -> &str {
+    of_postgres(error).and_then(PgDatabaseError::routine).unwrap_or_default()
+}
+
+fn limit(error: &sqlx::Error) -> &'static str {
+    match routine(error) {
+        "InitializeSessionUserId" => "the role's limit, by `ALTER ROLE <user> CONNECTION LIMIT <number>`",
+        "CheckMyDatabase" => "the `CONNECTION LIMIT` that the schema sets for its database",
+        _ => "the server's `max_connections`",
+    }
+}
+
     let quoted = message.split('"').nth(1);
     let denied = |kind: &str| message.strip_prefix("permission denied for ")?.strip_prefix(kind)?.strip_prefix(' ');
     let statement = if message.contains("create database") {

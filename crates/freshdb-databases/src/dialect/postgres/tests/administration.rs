@@ -1,6 +1,6 @@
 //! Locks, sessions, making and dropping databases.
 
-use super::super::super::Fault;
+use super::super::super::{Fault, explain};
 use super::super::connection::rows;
 use super::super::databases;
 use super::super::template::{schema_lets_count, server_counts};
@@ -172,6 +172,21 @@ async fn the_search_path_is_part_of_what_the_server_is() {
         identities.push(identity);
     }
     assert!(identities[0] != identities[1] && identities[1] != identities[2]);
+}
+
+#[tokio::test]
+async fn a_role_that_has_too_many_connections_is_told_by_what_it_may_have_more() {
+    let mut admin = admin().await;
+    let role = free_name("limited");
+    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN PASSWORD 'secret' CONNECTION LIMIT 0"))
+        .await
+        .expect("a role");
+    let refused = connect(&server_of(&role), REGISTRY).await.map(|_| ()).expect_err("it may have none");
+    let hint = "raise the role's limit, by `ALTER ROLE <user> CONNECTION LIMIT <number>`, or let fewer leases be out at once \
+                (`PoolBuilder::limit`)";
+    let error = explain::<Postgres>("x", refused);
+    assert_eq!((error.kind(), error.advice()), (crate::ErrorKind::ConnectionsExhausted, Some(hint)));
+    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
 }
 
 #[tokio::test]
