@@ -22,7 +22,10 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match code.as_str() {
         "53300" => Fault::TooManyConnections { limit: limit(error) },
         "42501" => {
-            let grant = grant(error);
+            let said = of_postgres(error);
+            let message = said.map_or("", PgDatabaseError::message);
+            let detail = said.and_then(PgDatabaseError::detail).unwrap_or_default();
+            let grant = grant(message, detail, routine(error));
             // A table is granted in the database that has it, and an administrator's session is in another at first.
             let within = BOOKS.iter().any(|table| grant.contains(table)).then_some(REGISTRY);
             Fault::Denied { grant, within }
@@ -48,9 +51,6 @@ fn is_unencrypted(error: &sqlx::Error) -> bool {
     message.contains("pg_hba.conf") && (message.ends_with("no encryption") || message.ends_with("SSL off"))
 }
 
-/// What a superuser has to say so that it is permitted. The server does not tell whom it refused: `<user>` is the one in the URL.
-fn grant(error: &sqlx::Error) -> String {
-    let message = error.as_database_error().map_or("", |error| error.message());
 fn of_postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
@@ -68,17 +68,20 @@ fn limit(error: &sqlx::Error) -> &'static str {
     }
 }
 
-    let quoted = message.split('"').nth(1);
+/// What a superuser has to say so that it is permitted. The server does not tell whom it refused: `<user>` is the one in the URL.
+fn grant(message: &str, detail: &str, routine: &str) -> String {
+    let quoted = message.split(['"', '»', '«', '„', '“', '”']).nth(1).map(str::trim);
     let denied = |kind: &str| message.strip_prefix("permission denied for ")?.strip_prefix(kind)?.strip_prefix(' ');
-    let statement = if message.contains("create database") {
+    // It says of no database that it may not be made, and of one that it may not be copied.
+    let statement = if routine == "createdb" && quoted.is_none() {
         "ALTER ROLE <user> CREATEDB"
-    } else if message.contains("terminate") && !is_about_a_superuser(error) {
+    } else if message.contains("terminate") && !is_about_a_superuser(message, detail) {
         "GRANT pg_signal_backend TO <user>"
-    } else if let (true, Some(parameter)) = (message.contains("set parameter"), quoted) {
+    } else if let (true, Some(parameter)) = (routine.starts_with("set_config"), quoted) {
         return format!("GRANT SET ON PARAMETER {parameter} TO <user>");
-    } else if let (true, Some(role)) = (is_about_membership(message), quoted) {
+    } else if let (true, Some(role)) = (ABOUT_MEMBERSHIP.contains(&routine), quoted) {
         return format!("GRANT {role} TO <user>");
-    } else if message.contains("permission denied for database") {
+    } else if routine == "CheckMyDatabase" || message.contains("permission denied for database") {
         return format!("GRANT CONNECT ON DATABASE {} TO <user>", quoted.unwrap_or("<database>"));
     } else if let Some(schema) = denied("schema") {
         return format!("GRANT ALL ON SCHEMA {schema} TO <user>");
@@ -86,7 +89,7 @@ fn limit(error: &sqlx::Error) -> &'static str {
         return format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO <user>");
     } else if let Some(table) = denied("table") {
         return format!("GRANT ALL ON TABLE {table} TO <user>");
-    } else if message.contains("row-level security") {
+    } else if routine == "check_enable_rls" {
         // `FORCE ROW LEVEL SECURITY` hides rows from their owner, too.
         "ALTER ROLE <user> BYPASSRLS"
     } else {
@@ -95,19 +98,38 @@ fn limit(error: &sqlx::Error) -> &'static str {
     statement.to_owned()
 }
 
-/// Whoever makes another role the owner of something must be a member of it: in the words of servers before 16, and of others.
-fn is_about_membership(message: &str) -> bool {
-    message.starts_with("must be member of role") || message.starts_with("must be able to SET ROLE")
-}
+/// Whoever makes another role the owner of something must be a member of it. Servers before 16 find that out by the first.
+const ABOUT_MEMBERSHIP: [&str; 2] = ["check_is_member_of_role", "check_can_set_role"];
 
 /// Nobody else may end a superuser's session. Servers before 16 say so in the message, others in its detail.
-fn is_about_a_superuser(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error() else { return false };
-    let detail = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail).unwrap_or_default();
-    error.message().contains("superuser process") || detail.contains("SUPERUSER")
+fn is_about_a_superuser(message: &str, detail: &str) -> bool {
+    message.contains("superuser process") || detail.contains("SUPERUSER")
 }
 
 /// An error of this crate's out of the driver's.
 pub(super) fn failed(fact: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Error {
     |error| explain::<Postgres>(fact, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a German server says it, and a French one.
+    #[test]
+    fn what_is_missing_is_told_whatever_the_server_speaks() {
+        for (message, routine, expected) in [
+            ("keine Berechtigung, um Datenbank zu erzeugen", "createdb", "ALTER ROLE <user> CREATEDB"),
+            (
+                "keine Berechtigung, um Parameter »session_replication_role« zu setzen",
+                "set_config_option_ext",
+                "GRANT SET ON PARAMETER session_replication_role TO <user>",
+            ),
+            ("keine Berechtigung, um Datenbank »d« zu kopieren", "createdb", "ALTER ROLE <user> SUPERUSER"),
+            ("doit être un membre du rôle « r »", "check_is_member_of_role", "GRANT r TO <user>"),
+            ("keine Berechtigung für Datenbank »d«", "CheckMyDatabase", "GRANT CONNECT ON DATABASE d TO <user>"),
+        ] {
+            assert_eq!(grant(message, "", routine), expected);
+        }
+    }
 }
