@@ -29,6 +29,10 @@ const SETTINGS: &str = "DateStyle,IntervalStyle,TimeZone,array_nulls,backslash_q
     lc_monetary,lc_numeric,lc_time,quote_all_identifiers,search_path,standard_conforming_strings,timezone_abbreviations,\
     transform_null_equals,xmlbinary,xmloption";
 
+/// Since which version a server tells which version of a library compares the texts of a database. An index that another one has ordered is searched
+/// in vain.
+const KNOWS_COLLATION: u32 = 150_000;
+
 /// The role is part of it: what a schema makes is its maker's, and nobody else may copy that. So is what it has set for itself, which of
 /// this connection's settings some hide.
 pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx::Error> {
@@ -40,12 +44,15 @@ pub(super) async fn identity(connection: &mut Connection) -> Result<String, sqlx
             FROM pg_catalog.unnest('{{{SETTINGS}}}'::pg_catalog.text[]) AS names (name);
         {HIDING_SETTINGS}"
     );
-    let sql = "SELECT 'PostgreSQL ' || current_setting('server_version') || ' as ' || current_user
+    // What the database was made with, the server may not have any more.
+    let knows = connection.wire.server_version_num().is_some_and(|version| version >= KNOWS_COLLATION);
+    let collation = if knows { "pg_database_collation_actual_version(oid)" } else { "NULL" };
+    let sql = format!("SELECT 'PostgreSQL ' || current_setting('server_version') || ' as ' || current_user
         || (SELECT concat_ws(', ', '', pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
-                coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'datcollversion')
+                coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), {collation})
             FROM pg_database d WHERE datname = 'template0')
         || (SELECT coalesce(string_agg(', ' || setconfig::text, '' ORDER BY setrole), '') FROM pg_db_role_setting
-            WHERE setdatabase = 0 AND setrole IN (0, quote_ident(current_user)::regrole))";
+            WHERE setdatabase = 0 AND setrole IN (0, quote_ident(current_user)::regrole))");
     let mut answers = rows(connection, &format!("{settings}; {sql}")).await?.into_iter().flatten().flatten();
     let settings = answers.next().unwrap_or_default();
     Ok(format!("{}, {settings}", answers.next().unwrap_or_default()))

@@ -174,6 +174,18 @@ async fn the_search_path_is_part_of_what_the_server_is() {
     assert!(identities[0] != identities[1] && identities[1] != identities[2]);
 }
 
+/// It is not what the server says of the database that all others are made of.
+#[tokio::test]
+async fn the_library_that_compares_texts_is_part_of_what_the_server_is() {
+    let mut admin = admin().await;
+    let sql = "BEGIN; UPDATE pg_database SET datlocprovider = 'i', daticulocale = 'und' WHERE datname = 'template0'";
+    execute(&mut admin, sql).await.expect("as if it were so");
+    let identity = Postgres::identity(&mut admin).await.expect("the server answers");
+    let sql = "SELECT pg_collation_actual_version(oid) FROM pg_collation WHERE collname = 'und-x-icu'";
+    let version = value(&mut admin, sql).await.expect("the server answers").expect("a version");
+    assert!(identity.contains(&version), "{version} is not in {identity}");
+}
+
 #[tokio::test]
 async fn a_role_that_has_too_many_connections_is_told_by_what_it_may_have_more() {
     let mut admin = admin().await;
