@@ -12,8 +12,8 @@ use super::template::{Mark, Relation, Template, hash, mark, signature};
 /// and what a test writes comes one behind another, as in a new copy. Where there are several pages with room, a row goes into any of them.
 const BLOAT: u64 = 8 << 10;
 
-/// For how long old rows are waited for that somebody holds, such as an autovacuum: a copy takes about as long. On a busy machine, where such a
-/// moment is longer, so is each look.
+/// For how long old rows are waited for that somebody holds, such as an autovacuum, which does so while it looks through the catalogs for something
+/// to do: a copy takes about as long. On a busy machine, where such a moment is longer, so is each look.
 const LONGEST_HOLD: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 25;
 const PAUSE: Duration = Duration::from_millis(1);

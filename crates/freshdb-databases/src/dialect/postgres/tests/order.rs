@@ -1,7 +1,10 @@
 //! The order in which rows are read that are read without `ORDER BY`. Nobody may rely on it, and whoever does is not to see another one just
 //! because the database was used before.
 
+use std::time::Instant;
+
 use super::super::connection::rows;
+use super::super::undo::{Touched, Undone, undo};
 use super::*;
 
 async fn column(fixture: &Fixture, sql: &str) -> Vec<String> {
@@ -63,6 +66,47 @@ async fn rows_come_back_in_their_order_where_tables_are_read_by_index() {
     let mut fixture = Fixture::new("index", schema).await;
     fixture.run("UPDATE t SET id = 4 WHERE id = 1").await.close().await.expect("it closes");
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+    assert_eq!(fixture.dump(), fixture.pristine);
+    fixture.drop().await;
+}
+
+/// Whoever has looked at them before they were old does, and an autovacuum that looks through the catalogs.
+#[tokio::test]
+async fn old_rows_that_somebody_holds_are_waited_for_but_not_for_long() {
+    let mut fixture = Fixture::new("held", "CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2)").await;
+    let touched = [Touched { index: 0, inserted: Some(0), changed: true, moved: false }];
+    let looks = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = '{}' AND state = 'idle' AND query LIKE 'SELECT pg_relation_size%'",
+        fixture.slot.name
+    );
+    let started = Instant::now();
+    loop {
+        let onlooker = fixture.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM t").await;
+        fixture.run("UPDATE t SET id = 3 WHERE id = 1").await.close().await.expect("it closes");
+        let (template, slot, admin) = (&fixture.template, &mut fixture.slot, &mut fixture.admin);
+        let mut marks = std::mem::take(&mut slot.marks);
+        let maintenance = slot.maintenance().await.expect("it is connected");
+        let undone = undo(maintenance, template, &touched, &[], &mut marks).await.expect("the server answers");
+        let Undone::Not(reason) = undone else { panic!("somebody holds them") };
+        assert_eq!(reason, "rows of public.t were changed, and the server does not let go of the old ones");
+
+        // What it asked last.
+        execute(&mut maintenance.connection, "SELECT 1").await.expect("the server answers");
+        let undoing = undo(maintenance, template, &touched, &[], &mut marks);
+        let letting_go = async {
+            while value(admin, &looks).await.expect("the server answers").is_none() {}
+            onlooker.close().await
+        };
+        let (undone, closed) = tokio::join!(undoing, letting_go);
+        closed.expect("it closes");
+        slot.marks = marks;
+        match undone.expect("the server answers") {
+            Undone::All { has_written: true } => break,
+            // On a busy machine they can be let go of too late.
+            Undone::Not(_) if started.elapsed() < test_support::DEADLINE => fixture.anew().await,
+            _ => panic!("they are put back"),
+        }
+    }
     assert_eq!(fixture.dump(), fixture.pristine);
     fixture.drop().await;
 }
