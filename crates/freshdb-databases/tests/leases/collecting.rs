@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshdb_databases::{DatabaseUrl, Garbage, Pool};
-use test_support::{Client, Proxy, eventually, on_every_engine};
+use test_support::{Client, DEADLINE, FAIR, Proxy, Weather, eventually, on_every_engine};
 
 use crate::harness::{builder, clean, execute, pool, registry, rows, server, server_at, tables};
 
@@ -231,6 +231,40 @@ on_every_engine! {
         assert_eq!(rows(&registry, "freshdb_databases WHERE role = 'kept'").await, 1);
         let collected = everything().collect(&server(database)).await.unwrap();
         assert_eq!(collected.dropped.len(), 1, "{collected:?}");
+    }
+}
+
+on_every_engine! {
+    [postgres]
+    /// Between the list of those that were left behind and the lock of one of them.
+    async fn what_is_kept_while_another_is_looked_for_stays(database: &TestDatabase) {
+        let one = pool(database).await;
+        let lease = one.lease().await.unwrap();
+        execute(lease.url(), "INSERT INTO notes VALUES (1, 'to be looked at')").await;
+        let (name, url) = (lease.name().to_owned(), lease.url().clone());
+
+        let proxy = Proxy::before(database.server_address()).await;
+        let through = server_at(database, &database.url_through(proxy.port));
+        let other = Pool::builder(through, tables()).checkout(database.url()).patience(DEADLINE).open().await.unwrap();
+        // The server has been asked before it has answered.
+        proxy.set(Weather::Delay(Duration::from_millis(200)));
+        let looking = tokio::spawn(other.lease());
+        let mut admin = Client::connect(database.url()).await;
+        let asked = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'freshdb_registry'
+              AND query LIKE 'SELECT name, role, %WHERE template = ''{}'' %'",
+            one.template().database().unwrap()
+        );
+        eventually("it has asked which there are", async || admin.number(&asked).await > 0).await;
+        proxy.set(Weather::Stall);
+        lease.keep("to be looked at").await.unwrap();
+        proxy.set(FAIR);
+        let lease = looking.await.unwrap().unwrap();
+        assert_ne!(lease.name(), name);
+        assert_eq!(rows(&url, "notes").await, 1);
+        drop(lease);
+        admin.close().await;
+        clean(database, [one, other]).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freshdb_databases::Kind;
 use test_support::{Client, Proxy, eventually, on_every_engine};
 
 use crate::harness::{builder, clean, execute, pool, rows, server_at, tables};
@@ -56,18 +57,28 @@ on_every_engine! {
 }
 
 on_every_engine! {
-    [mysql, mariadb]
+    [mysql, mariadb, postgres]
     async fn whoever_lost_the_lock_does_not_put_back_unnoticed(database: &TestDatabase) {
         let pool = builder(database, tables()).open().await.unwrap();
         let lease = pool.lease().await.unwrap();
         let mut admin = Client::connect(database.url()).await;
+        let name = lease.name();
+        let (holder, is_free) = if lease.kind() == Kind::Postgres {
+            let key = format!("('x' || encode(substr(sha256('{name}'), 1, 8), 'hex'))::bit(64)::bigint");
+            let holders = format!(
+                "FROM pg_locks WHERE locktype = 'advisory' AND (classid::bigint << 32 | objid::bigint) = {key}"
+            );
+            (format!("SELECT pid::bigint {holders}"), format!("SELECT 1 - count(*) {holders}"))
+        } else {
+            (format!("SELECT CAST(IS_USED_LOCK('{name}') AS SIGNED)"), format!("SELECT IS_FREE_LOCK('{name}')"))
+        };
         // An administrator ends one session of many. It is the one that has the lock; the one that puts back lives.
-        let holder = admin.number(&format!("SELECT CAST(IS_USED_LOCK('{}') AS SIGNED)", lease.name())).await;
-        admin.execute(&format!("KILL {holder}")).await;
-        eventually("the lock is free", async || {
-            admin.number(&format!("SELECT IS_FREE_LOCK('{}')", lease.name())).await == 1
-        })
-        .await;
+        let holder = admin.number(&holder).await;
+        admin.execute(&match lease.kind() {
+            Kind::Postgres => format!("SELECT pg_terminate_backend({holder})"),
+            _ => format!("KILL {holder}"),
+        }).await;
+        eventually("the lock is free", async || admin.number(&is_free).await == 1).await;
         let error = lease.give_back().await.unwrap_err();
         assert!(error.to_string().contains("ended before it was given back"), "{error}");
         let lease = pool.lease().await.unwrap();

@@ -1,7 +1,9 @@
 //! A schema of so many tables that most of them are not looked at.
 
 use super::super::connection::TextRow;
+use super::super::marks::Marks;
 use super::super::opened::{COUNTERS, Opened};
+use super::super::own::Own;
 use super::*;
 
 on_both!(what_was_opened_is_found, what_is_closed_by_others_is_found);
@@ -111,6 +113,9 @@ async fn what_is_closed_by_others_is_found(kind: Kind) {
 async fn what_was_opened_is_told_only_where_nothing_was_forgotten() {
     let schema = [
         "CREATE TABLE one (id INT PRIMARY KEY)",
+        "CREATE TABLE reached (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES one (id) ON DELETE CASCADE)",
+        "INSERT INTO one VALUES (1)",
+        "INSERT INTO reached VALUES (1)",
         "CREATE TABLE two (id INT PRIMARY KEY)",
         "CREATE VIEW seen AS SELECT id FROM two",
     ];
@@ -123,11 +128,38 @@ async fn what_was_opened_is_told_only_where_nothing_was_forgotten() {
     };
     let then = opened(&[], ["90", "1000", "100"]);
     let since = |now: Opened| now.since(&then, &fixture.template);
-    assert_eq!(since(opened(&["two", "seen"], ["92", "1002", "100"])), Some(vec![1]));
+    assert_eq!(since(opened(&["two", "seen"], ["92", "1002", "100"])), Some(vec![2]));
+    // Not every server opens what a foreign key leads to.
+    assert_eq!(since(opened(&["one"], ["91", "1001", "100"])), Some(vec![0, 1]));
     assert_eq!(since(opened(&[], ["90", "1009", "100"])), Some(vec![]));
     assert_eq!(since(opened(&["two"], ["90", "1010", "100"])), None, "so many were opened that some had to be closed");
     assert_eq!(since(opened(&["two"], ["91", "1001", "91"])), None, "since then there is less room");
     assert_eq!(since(opened(&["two"], ["2", "3", "100"])), None, "it has begun to count anew");
     assert_eq!(since(opened(&["two", "three"], ["92", "1002", "100"])), None, "nobody knows it");
+    fixture.drop().await;
+}
+
+/// MySQL before 9.6 counts no rows that a foreign key leads to.
+#[tokio::test]
+async fn what_a_foreign_key_leads_to_is_suspect_where_it_is_not_counted() {
+    let schema = [
+        "CREATE TABLE one (id INT PRIMARY KEY)",
+        "CREATE TABLE reached (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES one (id) ON DELETE CASCADE)",
+        "CREATE TABLE two (id INT PRIMARY KEY)",
+        "INSERT INTO one VALUES (1)",
+        "INSERT INTO reached VALUES (1)",
+        "INSERT INTO two VALUES (1)",
+    ];
+    let fixture = Fixture::new(Kind::Mysql, "reached", &schema).await;
+    assert!(fixture.template.features.writes, "the server counts");
+    let row = |values: [&str; 2]| -> TextRow { values.iter().map(|value| Some((*value).to_owned())).collect() };
+    let own = Own::default();
+    let counted = |of_one: &str| {
+        let mut marks = Marks::of(&own, [0; 3], &[row(["Com_create_table", "7"])], Vec::new());
+        marks.count_writes(vec![row(["one", of_one]), row(["reached", "1"]), row(["two", "1"])]);
+        marks
+    };
+    let suspects = counted("2").since(Some(&counted("1")), &fixture.template);
+    assert_eq!((suspects.definitions, suspects.rows), (false, vec![0, 1]));
     fixture.drop().await;
 }

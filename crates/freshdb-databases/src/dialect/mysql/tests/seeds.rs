@@ -13,7 +13,8 @@ on_both!(
     what_was_written_is_found,
     one_row_is_one_range,
     a_file_that_is_another_one_says_nothing,
-    values_that_no_row_of_the_template_has_were_read_wrongly
+    values_that_no_row_of_the_template_has_were_read_wrongly,
+    a_file_is_not_believed_when_something_was_altered
 );
 
 const ROWS: i64 = 6000;
@@ -379,5 +380,17 @@ async fn values_that_no_row_of_the_template_has_were_read_wrongly(kind: Kind) {
         let are = are_rows(&mut fixture.admin, &fixture.template, 0, &file, &ranges).await;
         assert_eq!(are.expect("the server answers"), expected, "{kind}: {ranges:?}");
     }
+    fixture.drop().await;
+}
+
+/// Whoever can alter a table can put another file in the place of its own, or have the server write no log.
+async fn a_file_is_not_believed_when_something_was_altered(kind: Kind) {
+    let mut fixture = seeds(kind).await;
+    fixture.large();
+    fixture.slot.files.silence();
+    let sql = "UPDATE plain SET name = 'x' WHERE id = 3; ALTER TABLE noted COMMENT 'x'; ALTER TABLE noted COMMENT ''";
+    fixture.run(sql).await.close().await.expect("it closes");
+    outcome(&fixture.reset().await);
+    fixture.assert_pristine(sql);
     fixture.drop().await;
 }
