@@ -104,6 +104,22 @@ on_every_engine! {
 }
 
 on_every_engine! {
+    async fn a_statement_may_have_nothing_in_it(database: &TestDatabase) {
+        let script = format!(";\n{TAGS};;\n-- nothing\n;\nINSERT INTO tags VALUES ('x'); ;\n/* nor here */;\n");
+        apply(schema::sql(script), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags").await, ["x"]);
+    }
+}
+
+on_every_engine! {
+    [mysql, mariadb] async fn hyphens_at_the_beginning_of_a_line_are_a_comment(database: &TestDatabase) {
+        let script = format!("-----\n{TAGS};\n\n-----\n--it's all;\nINSERT INTO tags VALUES ('a\n--b');\n-----");
+        apply(schema::sql("-----\n").then(schema::sql(script)), database).await.expect("the schema");
+        assert_eq!(texts(database, "SELECT name FROM tags").await, ["a\n--b"]);
+    }
+}
+
+on_every_engine! {
     // MariaDB's own default is Latin 1, and that of its packages is not.
     [mysql, mariadb] async fn a_sign_that_a_column_cannot_hold_has_a_hint(database: &TestDatabase) {
         let rows = "INSERT INTO tags VALUES ('🦀')";

@@ -2,6 +2,7 @@
 //! routine does not end the statement: <https://dev.mysql.com/doc/refman/9.7/en/stored-programs-defining.html>.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// One statement, without what ends it.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,10 +65,15 @@ fn argument(line: &str) -> Option<&str> {
     })
 }
 
-/// What the client sends of a script: not the `\` at the end of a line, which it takes for the beginning of one of its commands and drops, in
-/// 9.7 as in MariaDB's 10.11. In a string that comes to the same, and in comments nobody reads it.
+/// What the server is to be sent of a script that the client takes:
+///
+/// - not the `\` at the end of a line, which the client takes for the beginning of one of its commands and drops, in 9.7 as in MariaDB's 10.11. In a
+///   string that comes to the same, and in comments nobody reads it;
+/// - not the end of a statement that has nothing in it, of which the client sends nothing, and which the server refuses between others;
+/// - two hyphens where a statement would begin with the space that makes a comment of them. MariaDB's client passes over such a line without it, as
+///   MySQL's did until it sent comments, and no statement begins so.
 pub(super) fn as_sent(text: &str) -> Cow<'_, str> {
-    if !text.contains("\\\n") && !text.ends_with('\\') {
+    if is_sent_as_it_is(text) {
         return text.into();
     }
     let mut scan = Scan::of(text);
@@ -78,12 +84,22 @@ pub(super) fn as_sent(text: &str) -> Cow<'_, str> {
     }
     let mut sent = String::with_capacity(text.len());
     let mut from = 0;
-    for dropped in scan.dropped {
-        sent.push_str(&text[from..dropped]);
-        from = dropped + 1;
+    for (place, instead) in scan.edits {
+        sent.push_str(&text[from..place.start]);
+        sent.push_str(instead);
+        from = place.end;
     }
     sent.push_str(&text[from..]);
     sent.into()
+}
+
+/// Whether nothing in it looks as if the client dropped it. Most have no such thing, and may be long.
+fn is_sent_as_it_is(text: &str) -> bool {
+    let holds_commands = text.contains("\\\n") || text.ends_with('\\');
+    let holds_nothing = text.lines().any(|line| line.trim_start().starts_with(';'))
+        || text.match_indices(';').any(|(at, _)| text[..at].trim_end().ends_with([';', '/']));
+    let holds_hyphens = text.match_indices("--").any(|(at, _)| text[at + 2..].starts_with(|next| next > ' '));
+    !(holds_commands || holds_nothing || holds_hyphens)
 }
 
 /// The statements of a script; or the line of a `DELIMITER` that names none.
@@ -108,14 +124,14 @@ struct Scan<'a> {
     /// Where, and on which line, there was the first of it that is neither space nor comment.
     begun: Option<(usize, usize)>,
     statements: Vec<Statement<'a>>,
-    /// Where there is a `\` at the end of a line.
-    dropped: Vec<usize>,
+    /// What the server is sent in the place of what the script has: see [`as_sent`].
+    edits: Vec<(Range<usize>, &'static str)>,
 }
 
 impl<'a> Scan<'a> {
     fn of(text: &'a str) -> Self {
-        let (statements, dropped) = (Vec::new(), Vec::new());
-        Self { text, at: 0, line: 1, delimiter: ";", is_set: false, from: 0, begun: None, statements, dropped }
+        let (statements, edits) = (Vec::new(), Vec::new());
+        Self { text, at: 0, line: 1, delimiter: ";", is_set: false, from: 0, begun: None, statements, edits }
     }
 
     fn rest(&self) -> &'a str {
@@ -138,6 +154,9 @@ impl<'a> Scan<'a> {
             }
         }
         if rest.starts_with(self.delimiter) {
+            if self.begun.is_none() && self.delimiter == ";" {
+                self.edits.push((self.at..self.at + 1, ""));
+            }
             self.end_statement(self.delimiter.len());
             return Ok(());
         }
@@ -146,6 +165,10 @@ impl<'a> Scan<'a> {
             '#' => self.pass(line_length(rest)),
             // Two hyphens alone are a double negation: <https://dev.mysql.com/doc/refman/9.7/en/ansi-diff-comments.html>.
             '-' if rest.starts_with("--") && rest[2..].chars().next().is_none_or(|c| c <= ' ') => {
+                self.pass(line_length(rest));
+            }
+            '-' if rest.starts_with("--") && self.begun.is_none() => {
+                self.edits.push((self.at + 2..self.at + 2, " "));
                 self.pass(line_length(rest));
             }
             // What the server executes looks like a comment to others only.
@@ -157,7 +180,7 @@ impl<'a> Scan<'a> {
                 self.pass(quoted_length(rest, first));
             }
             '\\' if matches!(rest.as_bytes(), [_] | [_, b'\n', ..]) => {
-                self.dropped.push(self.at);
+                self.edits.push((self.at..self.at + 1, ""));
                 self.pass(1);
             }
             space if space.is_whitespace() => self.pass(space.len_utf8()),
@@ -259,6 +282,31 @@ mod tests {
         ] {
             assert_eq!(as_sent(script), sent, "{script}");
         }
+    }
+
+    #[test]
+    fn a_statement_of_nothing_is_not_sent() {
+        for (script, sent) in [
+            ("a;;\n;b;", "a;\nb;"),
+            (";a; ;", "a; "),
+            ("a;\n-- b\n;\nc;/* d */;", "a;\n-- b\n\nc;/* d */"),
+            ("';;';/*!40000 a */; b;", "';;';/*!40000 a */; b;"),
+            ("DELIMITER //\na;; b//\n//\nDELIMITER ;\n;c;", "DELIMITER //\na;; b//\n//\nDELIMITER ;\nc;"),
+        ] {
+            assert_eq!(as_sent(script), sent, "{script}");
+        }
+    }
+
+    #[test]
+    fn hyphens_where_a_statement_would_begin_are_a_comment() {
+        for (script, sent) in [
+            ("-----\n\n--\n-- a\n--é;'\nb;--c\n  ---", "-- ---\n\n--\n-- a\n-- é;'\nb;-- c\n  -- -"),
+            ("a\n--1; '\n--b;'; /*!1 --2 */", "a\n--1; '\n--b;'; /*!1 --2 */"),
+            ("DELIMITER --\na;--b--", "DELIMITER --\na;--b--"),
+        ] {
+            assert_eq!(as_sent(script), sent, "{script}");
+        }
+        check("--a;\nb;--c;\n--", &[(2, "--a;\nb")]);
     }
 
     #[test]
