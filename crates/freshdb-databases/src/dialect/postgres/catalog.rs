@@ -168,7 +168,8 @@ pub(super) async fn difference(
     // What an object is called is asked of every catalog that could hold it: many hold properties of others' objects.
     let sql = format!(
         "SELECT coalesce(
-            (SELECT min(relkind::text || ' ' || oid::regclass::text) FROM pg_class WHERE oid = {object}),
+            (SELECT min(c.relkind::text || ' ' || coalesce(o.oid, c.oid)::regclass::text) FROM pg_class c
+                LEFT JOIN pg_class o ON o.reltoastrelid = c.oid WHERE c.oid = {object}),
             (SELECT min('routine ' || oid::regprocedure::text) FROM pg_proc WHERE oid = {object}),
             (SELECT min('type ' || oid::regtype::text) FROM pg_type WHERE oid = {object}),
             (SELECT min('schema ' || nspname) FROM pg_namespace WHERE oid = {object}),

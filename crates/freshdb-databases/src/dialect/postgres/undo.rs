@@ -73,6 +73,9 @@ pub(super) async fn undo(
     };
     let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
+        if !relation(differing).writable {
+            return Ok(Undone::Not(format!("the materialized view {} was refreshed", relation(differing).name)));
+        }
         if !keeps_rows(relation(differing)) {
             return Ok(Undone::Not(format!(
                 "rows of {} were changed, which are too many to be kept at hand",

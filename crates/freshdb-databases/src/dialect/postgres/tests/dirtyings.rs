@@ -38,6 +38,7 @@ pub(super) const SCHEMA: &str = r#"
     CREATE POLICY mine ON hidden USING (owner = current_user);
     INSERT INTO hidden VALUES (1, 'somebody');
     CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM seeded;
+    CREATE MATERIALIZED VIEW texts AS SELECT x FROM seeded;
     CREATE MATERIALIZED VIEW later AS SELECT 1 AS one WITH NO DATA;
     CREATE VIEW seen AS SELECT * FROM seeded;
     CREATE SEQUENCE free START 7 INCREMENT -2 MINVALUE -100 MAXVALUE 100; SELECT setval('free', 5, false);
@@ -102,7 +103,8 @@ const DIRTYINGS: &[(&str, &str)] = &[
     ("SELECT setval('seeded_id_seq', 1000)", ""),
     ("ALTER SEQUENCE free RESTART WITH 50", ""),
     ("ALTER SEQUENCE free INCREMENT 3", "sequence public.free"),
-    ("REFRESH MATERIALIZED VIEW summary", "summary"),
+    ("REFRESH MATERIALIZED VIEW summary", "the materialized view public.summary was refreshed"),
+    ("REFRESH MATERIALIZED VIEW texts", "large values of public.texts differs in"),
     ("REFRESH MATERIALIZED VIEW later", "later"),
     ("CREATE TEMPORARY TABLE t (id serial, x text); INSERT INTO t (x) VALUES ('x')", ""),
     ("CREATE TEMPORARY TABLE seeded (id int); INSERT INTO seeded VALUES (1)", ""),
