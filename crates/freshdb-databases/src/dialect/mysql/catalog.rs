@@ -32,7 +32,7 @@ pub(super) struct Object {
     pub(super) name: String,
     /// The table of a trigger.
     pub(super) table: Option<String>,
-    /// The statement that makes it, without a table's AUTO_INCREMENT.
+    /// The statement that makes it, without a table's AUTO_INCREMENT where a column has it.
     create: String,
     pub(super) settings: Settings,
 }
@@ -220,6 +220,10 @@ async fn read_current(connection: &mut MySqlConnection, name: &str) -> Result<Ca
             let mut object = object(kind, name, row)?;
             object.table = table;
             object.create = object.create.replace(&own, ITSELF);
+            // Of a table of MyISAM's MariaDB shows one that none of its columns has, too: no row moves it, and a copy is to have it.
+            if counters.contains_key(&object.name) {
+                object.create = without_counter(&object.create);
+            }
             Some(object)
         })
         .collect();
@@ -261,8 +265,7 @@ fn object(kind: Kind, name: String, row: TextRow) -> Option<Object> {
     let mut next = || row.next().flatten();
     let mut settings = Settings::default();
     let create = match kind {
-        Kind::Table | Kind::Versioned => without_counter(&next()?),
-        Kind::Sequence => next()?,
+        Kind::Table | Kind::Versioned | Kind::Sequence => next()?,
         Kind::Library => next().unwrap_or_default(),
         Kind::View => {
             let create = next()?;

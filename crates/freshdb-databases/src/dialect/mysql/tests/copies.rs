@@ -424,3 +424,14 @@ async fn tables_whose_names_differ_by_case_or_accent_alone_are_told_apart(kind: 
     );
     fixture.drop().await;
 }
+
+/// MariaDB keeps what is said of it for a table of MyISAM's, and shows it.
+#[tokio::test]
+async fn a_counter_that_no_column_has_is_copied_on_mariadb() {
+    let schema = ["CREATE TABLE uncounted (id INT) ENGINE = MyISAM AUTO_INCREMENT = 100"];
+    let mut fixture = Fixture::new(Kind::Mariadb, "uncounted", &schema).await;
+    fixture.assert_pristine("being copied");
+    drop(fixture.run("ALTER TABLE uncounted AUTO_INCREMENT = 200").await);
+    assert_eq!(fixture.reset().await.outcome, Outcome::Changed("table `uncounted` was altered".to_owned()));
+    fixture.drop().await;
+}
