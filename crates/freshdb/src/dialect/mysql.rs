@@ -213,6 +213,11 @@ impl Backend for MySql {
         matches!(number(error), Some(1040 | 1203 | 1226))
     }
 
+    /// MySQL's `wait_timeout` and `interactive_timeout`: nothing had come for that long. MariaDB closes the connection without a word.
+    fn came_too_late(error: &sqlx::Error) -> bool {
+        number(error) == Some(4031)
+    }
+
     /// sqlx 0.9 counts the statement before it compares its values with its places, and does not take that back.
     fn confuses(error: &sqlx::Error) -> bool {
         crate::verdict::lacks_values(error)
