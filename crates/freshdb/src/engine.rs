@@ -235,7 +235,7 @@ impl<DB: Dialect> Engine<DB> {
         self.0.sessions.list().iter().map(OpenSession::of).collect()
     }
 
-    /// Where the database is: a URL without its password and parameters.
+    /// Where the database is: a URL without its password, and without parameters but for a socket.
     pub fn target(&self) -> &str {
         &self.0.settings.target
     }

@@ -10,6 +10,8 @@ mod sqlite;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use std::borrow::Cow;
 use std::future::Future;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use std::path::PathBuf;
 use std::sync::Arc;
 #[cfg(feature = "test")]
 use std::sync::Weak;
@@ -254,6 +256,15 @@ fn bare_host(host: &str) -> &str {
 fn host_in_url(host: &str) -> Cow<'_, str> {
     let host = bare_host(host);
     if host.contains(':') { format!("[{host}]").into() } else { host.into() }
+}
+
+/// A URL with the parameter that says by which socket the server is reached, if it is: the driver does not look at the host then.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn with_socket(url: String, parameter: &str, socket: Option<&PathBuf>) -> String {
+    match socket {
+        Some(socket) => format!("{url}?{parameter}={}", socket.display()),
+        None => url,
+    }
 }
 
 /// What a transaction is to be like.

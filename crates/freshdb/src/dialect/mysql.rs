@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySq
 use sqlx::{AssertSqlSafe, MySql, Row};
 use sqlx_core::transaction::begin_ansi_transaction_sql;
 
-use super::{Activity, Backend, Birth, ConnectOptions, Lifetime, bare_host, host_in_url, pass_on};
+use super::{Activity, Backend, Birth, ConnectOptions, Lifetime, bare_host, host_in_url, pass_on, with_socket};
 use crate::conduct::{Signs, Undone};
 use crate::sql::Syntax;
 use crate::verdict::Verdict;
@@ -47,7 +47,8 @@ impl Backend for MySql {
 
     fn target(options: &MySqlConnectOptions) -> String {
         let (user, host, port) = (options.get_username(), host_in_url(options.get_host()), options.get_port());
-        format!("mysql://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
+        let database = options.get_database().unwrap_or_default();
+        with_socket(format!("mysql://{user}@{host}:{port}/{database}"), "socket", options.get_socket())
     }
 
     /// With TLS, sqlx takes 40 ms longer to connect to MySQL.

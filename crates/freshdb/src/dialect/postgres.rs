@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Row};
 use sqlx_core::Url;
 use sqlx_core::url::form_urlencoded;
 
-use super::{Activity, Backend, Birth, Lifetime, bare_host, host_in_url, pass_on};
+use super::{Activity, Backend, Birth, Lifetime, bare_host, host_in_url, pass_on, with_socket};
 use crate::conduct::{Signs, Undone};
 use crate::verdict::Verdict;
 
@@ -69,7 +69,8 @@ impl Backend for Postgres {
 
     fn target(options: &PgConnectOptions) -> String {
         let (user, host, port) = (options.get_username(), host_in_url(options.get_host()), options.get_port());
-        format!("postgres://{user}@{host}:{port}/{}", options.get_database().unwrap_or_default())
+        let database = options.get_database().unwrap_or_default();
+        with_socket(format!("postgres://{user}@{host}:{port}/{database}"), "host", options.get_socket())
     }
 
     const SCHEMES: &[&str] = &["postgres", "postgresql"];

@@ -133,7 +133,7 @@ impl OrmEngine {
         self.0.open_sessions()
     }
 
-    /// Where the database is: a URL without its password and parameters.
+    /// Where the database is: a URL without its password, and without parameters but for a socket.
     pub fn target(&self) -> &str {
         self.0.target()
     }

@@ -44,7 +44,9 @@ impl Database {
         if self.is_file {
             target.strip_prefix("sqlite://") == Some(&self.name)
         } else {
-            target.rsplit_once('/').is_some_and(|(_, name)| name == self.name)
+            // Behind the name there may be a socket.
+            let url = target.split_once('?').map_or(target, |(url, _)| url);
+            url.rsplit_once('/').is_some_and(|(_, name)| name == self.name)
         }
     }
 }
@@ -150,5 +152,26 @@ impl fmt::Display for Refusal {
             formatter,
             "test `{test}` reached for `{target}`, which was not leased to it\n  at {place}\n  its own database is `{leased}`"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_known_by_its_name_and_not_by_its_servers_socket() {
+        let url = DatabaseUrl::parse("mysql://root@localhost/freshdb_1?socket=/run/mysqld.sock").expect("a URL");
+        let database = Database::of("freshdb_1", &url);
+        for target in
+            ["mysql://root@localhost:3306/freshdb_1", "mysql://root@db:3306/freshdb_1?socket=/run/mysqld.sock"]
+        {
+            assert!(database.is(target), "{target}");
+        }
+        for target in
+            ["mysql://root@localhost:3306/freshdb_12", "mysql://root@localhost:3306/dev?socket=/run/freshdb_1"]
+        {
+            assert!(!database.is(target), "{target}");
+        }
     }
 }

@@ -335,6 +335,21 @@ fn the_log_tells_no_value_of_a_parameter_that_the_driver_does_not_know() {
     assert!(!test_support::warned(&["application_name"]) && !test_support::warned(&["options[a.b]"]));
 }
 
+/// What else stands in the URL is not where the driver goes.
+#[test]
+fn a_server_that_is_reached_by_a_socket_is_shown_with_it() {
+    for (url, target) in [
+        ("mysql://u:secret@db:1/tags?socket=/run/a%20b/mysqld.sock", "mysql://u@db:1/tags?socket=/run/a b/mysqld.sock"),
+        ("mariadb://u@localhost/tags?socket=/run/m.sock", "mysql://u@localhost:3306/tags?socket=/run/m.sock"),
+    ] {
+        assert_eq!(Engine::<sqlx::MySql>::lazy(url).expect("an engine").target(), target);
+    }
+    for url in ["postgres://u:secret@%2Frun%2Fpg:1/tags", "postgres://u:secret@db:1/tags?host=/run/pg"] {
+        let engine = Engine::<sqlx::Postgres>::lazy(url).expect("an engine");
+        assert!(engine.target().ends_with("/tags?host=/run/pg"), "{}", engine.target());
+    }
+}
+
 with_every_driver! {
     [mysql, mariadb, postgres]
     async fn a_server_at_an_ipv6_address(database: &TestDatabase, open: Open) {
