@@ -86,6 +86,12 @@ impl Case {
         self
     }
 
+    /// For how long each of what is to be ended is waited for. What waits for as long as the grace itself, such as
+    /// [`Guarded::end`](super::Guarded::end), has as much again to say for what.
+    pub(crate) fn limit_of_endings(&self) -> Duration {
+        self.grace.saturating_mul(2)
+    }
+
     /// The runtime on which it runs.
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.runtime = runtime;

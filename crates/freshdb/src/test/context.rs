@@ -156,7 +156,8 @@ impl Context {
     /// Has something done when the test has ended, however it has: what was made last ends first. An error fails the test, under the name
     /// `what`.
     ///
-    /// It is polled on the test's runtime, after the test's own arguments were dropped, and may take as long as the test's grace.
+    /// It is polled on the test's runtime, after the test's own arguments were dropped, and may take twice the test's grace: what waits for as
+    /// long as that itself can then say for what.
     pub fn on_end(&mut self, what: impl Into<String>, work: impl Future<Output = Result<(), ArgumentError>> + 'static) {
         self.endings.push(Ending { what: what.into(), work: Box::pin(work) });
     }

@@ -112,7 +112,7 @@ impl Guarded {
     pub async fn end(self) -> Result<(), Leftovers> {
         let Self { mut context, case, database, permit, in_force, reuse, lease } = self;
         let grace: Duration = case.grace;
-        let failed = context.end(grace).await;
+        let failed = context.end(case.limit_of_endings()).await;
         let tasks = || Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
         let left = leftovers::collect(&database, context, grace, tasks).await;
         drop(in_force);

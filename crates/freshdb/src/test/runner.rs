@@ -155,7 +155,7 @@ fn live(
             Some(Ok(Ok(Ok(())))) => Ending::Passed,
         };
         progress.body_has_ended(context.endings());
-        let failed_endings = context.end(case.grace).await;
+        let failed_endings = context.end(case.limit_of_endings()).await;
         let left = leftovers::collect(database, context, case.grace, || runtime.tasks()).await;
         Departure { failed_endings, left, ..Departure::of(ending) }
     });
@@ -178,10 +178,11 @@ impl Departure {
 }
 
 /// By when the test's thread has answered, unless the test blocks it: its own limits, each of which is kept by that thread. Each of what
-/// is to be ended has the grace for itself; so have what is left open, and the runtime.
+/// is to be ended has its limit for itself; what is left open has the grace, and so has the runtime.
 fn longest(case: &Case, endings: usize) -> Duration {
-    let graces = u32::try_from(endings).unwrap_or(u32::MAX).saturating_add(3);
-    case.timeout.saturating_add(case.grace.saturating_mul(graces)).saturating_add(Duration::from_secs(2))
+    let endings = case.limit_of_endings().saturating_mul(u32::try_from(endings).unwrap_or(u32::MAX));
+    let rest = case.grace.saturating_mul(3).saturating_add(Duration::from_secs(2));
+    case.timeout.saturating_add(endings).saturating_add(rest)
 }
 
 fn allowed(case: &Case) -> Vec<String> {

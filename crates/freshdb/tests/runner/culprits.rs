@@ -5,7 +5,8 @@ use std::future::pending;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use freshdb::OrmEngine;
+use freshdb::test::{ArgumentError, Context, FromContext, Guarded, Kind};
+use freshdb::{OrmEngine, SqliteEngine};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, TransactionTrait as _};
 
 use super::tags;
@@ -205,6 +206,24 @@ with_every_pool! {
         sqlx::Connection::close(detached.detach()).await.expect("it closes");
         std::mem::forget(forgotten);
     }
+}
+
+/// An engine on a second database, which ends with the test.
+struct Archive(SqliteEngine);
+
+impl FromContext for Archive {
+    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+        let mut database = Guarded::lease(Kind::Sqlite, tags()).await?;
+        let engine = database.get().await?;
+        context.on_end("the archive", async move { Ok(database.end().await?) });
+        Ok(Self(engine))
+    }
+}
+
+#[ignore = "run by the test of its report"]
+#[freshdb::test(on = [sqlite])]
+async fn session_of_a_second_database_held(Archive(engine): Archive) {
+    keep(engine.session().await.expect("a session"));
 }
 
 /// Foreign keys are looked at when the transaction ends, which then does not end.

@@ -19,7 +19,7 @@ fn no_grace() {
 #[freshdb::test(on = [sqlite], timeout = Duration::MAX, grace = Duration::MAX)]
 async fn no_limits() {}
 
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(250);
 
 /// More than what else a test is given at its end.
 const ENDINGS: usize = 12;
@@ -40,9 +40,9 @@ impl FromContext for Endless {
 #[freshdb::test(on = [sqlite], timeout = Duration::from_secs(1), grace = GRACE)]
 async fn much_to_end(_: Endless) {}
 
-/// Each is given the grace, and the thread that waits for them is not taken for one that is blocked.
+/// Each is given twice the grace, and the thread that waits for them is not taken for one that is blocked.
 #[test]
-fn each_of_what_is_to_be_ended_has_the_grace_for_itself() {
+fn each_of_what_is_to_be_ended_has_its_limit_for_itself() {
     let printed = child::run("limits::much_to_end::sqlite", &[]);
     assert!(!printed.passed, "{}", printed.text);
     assert_eq!(printed.text.matches("it took longer than").count(), ENDINGS, "{}", printed.text);

@@ -96,6 +96,15 @@ reports!(of files: commit_refused);
 // Only a server tells who is connected to it.
 reports!(of servers: connected_by_itself);
 
+/// Who ends it waits for as long as the test's own grace, and has time to say then for what.
+#[test]
+fn what_is_left_on_a_second_database_is_named() {
+    let printed = child::run("culprits::session_of_a_second_database_held::sqlite", &[]);
+    assert!(!printed.passed, "{}", printed.text);
+    assert!(printed.text.contains("opened at crates/freshdb/tests/runner/culprits.rs"), "{}", printed.text);
+    assert!(!printed.text.contains("took longer"), "{}", printed.text);
+}
+
 /// What a pool's connection comes back in is known without any right but those that the page asks for.
 mod a_pool_of_a_user_with_few_rights {
     use freshdb::test::Kind;
