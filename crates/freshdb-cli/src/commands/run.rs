@@ -32,7 +32,9 @@ pub(super) async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     let code = run_with(&arguments, &servers, recorder.clone(), &mut ends).await;
     let code = match (code, &arguments.report, recorder) {
         (Ok(code), Some(path), Some(recorder)) => {
-            write_report(path, &recorder, &arguments, &servers, code).map(|()| code)
+            let written = ends.unless_told_again(write_report(path, &recorder, &arguments, &servers, code)).await;
+            let given_up = || Failure::new(format!("told to end before the report `{}` was written", path.display()));
+            written.ok_or_else(given_up).flatten().map(|()| code)
         }
         (code, ..) => code,
     };
@@ -55,7 +57,7 @@ fn can_be_written(path: &Path) -> Result<(), Failure> {
     })
 }
 
-fn write_report(
+async fn write_report(
     path: &Path,
     recorder: &Recorder,
     arguments: &Run,
@@ -65,7 +67,7 @@ fn write_report(
     let words: Vec<_> = arguments.command.iter().map(|word| word.to_string_lossy()).collect();
     let started = servers.engines().iter().filter_map(|kind| Some((kind.name(), servers.started_one(*kind)?)));
     let engines = started.map(|(name, server)| (name, server.url().to_string())).collect();
-    recorder.write(path, &Summary { command: words.join(" "), exit_code, engines })?;
+    recorder.write(path, &Summary { command: words.join(" "), exit_code, engines }).await?;
     if !arguments.quiet {
         say(format!("the report is `{}`", path.display()));
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::{Line, Outcome, Recorder};
 use crate::failure::Failure;
@@ -55,11 +56,16 @@ struct LeaseData<'a> {
 }
 
 impl Recorder {
-    /// Writes the page. Not by way of another file, which would take the place of a pipe, a device or a link, and could not
-    /// take that of a mount.
-    pub(crate) fn write(&self, path: &Path, summary: &Summary<'_>) -> Result<(), Failure> {
-        std::fs::write(path, self.page(summary))
-            .map_err(|error| Failure::new(format!("cannot write the report `{}`", path.display())).because(error))
+    /// Writes the page: to a pipe, once somebody reads. Not by way of another file, which would take the place of a pipe, a device or a
+    /// link, and could not take that of a mount.
+    pub(crate) async fn write(&self, path: &Path, summary: &Summary<'_>) -> Result<(), Failure> {
+        let failed = |error| Failure::new(format!("cannot write the report `{}`", path.display())).because(error);
+        let (place, page) = (path.to_owned(), self.page(summary));
+        let (told, written) = oneshot::channel();
+        // Not one of the runtime's threads, for which that would wait when this is given up.
+        let write = move || drop(told.send(std::fs::write(place, page)));
+        std::thread::Builder::new().name("report".to_owned()).spawn(write).map_err(failed)?;
+        written.await.expect("the thread tells it").map_err(failed)
     }
 
     fn page(&self, summary: &Summary<'_>) -> String {

@@ -112,6 +112,32 @@ fn by_the_death_of_freshdb() {
     }
 }
 
+/// The command has ended, and nobody reads from the pipe that the report is to go to.
+#[test]
+fn by_a_signal_while_it_waits_for_a_reader_of_its_report() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (pipe, ended) = (directory.path().join("pipe"), directory.path().join("ended"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("`mkfifo` runs").success());
+    let freshdb = Command::new("env")
+        .args(["--default-signal=TERM", env!("CARGO_BIN_EXE_freshdb"), "run", "--quiet", "--report"])
+        .args([&pipe, Path::new("--"), Path::new("touch"), &ended])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    eventually("the command has ended", || ended.exists());
+    let process = Pid::from_raw(freshdb.id().cast_signed()).expect("a process");
+    let output = std::thread::spawn(move || freshdb.wait_with_output().expect("it ends"));
+    eventually("freshdb ends as well", || {
+        // It may have ended since.
+        kill_process(process, Signal::TERM).ok();
+        output.is_finished()
+    });
+    let output = output.join().expect("it is waited for");
+    let said = String::from_utf8_lossy(&output.stderr).replace(&*pipe.to_string_lossy(), "PIPE");
+    assert!(said.contains("error: told to end before the report `PIPE` was written\n"), "{said}");
+    assert_eq!(output.status.code(), Some(125));
+}
+
 /// With all that it has started, while it makes the schema.
 #[test]
 fn by_the_end_of_freshdb_a_schema_command_ends_too() {
