@@ -83,7 +83,17 @@ impl Ends {
 /// Has the system say how the processes that this one starts have ended. Whoever started this one may ignore SIGCHLD, with which it says
 /// that to nobody.
 pub(super) fn hear_of_ends() -> Result<(), Failure> {
-    signal_hook::flag::register(Signal::CHILD.as_raw(), Arc::default())
+    hear_of(Signal::CHILD)
+}
+
+/// Has a write fail that would make a file larger than files may be here (`ulimit -f`), so that it can be told; it would end this process.
+pub(super) fn hear_of_large_files() -> Result<(), Failure> {
+    hear_of(Signal::XFSZ)
+}
+
+/// Takes the signal for no more than its sound. What this process starts takes it as the system does.
+fn hear_of(signal: Signal) -> Result<(), Failure> {
+    signal_hook::flag::register(signal.as_raw(), Arc::default())
         .map(drop)
         .map_err(|error| Failure::new("cannot listen for signals").because(error))
 }

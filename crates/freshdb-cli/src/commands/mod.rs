@@ -54,6 +54,7 @@ fn plain(text: &str) -> String {
 
 fn block_on(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     child::hear_of_ends()?;
+    child::hear_of_large_files()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::new("the system has no thread to give").because(error))?.block_on(work)
 }

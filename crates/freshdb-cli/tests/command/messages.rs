@@ -110,6 +110,18 @@ fn too_few_files() {
     }
 }
 
+/// The system would end it without a word.
+#[test]
+fn too_large_a_file() {
+    let output = Command::new("/bin/sh")
+        .args(["-c", r#"ulimit -f 8 && exec "$1" doctor --sqlite"#, "sh", env!("CARGO_BIN_EXE_freshdb")])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("SQLite       CANNOT BE USED: "), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
+
 #[test]
 fn shells_are_told_what_can_be_completed() {
     for shell in ["bash", "zsh", "fish"] {
