@@ -167,18 +167,35 @@ fn bases(config: &Config) -> Result<Vec<PathBuf>, Error> {
         bases.push(last.clone());
         bases
     };
-    let longest = LONGEST_SOCKET - SOCKET_NAME.len() - PREFIX.len() - 9;
-    let (short, long): (Vec<_>, Vec<_>) =
-        bases.into_iter().partition(|base| base.as_os_str().as_bytes().len() <= longest);
-    match (short.is_empty(), long.first()) {
-        (true, Some(long)) => {
-            let length = long.as_os_str().as_bytes().len();
-            let fact = format!("the path `{}` has {length} bytes, too many for a socket in it", long.display());
-            Err(Error::new(ErrorKind::Config, fact)
-                .hint(format!("set {} to a directory whose path has at most {longest} bytes", variables::RUN_DIR)))
+    let (mut usable, mut reason) = (Vec::new(), None);
+    for base in bases {
+        match check(&base) {
+            Ok(()) => usable.push(base),
+            Err(error) => reason = reason.or(Some(error)),
         }
-        _ => Ok(short),
     }
+    match reason {
+        Some(error) if usable.is_empty() => Err(error),
+        _ => Ok(usable),
+    }
+}
+
+/// Why what is in a directory could not be reached, if it could not.
+fn check(base: &Path) -> Result<(), Error> {
+    let longest = LONGEST_SOCKET - SOCKET_NAME.len() - PREFIX.len() - 9;
+    let (shown, length) = (base.display(), base.as_os_str().as_bytes().len());
+    if length > longest {
+        let fact = format!("the path `{shown}` has {length} bytes, too many for a socket in it");
+        return Err(Error::new(ErrorKind::Config, fact)
+            .hint(format!("set {} to a directory whose path has at most {longest} bytes", variables::RUN_DIR)));
+    }
+    if base.to_str().is_none() {
+        let fact = format!("the path `{shown}` is not valid UTF-8, as a driver wants it");
+        return Err(
+            Error::new(ErrorKind::Config, fact).hint(format!("set {} to another directory", variables::RUN_DIR))
+        );
+    }
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]

@@ -1,5 +1,7 @@
 //! What is said when there is no server.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use freshdb_databases::{Config, ErrorKind, Kind, Server};
@@ -173,6 +175,24 @@ async fn a_path_that_is_too_long_for_a_socket() {
     let error = Server::of(Kind::Sqlite, &config).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().ends_with("too many for a socket in it"), "{error}");
+}
+
+/// SQLite's driver does not take it, nor does PostgreSQL's find a socket there.
+#[tokio::test]
+async fn a_path_that_is_no_text() {
+    let place = Place::new();
+    let config = place.config().with_run_dir(place.run().join(OsStr::from_bytes(b"r\xffn")));
+    for kind in Kind::ALL {
+        let error = Server::of(kind, &config).await.expect_err("no server");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let said = format!("{error:?}").replace(place.run().to_str().unwrap(), "/run");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(said, @r"
+            the path `/run/r�n` is not valid UTF-8, as a driver wants it
+            hint: set FRESHDB_RUN_DIR to another directory
+            ");
+        }
+    }
 }
 
 /// The programs of a server: what it is called, what it calls itself, and what makes its data if it does not.
