@@ -1,6 +1,7 @@
 //! Servers that the processes of a run share, and that end with it.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -171,6 +172,35 @@ fn a_run_that_has_ended_gets_no_server() {
     assert_eq!(fs::read_to_string(&starts).unwrap(), "started\n");
     let took = place.await_empty("the run killed while its server starts");
     eprintln!("MySQL, the run killed while its server starts: gone after {took:?}");
+}
+
+/// As many may wait as the run has tests, and would each prepare a server of its own first.
+#[test]
+fn who_has_waited_for_a_run_that_has_ended_does_not_begin() {
+    let (place, run) = (Place::new(), Run::start());
+    // Whoever begins looks for the server's programs, of which there are none.
+    let other = |kind| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(Other::ARGUMENTS).env(variables::RUN, run.name()).env(variables::PROGRAM_DIRS, place.path());
+        Other::run(command.stderr(Stdio::piped()), kind, &place.config(), &place)
+    };
+    let mut meets = other(Kind::Sqlite);
+    meets.server();
+    let places = names(&place.run());
+    let [meeting] = &places[..] else { panic!("{places:?}") };
+    let starts = fs::File::create(place.run().join(meeting).join("mysql.lock")).unwrap();
+    starts.lock().unwrap();
+    let mut waits = other(Kind::Mysql);
+    let wait = format!("-> FLOCK  ADVISORY  WRITE {} ", waits.child.id());
+    until("it waits", || fs::read_to_string("/proc/locks").unwrap().contains(&wait));
+
+    drop(run);
+    drop(starts);
+    let mut said = String::new();
+    waits.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("the run that a server is to end with has ended"), "{said}");
+    drop((meets, waits));
+    place.await_empty("the run killed while somebody waits for its server");
 }
 
 /// From before the directory in which the run's processes meet is made until after it is the run's.
