@@ -117,6 +117,11 @@ make_cache_directory() {
         "set XDG_CACHE_HOME to a directory that can be written"
 }
 
+# Reads what cargo says in JSON, and says where the command `freshdb` is: cargo's configuration may have put it anywhere.
+built_command() {
+    sed -n 's|.*"executable":"\([^"]*/freshdb\)".*|\1|p'
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Finding a server and the programs that belong to it. What the machine has comes first, then what install-servers
 # unpacked in the cache. A server without its tools counts as missing: it could not be initialised or asked.
