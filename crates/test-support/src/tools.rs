@@ -1,6 +1,7 @@
 //! Programs of the servers' own.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::Engine;
@@ -28,11 +29,12 @@ pub fn dump_tool(engine: Engine) -> PathBuf {
 }
 
 fn directories(engine: Engine) -> Vec<PathBuf> {
-    let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
-        (Some(cache), _) if Path::new(&cache).is_absolute() => PathBuf::from(cache),
-        // Root's is where the servers, which are not root's, get in.
-        (_, Some(home)) if home != "/root" => PathBuf::from(home).join(".cache"),
-        _ => "/var/cache".into(),
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let cache = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
+        Some(cache) if cache.is_absolute() => cache,
+        // Where the servers, which are not root's, get in.
+        _ if is_root => "/var/cache".into(),
+        _ => std::env::home_dir().unwrap_or_default().join(".cache"),
     };
     let mut directories = match engine {
         Engine::Sqlite => Vec::new(),
