@@ -68,7 +68,7 @@ struct DatabaseArgs {
     #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pool_size: u32,
     /// How long a request waits for a database connection; after that it gets 503
-    #[arg(long, default_value = "3s", value_name = "DURATION")]
+    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = some_time)]
     pool_wait: humantime::Duration,
     /// Log every SQL statement
     #[arg(long)]
@@ -76,6 +76,12 @@ struct DatabaseArgs {
     /// Form of the log
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
+}
+
+/// A duration in which something can happen.
+fn some_time(text: &str) -> Result<humantime::Duration, String> {
+    let duration: humantime::Duration = text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
+    if duration.is_zero() { Err("there is no connection in no time".into()) } else { Ok(duration) }
 }
 
 /// How the log is written.

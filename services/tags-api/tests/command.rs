@@ -308,6 +308,20 @@ fn an_address_that_is_none_is_said() {
     ");
 }
 
+/// It is not for the database to answer within it.
+#[test]
+fn no_time_to_wait_is_no_time() {
+    assert_snapshot!(run(&["--pool-wait", "0s"]), @r"
+    exit code: Some(2)
+    --- stdout
+    --- stderr
+    error: invalid value '0s' for '--pool-wait <DURATION>': there is no connection in no time
+
+    For more information, try '--help'.
+    ");
+    assert!(run(&["--pool-wait", "soon"]).contains("expected number at 0"));
+}
+
 #[test]
 fn a_bad_url_is_said_and_not_repeated() {
     assert_snapshot!(run(&["--database-url", "mysql+aiomysql://u:secret@db/tags"]), @r"
