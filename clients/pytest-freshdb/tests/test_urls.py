@@ -191,12 +191,23 @@ def test_the_preferred_is_the_default() -> None:
 
 
 def test_no_driver_is_installed(installed: set[str]) -> None:
-    installed.add("pymysql")
+    installed.add("psycopg2")
     with pytest.raises(DriverError) as raised:
         server("mysql").sqlalchemy_url()
     assert str(raised.value) == (
         "no async driver for mysql is installed\n"
         "hint: install aiomysql or asyncmy, or name another in the ini option `freshdb_drivers`"
+    )
+
+
+def test_only_a_driver_that_is_not_async_is_installed(installed: set[str]) -> None:
+    installed.add("pymysql")
+    with pytest.raises(DriverError) as raised:
+        server("mysql").sqlalchemy_url()
+    assert str(raised.value) == (
+        "no async driver for mysql is installed\n"
+        "hint: install aiomysql or asyncmy; if your tests are synchronous, set the ini option `freshdb_drivers = pymysql`, "
+        "which is installed"
     )
 
 

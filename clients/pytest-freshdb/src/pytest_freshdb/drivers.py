@@ -55,10 +55,13 @@ def default_driver(engine: str, preferred: Sequence[str]) -> Driver:
     for driver in asynchronous:
         if is_installed(driver.module):
             return driver
-    raise DriverError(
-        f"no async driver for {engine} is installed",
-        f"install {' or '.join(driver.name for driver in asynchronous)}, or name another in the ini option `freshdb_drivers`",
-    )
+    hint = f"install {' or '.join(driver.name for driver in asynchronous)}"
+    synchronous = [driver.name for driver in of_engine if not driver.is_async and is_installed(driver.module)]
+    if synchronous:
+        hint += f"; if your tests are synchronous, set the ini option `freshdb_drivers = {synchronous[0]}`, which is installed"
+    else:
+        hint += ", or name another in the ini option `freshdb_drivers`"
+    raise DriverError(f"no async driver for {engine} is installed", hint)
 
 
 def check_names(names: Sequence[str]) -> None:
