@@ -18,6 +18,72 @@ mod from_sqlx {
     }
 }
 
+/// From a database that each test creates, for an application that listens on a port.
+mod from_create_database {
+    use std::io;
+    use std::net::SocketAddr;
+
+    use freshdb::test::schema::SqlDirectory;
+    use freshdb::test::{ArgumentError, Context, FromContext};
+    use sqlx::PgPool;
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// The application: it stores each line that it is sent, in a task for each connection, and serves for ever.
+    async fn serve(listener: TcpListener, pool: PgPool) -> io::Result<()> {
+        loop {
+            let (connection, _) = listener.accept().await?;
+            tokio::spawn(answer(connection, pool.clone()));
+        }
+    }
+
+    async fn answer(connection: TcpStream, pool: PgPool) -> io::Result<()> {
+        let (requests, mut answers) = connection.into_split();
+        let mut requests = BufReader::new(requests).lines();
+        while let Some(tag) = requests.next_line().await? {
+            let insert = sqlx::query("INSERT INTO tags (tag_id) VALUES ($1)").bind(tag);
+            let stored = insert.execute(&pool).await.is_ok();
+            answers.write_u8(u8::from(stored)).await?;
+        }
+        Ok(())
+    }
+
+    struct TestApp {
+        address: SocketAddr,
+        pool: PgPool,
+    }
+
+    impl FromContext for TestApp {
+        async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+            let pool: PgPool = context.get().await?;
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            let server = tokio::spawn(serve(listener, pool.clone()));
+            context.on_end("the server", async move {
+                server.abort(); // it serves for ever, and is left running otherwise
+                Ok(())
+            });
+            Ok(Self { address, pool })
+        }
+    }
+
+    impl TestApp {
+        async fn store(&self, tag: &str) -> io::Result<bool> {
+            let mut connection = TcpStream::connect(self.address).await?;
+            connection.write_all(format!("{tag}\n").as_bytes()).await?;
+            Ok(connection.read_u8().await? == 1)
+        }
+    }
+
+    #[freshdb::test(schema = SqlDirectory::new("migrations"), on = [postgres])]
+    async fn a_tag_is_stored(app: TestApp) -> Result<(), Box<dyn std::error::Error>> {
+        assert!(app.store("Rust").await?);
+        let tags: Vec<String> = sqlx::query_scalar("SELECT tag_id FROM tags").fetch_all(&app.pool).await?;
+        assert_eq!(tags, ["Rust"]);
+        Ok(())
+    }
+}
+
 /// From a container of each test's own.
 mod from_testcontainers {
     use freshdb::test::Lease;
