@@ -30,7 +30,13 @@ pub(crate) fn test(arguments: TokenStream, function: &TokenStream) -> TokenStrea
     tests.unwrap_or_else(|error| {
         let error = error.into_compile_error();
         // What it uses is used still: nothing else is to be said but what is wrong.
-        let ItemFn { vis, sig, block, .. } = function;
+        let ItemFn { vis, mut sig, block, .. } = function;
+        for argument in &mut sig.inputs {
+            match argument {
+                FnArg::Receiver(receiver) => receiver.attrs.clear(),
+                FnArg::Typed(typed) => typed.attrs.clear(),
+            }
+        }
         quote! {
             #error
             #[allow(dead_code)]
@@ -135,8 +141,13 @@ fn has_impl(ty: &Type) -> bool {
 fn check(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     // First, for it may have changed the function: `#[tokio::test]` makes an ordinary one of it.
-    if let Some(test) = function.attrs.iter().find(|attribute| is_test(attribute)) {
+    if let Some(test) = function.attrs.iter().find(|attribute| is_named(attribute, "test")) {
         return Err(Error::new_spanned(test, "`#[freshdb::test]` makes the tests itself: remove this attribute"));
+    }
+    if let Some(rstest) = function.attrs.iter().find(|attribute| is_named(attribute, "rstest")) {
+        let fact = "rstest makes tests of its own, which have no database as an argument: instead of `#[freshdb::test]` write \
+                    `#[tokio::test]` below it, and take the database from `freshdb::test::Guarded`";
+        return Err(Error::new_spanned(rstest, fact));
     }
     if signature.asyncness.is_none() {
         return Err(Error::new(
@@ -173,8 +184,8 @@ fn check(function: &ItemFn) -> Result<()> {
     Ok(())
 }
 
-fn is_test(attribute: &Attribute) -> bool {
-    attribute.path().segments.last().is_some_and(|last| last.ident == "test")
+fn is_named(attribute: &Attribute, name: &str) -> bool {
+    attribute.path().segments.last().is_some_and(|last| last.ident == name)
 }
 
 fn is_for_harness(attribute: &Attribute) -> bool {
@@ -341,7 +352,7 @@ mod tests {
             quote!(engines = [sqlite]),
             &quote!(
                 #[tokio::main]
-                async fn stored(app: App) -> usize {
+                async fn stored(#[case] app: App) -> usize {
                     helper(app)
                 }
             ),
@@ -349,5 +360,6 @@ mod tests {
         assert!(refused.contains("compile_error"), "{refused}");
         assert!(refused.contains("helper (app)"), "{refused}");
         assert!(!refused.contains("tokio"), "{refused}");
+        assert!(!refused.contains("case"), "{refused}");
     }
 }

@@ -54,8 +54,9 @@ pub type ArgumentError = Box<dyn StdError + Send + Sync>;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a test",
     label = "freshdb does not know how to make a `{Self}` for a test",
-    note = "arguments are engines (`freshdb::PgEngine`, …), sqlx's pools (`sqlx::PgPool`, …), `sea_orm::DatabaseConnection`, the bare \
-            `freshdb::test::Lease`, and types of yours that implement `freshdb::test::FromContext`"
+    note = "arguments are engines (`freshdb::PgEngine`, …), the pools of sqlx 0.9 (`sqlx::PgPool`, …), `DatabaseConnection` of SeaORM 2.0, \
+            those of them for which freshdb's features name the engine, or `sea-orm`; the bare `freshdb::test::Lease`, and types of yours \
+            that implement `freshdb::test::FromContext`"
 )]
 pub trait FromContext: Sized {
     /// Makes one. What must be done when the test has ended goes to [`Context::on_end`].

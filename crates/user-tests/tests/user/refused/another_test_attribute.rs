@@ -15,3 +15,10 @@ async fn the_harness_above() {}
 #[freshdb::test]
 #[test]
 async fn the_harness_below() {}
+
+#[freshdb::test]
+#[rstest::rstest]
+#[case("Rust")]
+async fn rstest_below(#[case] tag: &str) {
+    drop(tag);
+}
