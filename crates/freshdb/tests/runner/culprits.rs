@@ -5,8 +5,7 @@ use std::future::pending;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use freshdb::test::{ArgumentError, Context, FromContext, Guarded, Kind};
-use freshdb::{OrmEngine, SqliteEngine};
+use freshdb::OrmEngine;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, TransactionTrait as _};
 
 use super::tags;
@@ -208,24 +207,6 @@ with_every_pool! {
     }
 }
 
-/// An engine on a second database, which ends with the test.
-struct Archive(SqliteEngine);
-
-impl FromContext for Archive {
-    async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
-        let mut database = Guarded::lease(Kind::Sqlite, tags()).await?;
-        let engine = database.get().await?;
-        context.on_end("the archive", async move { Ok(database.end().await?) });
-        Ok(Self(engine))
-    }
-}
-
-#[ignore = "run by the test of its report"]
-#[freshdb::test(on = [sqlite])]
-async fn session_of_a_second_database_held(Archive(engine): Archive) {
-    keep(engine.session().await.expect("a session"));
-}
-
 /// Foreign keys are looked at when the transaction ends, which then does not end.
 #[ignore = "run by the test of its report"]
 #[freshdb::test(schema = tags(), grace = GRACE, on = [sqlite])]
@@ -239,4 +220,29 @@ async fn commit_refused(engine: OrmEngine) {
         session.execute_unprepared(sql).await.expect("it is executed");
     }
     session.execute_unprepared("COMMIT").await.expect_err("there is no such tag");
+}
+
+mod second_database {
+    use freshdb::SqliteEngine;
+    use freshdb::test::{ArgumentError, Context, FromContext, Guarded, Kind};
+
+    use super::{keep, tags};
+
+    /// An engine on it, which ends with the test.
+    struct Archive(SqliteEngine);
+
+    impl FromContext for Archive {
+        async fn from_context(context: &mut Context) -> Result<Self, ArgumentError> {
+            let mut database = Guarded::lease(Kind::Sqlite, tags()).await?;
+            let engine = database.get().await?;
+            context.on_end("the archive", async move { Ok(database.end().await?) });
+            Ok(Self(engine))
+        }
+    }
+
+    #[ignore = "run by the test of its report"]
+    #[freshdb::test(on = [sqlite])]
+    async fn session_held(Archive(engine): Archive) {
+        keep(engine.session().await.expect("a session"));
+    }
 }

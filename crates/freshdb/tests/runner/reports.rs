@@ -99,7 +99,7 @@ reports!(of servers: connected_by_itself);
 /// Who ends it waits for as long as the test's own grace, and has time to say then for what.
 #[test]
 fn what_is_left_on_a_second_database_is_named() {
-    let printed = child::run("culprits::session_of_a_second_database_held::sqlite", &[]);
+    let printed = child::run("culprits::second_database::session_held::sqlite", &[]);
     assert!(!printed.passed, "{}", printed.text);
     assert!(printed.text.contains("opened at crates/freshdb/tests/runner/culprits.rs"), "{}", printed.text);
     assert!(!printed.text.contains("took longer"), "{}", printed.text);
