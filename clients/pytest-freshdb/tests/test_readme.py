@@ -21,9 +21,16 @@ def test_the_smallest_test(pytester: pytest.Pytester, fake_broker: FakeBroker) -
     pytester.runpytest().assert_outcomes(passed=1)
 
 
+def test_a_test_case(pytester: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    test = "    def test_a(self): assert self.url"
+    pytester.makepyfile(f"import unittest\nimport pytest\n\n{blocks('python')[1]}\n{test}")
+    pytester.runpytest("-p", "no:asyncio").assert_outcomes(passed=1)
+    assert fake_broker.leases == {}
+
+
 def test_a_database_that_tests_share(pytester: pytest.Pytester, fake_broker: FakeBroker) -> None:
     tests = "def test_a(shared_lease): ...\ndef test_b(shared_lease, freshdb_lease): ..."
-    pytester.makepyfile(f"import pytest\n\n{blocks('python')[1]}\n{tests}")
+    pytester.makepyfile(f"import pytest\n\n{blocks('python')[2]}\n{tests}")
     pytester.runpytest("-p", "no:asyncio").assert_outcomes(passed=2)
     assert fake_broker.leases == {}
 
@@ -33,7 +40,7 @@ def test_a_database_that_tests_share_where_directories_have_schemas(pytester: py
         directory = pytester.mkdir(name)
         schema = f"@pytest.fixture(scope='session')\ndef freshdb_schema(): return Template({name!r}, lambda database: None)"
         imports = "import pytest\nfrom pytest_freshdb import Template"
-        (directory / "conftest.py").write_text(f"{imports}\n\n{schema}\n\n{blocks('python')[2]}", encoding="utf-8")
+        (directory / "conftest.py").write_text(f"{imports}\n\n{schema}\n\n{blocks('python')[3]}", encoding="utf-8")
         (directory / f"test_{name}.py").write_text("def test_a(shared_lease): ...", encoding="utf-8")
     pytester.runpytest("-p", "no:asyncio").assert_outcomes(passed=2)
     assert set(fake_broker.templates) == {("sqlite", "a"), ("sqlite", "b")}
