@@ -17,8 +17,8 @@ pub(super) struct Touched {
     pub(super) filled: Vec<usize>,
     /// Those that have rows in the template, and may have others now.
     pub(super) suspect: Vec<usize>,
-    /// Of these, those that are written anew even if they have the same rows again, for what an index keeps of others.
-    pub(super) kept: Vec<usize>,
+    /// Those that are written anew even if they have the template's rows again: their indexes may have entries of others.
+    pub(super) stale_indexes: Vec<usize>,
     /// Those whose AUTO_INCREMENT is another one.
     pub(super) moved: Vec<usize>,
     /// Indexes of the template's sequences.
@@ -76,14 +76,14 @@ pub(super) async fn touched(
     };
     // Whether rows are left, and where the counter stands, costs as much to ask as to put back.
     filled.extend(&suspects.written);
-    filled.extend(suspects.kept.iter().filter(|index| !template.tables[**index].seeded));
+    filled.extend(suspects.stale_indexes.iter().filter(|index| !template.tables[**index].seeded));
     if template.features.truncate_is_cheaper {
         moved.extend(suspects.written.iter().filter(|index| template.tables[**index].counts));
         moved.sort_unstable();
         moved.dedup();
     }
     let sequences = moved_sequences(connection, template, name).await?;
-    Ok(Touched { filled, suspect, kept: suspects.kept.clone(), moved, sequences })
+    Ok(Touched { filled, suspect, stale_indexes: suspects.stale_indexes.clone(), moved, sequences })
 }
 
 /// Which of some tables have another AUTO_INCREMENT.

@@ -199,8 +199,8 @@ pub(super) struct Suspects {
     pub(super) rows: Vec<usize>,
     /// These, which should be empty, were written to.
     pub(super) written: Vec<usize>,
-    /// Those with an index that keeps what the table has no longer, that were written to for certain and are soon written anew.
-    pub(super) kept: Vec<usize>,
+    /// Those that were written to for certain, and whose indexes may have entries of rows that are gone.
+    pub(super) stale_indexes: Vec<usize>,
     /// Whether a table may have been truncated, which counts as no write.
     pub(super) truncated: bool,
 }
@@ -327,12 +327,18 @@ impl Marks {
     /// What may have been touched since `then`, when everything was as in the template.
     pub(super) fn since(&self, then: Option<&Self>, template: &Template) -> Suspects {
         let all = 0..template.tables.len();
-        let kept = then.map(|then| self.written_keepers(then, template)).unwrap_or_default();
+        let stale_indexes = then.map(|then| self.with_stale_indexes(then, template)).unwrap_or_default();
         let Some(then) = then.filter(|then| self.has_definitions_of(then)) else {
-            return Suspects { definitions: true, rows: all.collect(), written: Vec::new(), kept, truncated: true };
+            return Suspects {
+                definitions: true,
+                rows: all.collect(),
+                written: Vec::new(),
+                stale_indexes,
+                truncated: true,
+            };
         };
         let mut suspects =
-            Suspects { kept, truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
+            Suspects { stale_indexes, truncated: self.truncates.most != then.truncates.least, ..Suspects::default() };
         if !template.features.writes || self.has_lost || then.has_lost {
             let unwritten = |index: &usize| self.is_unwritten(then, &template.tables[*index]);
             let looked_at = self.looked_at.clone().unwrap_or_else(|| all.collect());
@@ -357,7 +363,7 @@ impl Marks {
 
     /// Of the tables with an index of what is computed, and of those with one of texts that are soon written anew, those of which the server knows
     /// that they were written to since `then`. That they may have been is no reason: MariaDB says so of each for a second after it was written anew.
-    fn written_keepers(&self, then: &Self, template: &Template) -> Vec<usize> {
+    fn with_stale_indexes(&self, then: &Self, template: &Template) -> Vec<usize> {
         let is_written = |table: &Table| {
             let writes = |marks: &Self| marks.writes.get(&table.name).cloned();
             let time = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);

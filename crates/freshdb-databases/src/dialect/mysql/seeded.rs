@@ -57,17 +57,17 @@ impl Part {
 }
 
 /// Makes a table's rows the template's, unless that is better done with others. With a primary key only the rows that differ are written; all of them,
-/// the same or not, where an index keeps others (`is_kept`).
+/// the same or not, where an index may have entries of others (`may_be_stale`).
 pub(super) async fn restore(
     connection: &mut MySqlConnection,
     template: &Template,
     name: &str,
     table: &Table,
     part: &Part,
-    is_kept: bool,
+    may_be_stale: bool,
 ) -> Result<Restored, sqlx::Error> {
     let few = match differences(connection, template, name, table, part).await? {
-        Differences::None if !is_kept => return Ok(Restored::Same),
+        Differences::None if !may_be_stale => return Ok(Restored::Same),
         Differences::Some(keys) => Some(keys),
         Differences::None | Differences::Unknown => None,
     };

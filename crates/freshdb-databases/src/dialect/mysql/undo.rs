@@ -25,8 +25,8 @@ pub(super) async fn undo(
     let mut anew = Vec::new();
     for (index, part) in touched.suspect.iter().zip(parts) {
         let table = &template.tables[*index];
-        let is_kept = touched.kept.contains(index);
-        match restore(connection, template, name, table, part, is_kept).await? {
+        let may_be_stale = touched.stale_indexes.contains(index);
+        match restore(connection, template, name, table, part, may_be_stale).await? {
             Restored::Same => continue,
             Restored::Rows => {}
             Restored::ToBeWrittenAnew => anew.push(*index),
