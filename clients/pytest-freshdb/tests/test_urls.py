@@ -190,25 +190,18 @@ def test_the_preferred_is_the_default() -> None:
     assert server("mysql", drivers=["asyncpg", "pymysql", "asyncmy"]).sqlalchemy_url().startswith("mysql+pymysql://")
 
 
-def test_no_driver_is_installed(installed: set[str]) -> None:
-    installed.add("psycopg2")
+@pytest.mark.parametrize(
+    ("there", "advice"),
+    [
+        ("psycopg2", ", or name another in the ini option `freshdb_drivers`"),
+        ("pymysql", "; if your tests are synchronous, set the ini option `freshdb_drivers = pymysql`, which is installed"),
+    ],
+)
+def test_no_async_driver_is_installed(installed: set[str], there: str, advice: str) -> None:
+    installed.add(there)
     with pytest.raises(DriverError) as raised:
         server("mysql").sqlalchemy_url()
-    assert str(raised.value) == (
-        "no async driver for mysql is installed\n"
-        "hint: install aiomysql or asyncmy, or name another in the ini option `freshdb_drivers`"
-    )
-
-
-def test_only_a_driver_that_is_not_async_is_installed(installed: set[str]) -> None:
-    installed.add("pymysql")
-    with pytest.raises(DriverError) as raised:
-        server("mysql").sqlalchemy_url()
-    assert str(raised.value) == (
-        "no async driver for mysql is installed\n"
-        "hint: install aiomysql or asyncmy; if your tests are synchronous, set the ini option `freshdb_drivers = pymysql`, "
-        "which is installed"
-    )
+    assert str(raised.value) == f"no async driver for mysql is installed\nhint: install aiomysql or asyncmy{advice}"
 
 
 def test_a_driver_of_another_engine() -> None:
