@@ -18,6 +18,7 @@ const OBJECT_IN_USE: &str = "55006";
 const DUPLICATE_DATABASE: &str = "42P04";
 const UNIQUE_VIOLATION: &str = "23505";
 const INVALID_CATALOG_NAME: &str = "3D000";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 const SYNTAX_ERROR: &str = "42601";
 const WRONG_OBJECT_TYPE: &str = "42809";
 /// `tuple concurrently updated`, for one.
@@ -198,6 +199,11 @@ pub(super) async fn drop(connection: &mut Connection, name: &str) -> Result<(), 
         match execute(connection, sql).await {
             // A server that cannot do it by force.
             Err(error) if is(&error, &[SYNTAX_ERROR]) && *sql == forced => sql = &plain,
+            // An autovacuum is nobody's but a superuser's to end by force. Without force the server ends it itself, and waits for all others.
+            Err(error) if is(&error, &[INSUFFICIENT_PRIVILEGE]) && *sql == forced => {
+                sql = &plain;
+                end_sessions(connection, name, false).await?;
+            }
             Err(error) if is(&error, &[OBJECT_IN_USE, WRONG_OBJECT_TYPE]) && Instant::now() < deadline => {
                 remove_obstacles(connection, name).await?;
                 end_sessions(connection, name, false).await?;
