@@ -176,14 +176,14 @@ impl Backend for MySql {
     }
 
     /// 1213: a deadlock was found and this transaction was chosen to end it. 1020: MariaDB's snapshot isolation found a
-    /// newer row. 1205: it waited too long for a lock. 3024 and MariaDB's 1969: it ran too long. 1040: too many
+    /// newer row. 3101: another member of MySQL's replication group had written the same rows. 1205: it waited too long for a lock. 3024 and MariaDB's 1969: it ran too long. 1040: too many
     /// connections. 1053: shutdown in progress. 1158 to 1161: the server could not read from the client or write to it. 1927
     /// (MariaDB) and 4031: the server has closed this connection. 1290, where it names `--read-only` or `--super-read-only` and none of
     /// the other options that forbid something, and 1836: the server takes no writes. 1792: the transaction does not, as may be all
     /// transactions of a server that failed over.
     fn judge(error: &dyn sqlx::error::DatabaseError) -> Verdict {
         match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
-            Some(1213 | 1020) => Verdict::Conflict,
+            Some(1213 | 1020 | 3101) => Verdict::Conflict,
             Some(1205 | 3024 | 1969) => Verdict::Overtime,
             Some(1040 | 1053 | 1158..=1161 | 1927 | 4031) => Verdict::Lost,
             Some(1290) if error.message().contains("read-only") || error.message().contains("read_only") => {

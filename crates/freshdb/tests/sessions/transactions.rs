@@ -1,5 +1,7 @@
 //! What is stored, and what is not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use freshdb::Verdict;
 use sqlx::{Connection as _, Row as _};
 use test_support::{FAIR, Proxy, Weather, eventually};
@@ -413,6 +415,29 @@ with_every_driver! {
         let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut session).await.expect("a count");
         assert_eq!(count, 0);
         drop(session);
+        engine.close(CLOSE).await.expect("nothing leaks");
+    }
+}
+
+with_every_driver! {
+    [mysql]
+    /// There is no group here; its error can be had without.
+    async fn work_that_lost_against_another_member_of_the_group_is_run_again(database: &TestDatabase, open: Open) {
+        let engine = open(database.url(), patient());
+        sqlx::query(CREATE).execute(&engine).await.expect("a table");
+        let refused = AtomicBool::new(false);
+        let tx = engine.begin().await.expect("a transaction");
+        let stored: Result<(), sqlx::Error> = tx
+            .run(async |mut tx| {
+                sqlx::query("INSERT INTO items VALUES (1, 'a')").execute(&mut tx).await?;
+                if !refused.swap(true, Ordering::Relaxed) {
+                    sqlx::raw_sql("SIGNAL SQLSTATE '40000' SET MYSQL_ERRNO = 3101").execute(&mut tx).await?;
+                }
+                Ok(tx.commit().await.map(drop)?)
+            })
+            .await;
+        stored.expect("nobody else wrote them this time");
+        assert_eq!(database.observer().await.number(COUNT).await, 1);
         engine.close(CLOSE).await.expect("nothing leaks");
     }
 }
