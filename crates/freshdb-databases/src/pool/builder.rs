@@ -29,7 +29,7 @@ pub struct PoolBuilder {
 }
 
 /// Counts the ways in which templates were made ready and read. One that was made in another way is not used.
-const TEMPLATES: &str = "7";
+const TEMPLATES: &str = "8";
 /// What stays free of a server's connections for others: its own administrators, and freshdb's keeper.
 const RESERVED_CONNECTIONS: u32 = 8;
 /// A server that is at work may take so long for a new connection, however soon a database is wanted.

@@ -93,8 +93,17 @@ pub(super) struct Seed {
 pub(super) struct Mark {
     /// Where the last row is. Those that are added come behind it, unless there are gaps.
     pub(super) last: String,
+    /// The number of the first transaction that can have written others: of those that come into gaps.
+    pub(super) next: String,
     /// How many rows, and the sum of the transactions that wrote them.
     pub(super) signature: String,
+}
+
+impl Mark {
+    /// How many rows.
+    pub(super) fn count(&self) -> &str {
+        self.signature.split('/').next().unwrap_or_default()
+    }
 }
 
 /// The rows themselves.
@@ -325,7 +334,7 @@ async fn seed(
         Some(mark) => mark,
         None if writable => return Ok(None),
         // What a view has made can be compared, and nothing else.
-        None => Mark { last: String::new(), signature: "0".to_owned() },
+        None => Mark { last: String::new(), next: String::new(), signature: "0".to_owned() },
     };
     let rows = match kept {
         Some((columns, lists)) => {
@@ -366,10 +375,14 @@ pub(super) async fn hash(connection: &mut Connection, name: &str) -> Result<[u8;
 
 /// How the rows of a table are known again; nothing if it has none.
 pub(super) async fn mark(connection: &mut Connection, name: &str) -> Result<Option<Mark>, sqlx::Error> {
-    let sql = format!("SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1), ({})", signature(name));
+    let sql = format!(
+        "SELECT (SELECT ctid FROM ONLY {name} ORDER BY ctid DESC LIMIT 1),
+            pg_snapshot_xmax(pg_current_snapshot())::xid, ({})",
+        signature(name)
+    );
     let mut values = rows(connection, &sql).await?.into_iter().flatten();
-    let last = values.next().flatten();
-    Ok(last.map(|last| Mark { last, signature: values.next().flatten().unwrap_or_default() }))
+    let (last, mut next) = (values.next().flatten(), || values.next().flatten().unwrap_or_default());
+    Ok(last.map(|last| Mark { last, next: next(), signature: next() }))
 }
 
 /// A query for [`Mark::signature`]. As in the catalogs: who writes a row anew writes it under a younger transaction.

@@ -62,25 +62,29 @@ pub(super) async fn undo(
             relation(first).name
         )));
     }
-    // What can only be written anew is not looked at first.
-    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) = touched.iter().partition(|touched| {
-        keeps_rows(relation(touched)) && (touched.moved || touched.changed && touched.inserted.is_some())
-    });
+    // What can only be written anew is not looked at first. Most rows that tests change are their own: those are gone when they are trimmed.
+    let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) =
+        touched.iter().partition(|touched| keeps_rows(relation(touched)) && touched.moved);
     let grown = match trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await {
         // Such as a table without a key in a publication: <https://www.postgresql.org/docs/15/logical-replication-publication.html>.
         Err(error) if is_refused(&error) => return Ok(Undone::Not(format!("rows cannot be taken out again: {error}"))),
         grown => grown?,
     };
-    let doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
+    let too_many = |relation: &Relation| {
+        Undone::Not(format!("rows of {} were changed, which are too many to be kept at hand", relation.name))
+    };
+    let mut doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
+    match weed(&mut maintenance.connection, template, &mut doubtful, marks).await {
+        Err(error) if is_refused(&error) => return Ok(Undone::Not(format!("rows cannot be taken out again: {error}"))),
+        Ok(Some(differing)) => return Ok(too_many(relation(differing))),
+        done => drop(done?),
+    }
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
         if !relation(differing).writable {
             return Ok(Undone::Not(format!("the materialized view {} was refreshed", relation(differing).name)));
         }
         if !keeps_rows(relation(differing)) {
-            return Ok(Undone::Not(format!(
-                "rows of {} were changed, which are too many to be kept at hand",
-                relation(differing).name
-            )));
+            return Ok(too_many(relation(differing)));
         }
         rebuilt.push(differing);
     }
@@ -148,6 +152,35 @@ async fn trim(
         }
     }
     Ok(grown)
+}
+
+/// Of tables that are too large to be written anew, deletes what has come to lie between the template's rows. Afterwards they are not doubtful any
+/// more: they hold the template's rows, or are told to be without some of them, the first of them.
+async fn weed<'a>(
+    connection: &mut Connection,
+    template: &Template,
+    doubtful: &mut Vec<&'a Touched>,
+    marks: &[Option<Mark>],
+) -> Result<Option<&'a Touched>, sqlx::Error> {
+    let is_large = |touched: &mut &Touched| {
+        let relation = &template.relations[touched.index];
+        relation.writable && !keeps_rows(relation) && !touched.moved
+    };
+    let weeded = doubtful.extract_if(.., is_large).collect::<Vec<_>>();
+    if weeded.is_empty() {
+        return Ok(None);
+    }
+    let known = || weeded.iter().filter_map(|touched| marks[touched.index].as_ref().map(|mark| (touched, mark)));
+    let name = |touched: &Touched| template.relations[touched.index].name.as_str();
+    // Ages can be compared where numbers cannot, which begin again some time.
+    let deletes = known().map(|(touched, mark)| {
+        format!("DELETE FROM ONLY {} WHERE age(xmin) <= (SELECT age('{}'::xid));", name(touched), mark.next)
+    });
+    let counts = known().map(|(touched, _)| format!("(SELECT count(*) FROM ONLY {})", name(touched)));
+    let (deletes, counts) = (deletes.collect::<String>(), counts.collect::<Vec<_>>().join(","));
+    let (_, left) = batch(connection, &format!("{deletes}SELECT unnest(ARRAY[{counts}])")).await?;
+    let differing = known().zip(left).find(|((_, mark), left)| mark.count() != left);
+    Ok(differing.map(|((touched, _), _)| *touched))
 }
 
 /// The query for the size of each: of its rows, or with the values that are apart from them. A join to ask for where those are would cost more than

@@ -18,6 +18,7 @@ pub(super) const KINDS: &[Kind] = &[
             "INSERT INTO derived VALUES ({n}, 'd', 1)",
             "INSERT INTO unlogged (v) VALUES ('{n}')",
             "INSERT INTO columnless DEFAULT VALUES",
+            "INSERT INTO large (name) VALUES ('n{n}'), (repeat('n', {n} % 500))",
             "INSERT INTO \"Other schema\".plain (v) VALUES ('{n}')",
         ],
     ),
@@ -51,6 +52,7 @@ pub(super) const KINDS: &[Kind] = &[
             "BEGIN; INSERT INTO parent (name) VALUES ('r{n}'); SAVEPOINT s; DELETE FROM parent; ROLLBACK TO SAVEPOINT s; COMMIT",
             "BEGIN; DROP TABLE seeded; TRUNCATE heap; CREATE TABLE gone (); ROLLBACK",
             "BEGIN; TRUNCATE plain RESTART IDENTITY; ROLLBACK",
+            "BEGIN; INSERT INTO large (name) VALUES (''); UPDATE large SET name = 'r' WHERE id % 50 = 0; ROLLBACK",
         ],
     ),
     rows(
@@ -64,6 +66,7 @@ pub(super) const KINDS: &[Kind] = &[
             "UPDATE partitioned SET year = year + 500",
             "UPDATE base SET v = 'all'",
             "UPDATE unlogged SET v = NULL",
+            "UPDATE large SET name = 'changed' WHERE id = {n} % 2500",
             "UPDATE seeded SET id = id + 100000 + {n}",
         ],
     ),
@@ -72,6 +75,7 @@ pub(super) const KINDS: &[Kind] = &[
         &[
             "UPDATE seeded SET amount = 7 WHERE id = 7; UPDATE seeded SET amount = 0 WHERE id = 7",
             "UPDATE heap SET a = a",
+            "INSERT INTO large (name) SELECT 'own' FROM generate_series(1, 30); UPDATE large SET name = 'mine' WHERE name = 'own'; DELETE FROM large WHERE name = 'mine' AND id % 3 = 0",
         ],
     ),
     rows(
@@ -93,6 +97,7 @@ pub(super) const KINDS: &[Kind] = &[
             "DELETE FROM ONLY base",
             "DELETE FROM unlogged",
             "DELETE FROM columnless",
+            "DELETE FROM large WHERE id % 100 = {n} % 100",
             "DELETE FROM \"Other schema\".plain",
         ],
     ),

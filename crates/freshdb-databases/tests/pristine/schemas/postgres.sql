@@ -42,6 +42,10 @@ INSERT INTO seeded VALUES
         '{{1,2},{3,4}}', '[10,)', NULL, NULL);
 SELECT setval(pg_get_serial_sequence('seeded', 'id'), 1004);
 
+-- Too large to be written anew, with room for short rows between its own.
+CREATE TABLE large (id serial PRIMARY KEY, name text);
+INSERT INTO large (name) SELECT repeat(chr(97 + i % 26), 100 + i % 400) FROM generate_series(1, 2500) AS i;
+
 CREATE TABLE "select" ("from" serial PRIMARY KEY, "where" text NOT NULL DEFAULT '');
 INSERT INTO "select" VALUES (5, 'keyword');
 SELECT setval('"select_from_seq"', 77, false);

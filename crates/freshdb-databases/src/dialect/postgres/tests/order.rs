@@ -111,6 +111,23 @@ async fn old_rows_that_somebody_holds_are_waited_for_but_not_for_long() {
     fixture.drop().await;
 }
 
+/// Which takes longer, and cannot be where somebody holds old rows.
+#[tokio::test]
+async fn rows_are_not_written_anew_where_a_test_has_changed_only_its_own() {
+    let schema = "CREATE TABLE users (id serial PRIMARY KEY, name text); INSERT INTO users (name) VALUES ('admin')";
+    let mut fixture = Fixture::new("own", schema).await;
+    let own = "INSERT INTO users (name) VALUES ('a'), ('b'); UPDATE users SET name = 'c' WHERE name = 'a';
+        DELETE FROM users WHERE name = 'b'; BEGIN; UPDATE users SET name = 'd'; ROLLBACK";
+    for _ in 0..3 {
+        fixture.run(own).await.close().await.expect("it closes");
+        let before = column(&fixture, "SELECT xmin FROM users WHERE name = 'admin'").await;
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+        assert_eq!(column(&fixture, "SELECT xmin FROM users").await, before);
+        assert_eq!(fixture.dump(), fixture.pristine);
+    }
+    fixture.drop().await;
+}
+
 /// A row is put into the room that a longer one has left on a page before.
 #[tokio::test]
 async fn rows_that_would_come_back_in_another_order_cost_the_database() {

@@ -57,6 +57,45 @@ async fn long_values_are_not_kept_at_hand() {
     fixture.drop().await;
 }
 
+/// On many of its pages is room for a short row.
+#[tokio::test]
+async fn what_a_test_adds_between_rows_that_are_not_kept_at_hand_is_taken_out() {
+    let schema = "CREATE TABLE t (id serial PRIMARY KEY, x text);
+        INSERT INTO t (x) SELECT repeat('x', 100 + i % 900) FROM generate_series(1, 3000) i;
+        CREATE TABLE log (id int); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO log VALUES (old.id); RETURN old; END';
+        CREATE TRIGGER noted BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION note()";
+    let mut fixture = Fixture::new("between", schema).await;
+    let seed = fixture.template.relations[0].seed.as_ref().expect("it has rows");
+    assert!(seed.rows.is_none());
+    let mut inside = fixture.run("INSERT INTO t (x) VALUES ('short')").await;
+    let sql = format!("SELECT ctid < '{}' FROM t WHERE x = 'short'", seed.mark.last);
+    assert_eq!(value(&mut inside, &sql).await.expect("the server answers").as_deref(), Some("t"), "it comes last");
+    inside.close().await.expect("it closes");
+    assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+    assert_eq!(fixture.dump(), fixture.pristine);
+
+    let own = "INSERT INTO t (x) SELECT 'own' FROM generate_series(1, 20); UPDATE t SET x = 'mine' WHERE x = 'own';
+        DELETE FROM t WHERE x = 'mine' AND id % 2 = 0; BEGIN; DELETE FROM t; ROLLBACK";
+    for _ in 0..5 {
+        fixture.run(own).await.close().await.expect("it closes");
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 2 });
+        assert_eq!(fixture.dump(), fixture.pristine);
+    }
+    // As another process finds it: some rows of the template are gone, and others have come between them.
+    for dirt in ["DELETE FROM t WHERE id = 5", "UPDATE t SET x = 'y' WHERE id = 6"] {
+        fixture.run(own).await.close().await.expect("it closes");
+        fixture.left_behind().await;
+        assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+        assert_eq!(fixture.dump(), fixture.pristine);
+        fixture.run(&format!("INSERT INTO t (x) VALUES ('short'); {dirt}")).await.close().await.expect("it closes");
+        let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("{dirt}: it cannot be put back") };
+        assert_eq!(reason, "rows of public.t were changed, which are too many to be kept at hand");
+        fixture.anew().await;
+    }
+    fixture.drop().await;
+}
+
 #[tokio::test]
 async fn a_table_of_as_many_columns_as_the_server_takes_is_put_back() {
     let columns = (0..1600).map(|number| format!("c{number} int")).collect::<Vec<_>>().join(", ");
