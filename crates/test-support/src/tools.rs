@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Engine;
 
-/// The server's own tool that writes a database out as text: what scripts/install-servers unpacked, what the distribution puts in a directory of its own, and then what is
-/// on PATH. One that is missing fails the test that asked for it.
+/// The server's own tool that writes a database out as text: what lies beside a server on PATH, what the distribution puts in a directory of its own, what
+/// scripts/install-servers unpacked, and then what else is on PATH. One that is missing fails the test that asked for it.
 pub fn dump_tool(engine: Engine) -> PathBuf {
     let (names, hint): (&[&str], &str) = match engine {
         Engine::Sqlite => panic!("a file is its own dump"),
@@ -39,7 +39,10 @@ fn directories(engine: Engine) -> Vec<PathBuf> {
     let mut directories = match engine {
         Engine::Sqlite => Vec::new(),
         Engine::Postgres => {
-            let mut found = below(Path::new("/usr/lib/postgresql"), "", "bin");
+            // Of an older version it does not read the server that scripts/with-servers has started.
+            let mut found = on_path();
+            found.retain(|directory| directory.join("postgres").is_file());
+            found.extend(below(Path::new("/usr/lib/postgresql"), "", "bin"));
             found.extend(below(Path::new("/usr"), "pgsql-", "bin"));
             for unpacked in below(&cache.join("freshdb"), "postgres-", "usr/lib/postgresql") {
                 found.extend(below(&unpacked, "", "bin"));
@@ -48,8 +51,12 @@ fn directories(engine: Engine) -> Vec<PathBuf> {
         }
         Engine::Mysql | Engine::Mariadb => below(&cache.join("freshdb"), &format!("{}-", engine.name()), "usr/bin"),
     };
-    directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    directories.extend(on_path());
     directories
+}
+
+fn on_path() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
 }
 
 /// The directories in another whose names begin so, the newest version first, and in each of them the one of that path.
