@@ -58,12 +58,13 @@ UNION ALL SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, format_t
     FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace WHERE t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c'
         AND EXISTS (SELECT FROM pg_class WHERE oid = t.typrelid AND relkind = 'c')";
 
-/// Of tables with partitions, the partitions; and materialized views that have been filled. What a key only includes is no part of it.
+/// Of tables with partitions, the partitions; and materialized views that have been filled. What a key only includes is no part of it. A column that is not
+/// stored follows from the others, and may fail to be computed.
 const TABLES: &str = r"
 SELECT quote_ident(s.nspname) || '.' || quote_ident(c.relname), 'ONLY ' || quote_ident(s.nspname) || '.' || quote_ident(c.relname),
     a.attname, quote_ident(a.attname) || '::text', array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)::text
 FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
 LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
 WHERE (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated) AND s.nspname !~ '^pg_' AND s.nspname <> 'information_schema'
 ORDER BY 1, a.attnum";

@@ -112,6 +112,8 @@ pub(super) struct Rows {
     /// The statement that writes them. `COPY` takes the driver three packets one behind another, and so forty milliseconds, for it
     /// leaves it to the system when small ones are sent.
     pub(super) insert: String,
+    /// The columns that are stored. Of others a value may fail to be computed.
+    pub(super) stored: String,
     /// A hash of what [`hash`] reads: their content and their order.
     pub(super) hash: [u8; 32],
 }
@@ -303,6 +305,8 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type list ON list.oid = t.typarray
                     LEFT JOIN pg_namespace l ON l.oid = list.typnamespace
                 WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
+            (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'),
             {SIZE}, pg_relation_filenode(c.oid), c.reltoastrelid
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY c.oid"
@@ -313,11 +317,11 @@ async fn relations(inside: &mut Connection) -> Result<Vec<Relation>, sqlx::Error
         let mut next = || values.next().flatten().unwrap_or_default();
         let (oid, name, writable, unlogged) = (next(), next(), next() == "t", next() == "t");
         let (populated, guarded) = (next() == "t", next() == "t");
-        let (columns, lists) = (next(), next());
+        let (columns, lists, stored) = (next(), next(), next());
         let (size, file, toast) = (next().parse().unwrap_or(u64::MAX), next(), next());
         // A row of no columns has no text.
         let keeps = writable && size <= KEPT && !columns.is_empty();
-        let kept = keeps.then_some((columns.as_str(), lists.as_str()));
+        let kept = keeps.then_some((columns.as_str(), lists.as_str(), stored.as_str()));
         let seed = if populated { seed(inside, &name, writable, kept).await? } else { None };
         relations.push(Relation { oid, name, file, size, toast, writable, unlogged, guarded, seed });
     }
@@ -328,7 +332,7 @@ async fn seed(
     inside: &mut Connection,
     name: &str,
     writable: bool,
-    kept: Option<(&str, &str)>,
+    kept: Option<(&str, &str, &str)>,
 ) -> Result<Option<Seed>, sqlx::Error> {
     let mark = match mark(inside, name).await? {
         Some(mark) => mark,
@@ -337,9 +341,11 @@ async fn seed(
         None => Mark { last: String::new(), next: String::new(), signature: "0".to_owned() },
     };
     let rows = match kept {
-        Some((columns, lists)) => {
-            Some(Rows { insert: insert(inside, name, columns, lists).await?, hash: hash(inside, name).await? })
-        }
+        Some((columns, lists, stored)) => Some(Rows {
+            insert: insert(inside, name, columns, lists).await?,
+            stored: stored.to_owned(),
+            hash: hash(inside, name, stored).await?,
+        }),
         None => None,
     };
     Ok(Some(Seed { mark, rows }))
@@ -363,10 +369,10 @@ async fn insert(inside: &mut Connection, name: &str, columns: &str, lists: &str)
     Ok(format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE {all};"))
 }
 
-/// A hash of all rows of a table in their order on disk.
-pub(super) async fn hash(connection: &mut Connection, name: &str) -> Result<[u8; 32], sqlx::Error> {
+/// A hash of all rows of a table in their order on disk: of these columns.
+pub(super) async fn hash(connection: &mut Connection, name: &str, stored: &str) -> Result<[u8; 32], sqlx::Error> {
     let mut hash = Sha256::new();
-    let mut text = connection.wire.copy_out_raw(&format!("COPY (SELECT * FROM ONLY {name}) TO STDOUT")).await?;
+    let mut text = connection.wire.copy_out_raw(&format!("COPY (SELECT {stored} FROM ONLY {name}) TO STDOUT")).await?;
     while let Some(bytes) = text.try_next().await? {
         hash.update(&bytes);
     }

@@ -269,7 +269,7 @@ async fn rebuild(
             return Ok(Some(format!("rows of {} cannot be written back: {error}", relation.name)));
         }
         // A short row may have been put into a gap that a long one before it had left.
-        if hash(connection, &relation.name).await? != kept.hash {
+        if hash(connection, &relation.name, &kept.stored).await? != kept.hash {
             return Ok(Some(format!("rows of {} were changed, and do not come back in their order", relation.name)));
         }
         marks[*index] = mark(connection, &relation.name).await?;

@@ -66,7 +66,9 @@ const HOSTILE: &str = r#"INSERT INTO "select" VALUES (1); INSERT INTO "a ""quote
     INSERT INTO "sixty-three bytes: äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäö!" (x) VALUES (1), (2)"#;
 
 /// What a test does, and why its database must be made anew; an empty reason if it can be put back.
-const DIRTYINGS: &[(&str, &str)] = &[
+pub(super) type Dirtyings = &'static [(&'static str, &'static str)];
+
+const DIRTYINGS: Dirtyings = &[
     ("SELECT 1", ""),
     ("INSERT INTO empty (x) VALUES ('a'), (''), (NULL)", ""),
     ("INSERT INTO empty (x) VALUES ('a'); UPDATE empty SET x = 'b'; DELETE FROM empty", ""),
@@ -181,7 +183,7 @@ const DIRTYINGS: &[(&str, &str)] = &[
 
 /// What whoever puts a slot back knows of it.
 #[derive(Clone, Copy)]
-enum Known {
+pub(super) enum Known {
     /// It is his own.
     All,
     /// What was written down when it was made.
@@ -190,10 +192,14 @@ enum Known {
 }
 
 async fn dirty_and_reset(what: &str, known: Known) {
-    let mut fixture = Fixture::new(what, SCHEMA).await;
+    put_back_or_named(what, SCHEMA, DIRTYINGS, known).await;
+}
+
+pub(super) async fn put_back_or_named(what: &str, schema: &str, dirtyings: Dirtyings, known: Known) {
+    let mut fixture = Fixture::new(what, schema).await;
     assert_eq!(fixture.dump(), fixture.pristine, "a copy equals its template");
     let mut failures = Vec::new();
-    for (sql, reason) in DIRTYINGS {
+    for (sql, reason) in dirtyings {
         let mut user = fixture.user().await;
         let did = execute(&mut user, sql).await;
         assert_eq!(did.is_err(), *reason == "fails", "{sql}: {did:?}");

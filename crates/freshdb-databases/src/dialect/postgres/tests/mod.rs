@@ -3,6 +3,7 @@
 mod administration;
 mod database;
 mod dirtyings;
+mod later;
 mod order;
 mod quoting;
 mod sessions;
