@@ -36,6 +36,11 @@ const SETTINGS: [(&str, &str); 13] = [
 /// setting does not let in whoever sends it with the start.
 const LIMITS: [(u32, &str); 2] = [(140_000, "idle_session_timeout"), (170_000, "transaction_timeout")];
 
+/// Since which version logging in can fire triggers.
+const LOGIN_TRIGGERS: u32 = 170_000;
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// Those that a schema's own connection has as the server, its role or PGOPTIONS say, and with which it can come out otherwise. Sent with the
 /// start of this connection they would hide that from [`identity`](super::server::identity).
 ///
@@ -55,6 +60,12 @@ impl Connection {
         connect(&self.server, database).await
     }
 
+    /// Whether a database of this server can have triggers that fire when somebody logs in:
+    /// <https://www.postgresql.org/docs/17/event-trigger-definition.html#EVENT-TRIGGER-LOGIN>.
+    pub(super) fn has_login_triggers(&self) -> bool {
+        self.wire.server_version_num().is_some_and(|version| version >= LOGIN_TRIGGERS)
+    }
+
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         say_goodbye(self.wire).await
     }
@@ -62,10 +73,24 @@ impl Connection {
 
 /// Connects to a database of the server.
 pub(super) async fn connect(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
+    connect_with(server, database, &[]).await
+}
+
+/// Connects to a database that may have triggers `ON login`, and fires none of them, unless this user may not say so: it is a superuser who makes them.
+/// The server must be one that [has such](Connection::has_login_triggers).
+pub(super) async fn connect_unseen(server: &DatabaseUrl, database: &str) -> Result<Connection, sqlx::Error> {
+    match connect_with(server, database, &[("event_triggers", "off")]).await {
+        Err(error) if is(&error, &[INSUFFICIENT_PRIVILEGE]) => connect(server, database).await,
+        answer => answer,
+    }
+}
+
+async fn connect_with(server: &DatabaseUrl, database: &str, more: &[(&str, &str)]) -> Result<Connection, sqlx::Error> {
     let mut wire = url::postgres(PgConnectOptions::from_str(&server.for_sqlx())?)
         .database(database)
         .application_name(APPLICATION)
         .options(SETTINGS)
+        .options(more.iter().copied())
         .connect()
         .await?;
     let known = LIMITS.iter().filter(|(since, _)| wire.server_version_num().is_some_and(|version| version >= *since));

@@ -1,6 +1,6 @@
 //! A copy of a template, and what its resets need.
 
-use super::connection::{Connection, connect, execute, is, value};
+use super::connection::{Connection, connect, connect_unseen, execute, is, value};
 use super::fault::failed;
 use super::probe::{DATABASE, Seen};
 use super::template::{Mark, Template};
@@ -13,6 +13,8 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub(crate) struct Slot {
     pub(super) name: String,
     server: DatabaseUrl,
+    /// Whether triggers fire when somebody logs in.
+    greets: bool,
     connection: Option<Maintenance>,
     /// What the probe said when the slot was pristine; nothing if that is not known.
     pub(super) baseline: Option<Seen>,
@@ -89,6 +91,7 @@ pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str, 
     let mut slot = Slot {
         name: name.to_owned(),
         server: server.clone(),
+        greets: template.greets,
         connection: None,
         baseline: (template.counters && !memo.is_empty()).then(|| Seen::unwritten(memo, template)),
         database: template.database.clone(),
@@ -119,7 +122,14 @@ impl Slot {
     pub(super) async fn maintenance(&mut self) -> Result<&mut Maintenance, sqlx::Error> {
         let maintenance = match self.connection.take() {
             Some(maintenance) => maintenance,
-            None => Maintenance::connect(&self.server, &self.name).await?,
+            None => {
+                let connecting = if self.greets {
+                    connect_unseen(&self.server, &self.name).await
+                } else {
+                    connect(&self.server, &self.name).await
+                };
+                Maintenance::over(connecting?).await?
+            }
         };
         Ok(self.connection.insert(maintenance))
     }
@@ -138,8 +148,7 @@ impl Slot {
 }
 
 impl Maintenance {
-    async fn connect(server: &DatabaseUrl, name: &str) -> Result<Self, sqlx::Error> {
-        let mut connection = connect(server, name).await?;
+    async fn over(mut connection: Connection) -> Result<Self, sqlx::Error> {
         let quiet = permitted(&mut connection, "SET track_counts = off").await?;
         let replica = permitted(&mut connection, "SET session_replication_role = replica").await?;
         Ok(Self { connection, quiet, replica, prepared: false })

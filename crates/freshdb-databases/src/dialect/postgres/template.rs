@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::Fault;
 use super::catalog::{self, Catalog, Schema};
-use super::connection::{Connection, connect, execute, is, literal, rows, value};
+use super::connection::{Connection, connect, connect_unseen, execute, is, literal, rows, value};
 use super::databases::alter;
 use super::fault::{failed, fault};
 use super::probe::{self, Probe};
@@ -35,6 +35,8 @@ pub(crate) struct Template {
     pub(super) strategy: String,
     /// Whether the server's counters are complete as soon as a session has ended.
     pub(super) counters: bool,
+    /// Whether triggers fire when somebody logs in.
+    pub(super) greets: bool,
     pub(super) catalogs: Vec<Catalog>,
     pub(super) signatures: Vec<String>,
     pub(super) schema: Schema,
@@ -149,7 +151,9 @@ async fn open(admin: &mut Connection, server: &DatabaseUrl, name: &str) -> Resul
     let deadline = Instant::now() + PATIENCE;
     let mut sealed = false;
     loop {
-        match connect(server, name).await {
+        let connected =
+            if admin.has_login_triggers() { connect_unseen(server, name).await } else { connect(server, name).await };
+        match connected {
             Err(error) if is(&error, &[NOT_ACCEPTING_CONNECTIONS]) && Instant::now() < deadline => {
                 alter(admin, name, "ALLOW_CONNECTIONS true").await?;
                 sealed = true;
@@ -183,6 +187,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     }
     // Servers with this function write statistics to shared memory; older ones send them, and nobody knows when they arrive.
     let counters = server_counts(inside).await? && schema_lets_count(inside).await?;
+    let greets = greets(inside).await?;
     let catalogs = catalog::list(inside).await?;
     let all = catalogs.iter().collect::<Vec<_>>();
     let signatures = catalog::signatures(inside, &all).await?;
@@ -198,6 +203,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
         name,
         strategy,
         counters,
+        greets,
         catalogs,
         signatures,
         schema,
@@ -274,6 +280,10 @@ pub(super) async fn server_counts(connection: &mut Connection) -> Result<bool, s
 pub(super) async fn schema_lets_count(inside: &mut Connection) -> Result<bool, sqlx::Error> {
     let sql = "SELECT NOT EXISTS (SELECT FROM pg_proc, unnest(proconfig) AS u(s) WHERE s LIKE 'track_counts=%')";
     yes(inside, sql).await
+}
+
+async fn greets(inside: &mut Connection) -> Result<bool, sqlx::Error> {
+    yes(inside, "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D')").await
 }
 
 async fn yes(inside: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {

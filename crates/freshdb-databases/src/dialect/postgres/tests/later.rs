@@ -131,3 +131,23 @@ async fn what_a_test_does_to_it_is_put_back_or_named() {
         }
     }
 }
+
+/// Who logs in fires them, and freshdb does so whenever it likes.
+#[tokio::test]
+async fn freshdbs_own_connections_fire_no_login_triggers() {
+    let schema = "CREATE TABLE logins (who text); INSERT INTO logins VALUES ('first');
+        CREATE FUNCTION greet() RETURNS event_trigger LANGUAGE plpgsql
+            AS 'BEGIN INSERT INTO public.logins VALUES (''another''); END';
+        CREATE EVENT TRIGGER greeting ON login EXECUTE FUNCTION greet()";
+    if !understands("SET event_triggers = on").await {
+        return;
+    }
+    let mut fixture = Fixture::new("login", schema).await;
+    for _ in 0..3 {
+        let mut user = test_support::Client::connect(&fixture.server.with_database(&fixture.slot.name).reveal()).await;
+        assert_eq!(user.number("SELECT count(*) FROM logins").await, 3, "the schema's, that of the dump, and its own");
+        user.close().await;
+        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 1 });
+    }
+    fixture.drop().await;
+}
