@@ -19,6 +19,7 @@ use crate::harness::{Place, lives, on_every_server};
 on_every_server! {
     /// One story, for a server is not started for each sentence of it.
     async fn only_who_should_gets_in(kind: Kind) {
+        test_support::begin_log();
         let place = Place::new();
         let config = place.config();
         // It fills the cache, if that is empty.
@@ -29,6 +30,8 @@ on_every_server! {
         eprintln!("{kind}: ready from the cache in {:?}", start.elapsed());
         assert!(server.is_throwaway());
         assert_eq!((server.kind(), server.url().kind()), (kind, kind));
+
+        assert!(!test_support::warned(&["sqlx::postgres::notice"]), "what the server thinks of its password is nobody's");
 
         // By both doors, as the administrator.
         assert_eq!(limit_of_connections(server.url(), None).await.unwrap(), 300);

@@ -151,6 +151,8 @@ impl Engine for Postgres {
                 .port(door.port)
                 .username("postgres")
                 .database("postgres")
+                // Since 18 the server warns of MD5, which is none of the user's doing.
+                .options([("client_min_messages", "error")])
                 .disable_statement_logging();
             let mut connection = by_socket.connect().await?;
             match sqlx::raw_sql(QUICK_PASSWORDS).execute(&mut connection).await {
