@@ -77,7 +77,7 @@ fn grant(message: &str, detail: &str, routine: &str) -> String {
         "ALTER ROLE <user> CREATEDB"
     } else if message.contains("terminate") && !is_about_a_superuser(message, detail) {
         "GRANT pg_signal_backend TO <user>"
-    } else if let (true, Some(parameter)) = (routine.starts_with("set_config"), quoted) {
+    } else if let (true, Some(parameter)) = (GRANTS_PARAMETERS.contains(&routine), quoted) {
         return format!("GRANT SET ON PARAMETER {parameter} TO <user>");
     } else if let (true, Some(role)) = (ABOUT_MEMBERSHIP.contains(&routine), quoted) {
         return format!("GRANT {role} TO <user>");
@@ -97,6 +97,9 @@ fn grant(message: &str, detail: &str, routine: &str) -> String {
     };
     statement.to_owned()
 }
+
+/// Servers before 15 grant no parameters, and say so by `set_config_option`. 15 does by the first of these.
+const GRANTS_PARAMETERS: [&str; 2] = ["set_config_option_ext", "set_config_with_handle"];
 
 /// Whoever makes another role the owner of something must be a member of it. Servers before 16 find that out by the first.
 const ABOUT_MEMBERSHIP: [&str; 2] = ["check_is_member_of_role", "check_can_set_role"];
@@ -124,6 +127,11 @@ mod tests {
                 "keine Berechtigung, um Parameter »session_replication_role« zu setzen",
                 "set_config_option_ext",
                 "GRANT SET ON PARAMETER session_replication_role TO <user>",
+            ),
+            (
+                "keine Berechtigung, um Parameter »session_replication_role« zu setzen",
+                "set_config_option",
+                "ALTER ROLE <user> SUPERUSER",
             ),
             ("keine Berechtigung, um Datenbank »d« zu kopieren", "createdb", "ALTER ROLE <user> SUPERUSER"),
             ("doit être un membre du rôle « r »", "check_is_member_of_role", "GRANT r TO <user>"),

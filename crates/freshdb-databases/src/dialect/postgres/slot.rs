@@ -1,13 +1,11 @@
 //! A copy of a template, and what its resets need.
 
-use super::connection::{Connection, connect, connect_unseen, execute, is, value};
-use super::fault::failed;
+use super::connection::{Connection, connect, connect_unseen, execute, value};
+use super::fault::{failed, fault};
 use super::probe::{DATABASE, Seen};
 use super::template::{Mark, Template};
-use super::{super::REGISTRY, databases, unlogged};
+use super::{super::Fault, super::REGISTRY, databases, unlogged};
 use crate::{DatabaseUrl, Error, ErrorKind};
-
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// A copy of a template.
 pub(crate) struct Slot {
@@ -39,8 +37,8 @@ pub(super) struct Maintenance {
     pub(super) connection: Connection,
     /// Whether what it does is left out of the counters. Otherwise they must be read again after it.
     pub(super) quiet: bool,
-    /// Whether triggers and foreign keys leave it alone.
-    pub(super) replica: bool,
+    /// What would have to be granted so that triggers and foreign keys leave it alone; nothing if they do.
+    pub(super) lacking: Option<String>,
     /// Whether it has been told what it will be asked.
     pub(super) prepared: bool,
 }
@@ -149,17 +147,17 @@ impl Slot {
 
 impl Maintenance {
     async fn over(mut connection: Connection) -> Result<Self, sqlx::Error> {
-        let quiet = permitted(&mut connection, "SET track_counts = off").await?;
-        let replica = permitted(&mut connection, "SET session_replication_role = replica").await?;
-        Ok(Self { connection, quiet, replica, prepared: false })
+        let quiet = lacking(&mut connection, "SET track_counts = off").await?.is_none();
+        let lacking = lacking(&mut connection, "SET session_replication_role = replica").await?;
+        Ok(Self { connection, quiet, lacking, prepared: false })
     }
 }
 
-/// Both settings are a superuser's, unless granted. Without them a reset does less, or is slower.
-async fn permitted(connection: &mut Connection, sql: &str) -> Result<bool, sqlx::Error> {
-    match execute(connection, sql).await {
-        Ok(()) => Ok(true),
-        Err(error) if is(&error, &[INSUFFICIENT_PRIVILEGE]) => Ok(false),
-        Err(error) => Err(error),
+/// What would permit it; nothing if it is permitted. Both settings are a superuser's, unless granted. Without them a reset does less, or is slower.
+async fn lacking(connection: &mut Connection, sql: &str) -> Result<Option<String>, sqlx::Error> {
+    let Err(error) = execute(connection, sql).await else { return Ok(None) };
+    match fault(&error) {
+        Fault::Denied { grant, .. } => Ok(Some(grant)),
+        _ => Err(error),
     }
 }

@@ -53,14 +53,13 @@ pub(super) async fn undo(
     if let Some(guarded) = touched.iter().map(relation).find(|relation| relation.guarded) {
         return Ok(Undone::Not(format!("{} was touched, on which a trigger or a rule fires always", guarded.name)));
     }
-    if let Some(first) = touched.first()
-        && !maintenance.replica
-    {
-        let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>";
-        return Ok(Undone::Not(format!(
-            "{} was touched, and without `{grant}` its rows cannot be put back",
-            relation(first).name
-        )));
+    let mut touched = touched;
+    if let Some(grant) = maintenance.lacking.clone() {
+        if let Some(first) = first_touched(&mut maintenance.connection, template, touched, marks).await? {
+            let name = &relation(first).name;
+            return Ok(Undone::Not(format!("{name} was touched, and without `{grant}` its rows cannot be put back")));
+        }
+        touched = &[];
     }
     // What can only be written anew is not looked at first. Most rows that tests change are their own: those are gone when they are trimmed.
     let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) =
@@ -99,9 +98,19 @@ pub(super) async fn undo(
     })
 }
 
-/// Whether the server does not do it for a reason of the schema's.
-fn is_refused(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some() && !matches!(fault(error), Fault::Lost | Fault::Full)
+/// The first that was touched for certain. A seeded relation of which the server does not tell is looked at.
+async fn first_touched<'a>(
+    connection: &mut Connection,
+    template: &Template,
+    touched: &'a [Touched],
+    marks: &[Option<Mark>],
+) -> Result<Option<&'a Touched>, sqlx::Error> {
+    let is_unknown = |touched: &Touched| touched.inserted.is_none() && template.relations[touched.index].seed.is_some();
+    let (unknown, known): (Vec<_>, Vec<_>) = touched.iter().partition(|touched| is_unknown(touched));
+    match known.first() {
+        Some(first) => Ok(Some(first)),
+        None => Ok(differing(connection, template, &unknown, marks).await?.into_iter().next()),
+    }
 }
 
 fn keeps_rows(relation: &Relation) -> bool {

@@ -206,8 +206,17 @@ async fn the_search_path_is_part_of_what_the_server_is() {
 #[tokio::test]
 async fn the_library_that_compares_texts_is_part_of_what_the_server_is() {
     let mut admin = admin().await;
-    let sql = "BEGIN; UPDATE pg_database SET datlocprovider = 'i', daticulocale = 'und' WHERE datname = 'template0'";
-    execute(&mut admin, sql).await.expect("as if it were so");
+    // It was called otherwise before 17, and before 15 the server told none of it.
+    let sql = "SELECT attname FROM pg_attribute WHERE attrelid = 'pg_database'::regclass AND attname IN ('datlocale', 'daticulocale')";
+    let Some(locale) = value(&mut admin, sql).await.expect("the server answers") else {
+        test_support::say(
+            "postgres: the version of the library that compares texts is NOT tested: this server does not tell it",
+        );
+        return;
+    };
+    let sql =
+        format!("BEGIN; UPDATE pg_database SET datlocprovider = 'i', {locale} = 'und' WHERE datname = 'template0'");
+    execute(&mut admin, &sql).await.expect("as if it were so");
     let identity = Postgres::identity(&mut admin).await.expect("the server answers");
     let sql = "SELECT pg_collation_actual_version(oid) FROM pg_collation WHERE collname = 'und-x-icu'";
     let version = value(&mut admin, sql).await.expect("the server answers").expect("a version");
@@ -239,8 +248,12 @@ async fn a_missing_privilege_is_named_by_what_grants_it() {
     let error = Postgres::create(&mut weak, &free_name("never")).await.expect_err("it is not permitted");
     assert_eq!(Postgres::fault(&error), Fault::Denied { grant: "ALTER ROLE <user> CREATEDB".to_owned(), within: None });
     let error = execute(&mut weak, "SET session_replication_role = replica").await.expect_err("it is not permitted");
-    let grant = "GRANT SET ON PARAMETER session_replication_role TO <user>".to_owned();
-    assert_eq!(Postgres::fault(&error), Fault::Denied { grant, within: None });
+    let grant = if grants_parameters(&mut admin).await {
+        "GRANT SET ON PARAMETER session_replication_role TO <user>"
+    } else {
+        "ALTER ROLE <user> SUPERUSER"
+    };
+    assert_eq!(Postgres::fault(&error), Fault::Denied { grant: grant.to_owned(), within: None });
     execute(&mut admin, &format!("ALTER ROLE {role} CREATEDB")).await.expect("it is granted");
     let sql = format!("CREATE DATABASE {} OWNER pg_monitor", free_name("never"));
     let error = execute(&mut weak, &sql).await.expect_err("it is not permitted");
@@ -304,7 +317,20 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
     fixture.run("INSERT INTO empty DEFAULT VALUES").await.close().await.expect("it closes");
     let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
-    assert!(reason.contains("GRANT SET ON PARAMETER session_replication_role TO"), "{reason}");
+    assert!(reason.starts_with("public.empty was touched"), "{reason}");
+    let grants = grants_parameters(&mut admin).await;
+    let grant =
+        if grants { "GRANT SET ON PARAMETER session_replication_role TO" } else { "ALTER ROLE <user> SUPERUSER" };
+    assert!(reason.contains(&format!("without `{grant}")), "{reason}");
+    fixture.anew().await;
+    fixture.run("UPDATE seeded SET x = 'c' WHERE x = 'a'").await.close().await.expect("it closes");
+    let Outcome::Changed(reason) = fixture.reset().await.outcome else { panic!("it cannot be put back") };
+    assert!(reason.starts_with("public.seeded was touched"), "{reason}");
+    if !grants {
+        fixture.drop().await;
+        execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+        return;
+    }
     // With just that grant it can, although what it does itself is counted.
     execute(&mut admin, &format!("GRANT SET ON PARAMETER session_replication_role TO {role}"))
         .await
@@ -356,6 +382,7 @@ async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
     execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
     // As many writes in the template as there will be in the copy.
     let mut fixture = Fixture::on(server_of(&role), "large", "SELECT lo_from_bytea(4711, 'large')").await;
+    let tells_of_writes = counts_at_once(&mut admin).await;
     for unknown in [false, true] {
         fixture.run("SELECT lo_put(4711, 0, 'other')").await.close().await.expect("it closes");
         if unknown {
@@ -367,7 +394,9 @@ async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
             "{unknown}: {outcome:?}"
         );
         fixture.anew().await;
-        assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });
+        let outcome = fixture.reset().await.outcome;
+        // Where nothing tells that nobody has written to it, it may be another.
+        assert_eq!(outcome == Outcome::Pristine { touched: 0 }, tells_of_writes, "{outcome:?}");
     }
     fixture.drop().await;
     execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
@@ -443,6 +472,10 @@ async fn privileges_that_cannot_be_copied_are_named() {
 #[tokio::test]
 async fn counters_are_not_believed_where_a_role_does_not_count() {
     let mut admin = admin().await;
+    if !counts_at_once(&mut admin).await {
+        assert!(!server_counts(&mut admin).await.expect("the server answers"), "nobody knows when");
+        return;
+    }
     assert!(server_counts(&mut admin).await.expect("the server answers"), "this server counts");
     let role = free_name("role");
     let sql = format!("BEGIN; CREATE ROLE {role}; ALTER ROLE {role} SET track_counts = off");

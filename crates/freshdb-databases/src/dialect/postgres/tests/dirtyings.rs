@@ -253,6 +253,10 @@ async fn so_it_is_by_a_process_that_finds_what_was_written_down() {
 #[tokio::test]
 async fn counters_that_were_reset_hide_nothing_from_whoever_finds_it() {
     let mut fixture = Fixture::new("counted", "CREATE TABLE t (x int)").await;
+    if !counts_at_once(&mut fixture.admin).await {
+        test_support::say("postgres: what resets counters is NOT tested: this server's are not believed");
+        return fixture.drop().await;
+    }
     fixture.left_behind().await;
     assert!(fixture.slot.baseline.is_some(), "{}", fixture.memo);
     assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 0 });

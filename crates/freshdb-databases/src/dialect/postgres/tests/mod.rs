@@ -28,6 +28,20 @@ async fn admin() -> Connection {
     connect(&server(), REGISTRY).await.expect("a connection to the registry")
 }
 
+/// Whether the server counts what a session has written before that is said to have ended, as it does since 15.
+async fn counts_at_once(connection: &mut Connection) -> bool {
+    is_there(connection, "to_regproc('pg_catalog.pg_stat_force_next_flush')").await
+}
+
+/// Whether somebody who is no superuser can be given a superuser's settings, as since 15.
+async fn grants_parameters(connection: &mut Connection) -> bool {
+    is_there(connection, "to_regclass('pg_catalog.pg_parameter_acl')").await
+}
+
+async fn is_there(connection: &mut Connection, what: &str) -> bool {
+    value(connection, &format!("SELECT {what}")).await.expect("the server answers").is_some()
+}
+
 /// A name that no other test and no other process has.
 fn free_name(what: &str) -> String {
     format!("fdbtest_{what}_{}_{:08x}", std::process::id(), fastrand::u32(..))
