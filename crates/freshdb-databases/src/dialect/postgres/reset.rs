@@ -140,10 +140,10 @@ async fn put_back(
     let undone = undo(maintenance, template, &touched, &sequences, &mut marks).await;
     let quiet = maintenance.quiet;
     slot.marks = marks;
-    let reason = match undone? {
-        Undone::All { has_written: false } => None,
-        Undone::All { has_written: true } => side_effect(slot, template).await?,
-        Undone::Not(reason) => Some(reason),
+    let (relations, reason) = match undone? {
+        Undone::All { relations, has_written: false } => (relations, None),
+        Undone::All { relations, has_written: true } => (relations, side_effect(slot, template).await?),
+        Undone::Not(reason) => (0, Some(reason)),
     };
     if let Some(reason) = reason {
         return Ok(Outcome::Changed(reason));
@@ -153,10 +153,8 @@ async fn put_back(
         slot.baseline = Some(renewed(slot, template, seen, quiet).await?);
     }
     steps.done("remember");
-    let all = baseline.is_none();
-    Ok(Outcome::Pristine {
-        touched: if all { touched.iter().filter(|touched| touched.inserted.is_some()).count() } else { touched.len() },
-    })
+    // Where the server does not tell, any relation may have been touched, and those were that had to be put back.
+    Ok(Outcome::Pristine { touched: if baseline.is_some() { touched.len() } else { relations } })
 }
 
 /// What has been changed by rows that were written back: a check can call a function that writes.

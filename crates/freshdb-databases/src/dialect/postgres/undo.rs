@@ -34,6 +34,8 @@ pub(super) struct Touched {
 pub(super) enum Undone {
     /// What was touched is put back.
     All {
+        /// In how many relations.
+        relations: usize,
         /// Whether rows were written, which can have done something elsewhere: a check can call a function that writes.
         has_written: bool,
     },
@@ -94,7 +96,10 @@ pub(super) async fn undo(
     let rebuilt = rebuilt.iter().map(|touched| touched.index).collect::<Vec<_>>();
     Ok(match rebuild(&mut maintenance.connection, template, &rebuilt, marks).await? {
         Some(reason) => Undone::Not(reason),
-        None => Undone::All { has_written: !rebuilt.is_empty() },
+        None => {
+            let trimmed = grown.trimmed.into_iter().filter(|index| !rebuilt.contains(&trimmed[*index].index));
+            Undone::All { relations: trimmed.count() + rebuilt.len(), has_written: !rebuilt.is_empty() }
+        }
     })
 }
 
@@ -119,6 +124,8 @@ fn keeps_rows(relation: &Relation) -> bool {
 
 /// What is left to do after [`trim`]: places in the list that it was given.
 struct Grown {
+    /// Had rows behind the last of the template's.
+    trimmed: Vec<usize>,
     /// Not known to hold its template's rows again.
     doubtful: Vec<usize>,
     bloated: Vec<usize>,
@@ -132,7 +139,7 @@ async fn trim(
     sequences: &[usize],
     marks: &[Option<Mark>],
 ) -> Result<Grown, sqlx::Error> {
-    let mut grown = Grown { doubtful: Vec::new(), bloated: Vec::new() };
+    let mut grown = Grown { trimmed: Vec::new(), doubtful: Vec::new(), bloated: Vec::new() };
     if touched.is_empty() && sequences.is_empty() {
         return Ok(grown);
     }
@@ -150,6 +157,9 @@ async fn trim(
     let sql = deletes.chain(values).chain([sizes(&relations, true)]).collect::<Vec<_>>().concat();
     let (gone, sizes) = batch(connection, &sql).await?;
     for (index, (touched, relation)) in touched.iter().zip(&relations).enumerate() {
+        if relation.writable && gone.get(index).is_some_and(|gone| *gone > 0) {
+            grown.trimmed.push(index);
+        }
         // So many came in and nothing else happened: if just as many went out, those that are left are the template's.
         let proven = touched.inserted == gone.get(index).copied() && !touched.changed && !touched.moved;
         if relation.seed.is_some() && !proven {

@@ -101,7 +101,7 @@ async fn old_rows_that_somebody_holds_are_waited_for_but_not_for_long() {
         closed.expect("it closes");
         slot.marks = marks;
         match undone.expect("the server answers") {
-            Undone::All { has_written: true } => break,
+            Undone::All { has_written: true, .. } => break,
             // On a busy machine they can be let go of too late.
             Undone::Not(_) if started.elapsed() < test_support::DEADLINE => fixture.anew().await,
             _ => panic!("they are put back"),
