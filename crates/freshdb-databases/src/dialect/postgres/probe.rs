@@ -78,11 +78,15 @@ pub(super) fn looks_into(relations: &[Relation], sequences: &[Sequence]) -> bool
 }
 
 impl Probe {
-    pub(super) fn new(catalogs: &[Catalog], relations: &[Relation], sequences: &[Sequence]) -> Self {
-        let catalogs = each(WRITES, catalogs.iter().map(|catalog| catalog.oid.as_str()));
+    /// Counters that are not believed are not asked for: before 15 the server reads them from a file, for which whoever asks has to wait.
+    pub(super) fn new(counters: bool, catalogs: &[Catalog], relations: &[Relation], sequences: &[Sequence]) -> Self {
+        let each = |expression: &str, oids: &mut dyn Iterator<Item = &str>| {
+            if counters { each(expression, oids) } else { "'{}'".to_owned() }
+        };
+        let catalogs = each(WRITES, &mut catalogs.iter().map(|catalog| catalog.oid.as_str()));
         let oids = || relations.iter().map(|relation| relation.oid.as_str());
-        let inserted = each("pg_stat_get_tuples_inserted(o)", oids());
-        let changed = each("pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)", oids());
+        let inserted = each("pg_stat_get_tuples_inserted(o)", &mut oids());
+        let changed = each("pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o)", &mut oids());
         let mut accessed = "'{}'".to_owned();
         let mut looked = String::new();
         if looks_into(relations, sequences) {
@@ -94,9 +98,11 @@ impl Probe {
             let (filled, values) = (filled.collect::<Vec<_>>().join(", "), values.collect::<Vec<_>>().join(", "));
             looked = format!(", ARRAY[{filled}]::bool[]::text, ARRAY[{values}]::text[]::text");
         } else {
-            accessed = each("pg_stat_get_blocks_fetched(o)", sequences.iter().map(|sequence| sequence.oid.as_str()));
+            let oids = &mut sequences.iter().map(|sequence| sequence.oid.as_str());
+            accessed = each("pg_stat_get_blocks_fetched(o)", oids);
         }
-        let counted = format!("SELECT {EPOCH}, {SAID}, {catalogs}, {inserted}, {changed}, {accessed}");
+        let epoch = if counters { EPOCH } else { "''" };
+        let counted = format!("SELECT {epoch}, {SAID}, {catalogs}, {inserted}, {changed}, {accessed}");
         Self { counted, looked }
     }
 

@@ -197,7 +197,7 @@ async fn read_open(inside: &mut Connection, name: &str, first: bool) -> Result<T
     let database = value(inside, &format!("SELECT {}", probe::DATABASE)).await?.unwrap_or_default();
     let settings = settings(inside).await?;
     let strategy = strategy(inside).await?.to_owned();
-    let probe = Probe::new(&catalogs, &relations, &sequences);
+    let probe = Probe::new(counters, &catalogs, &relations, &sequences);
     let name = name.to_owned();
     Ok(Template {
         name,
