@@ -46,6 +46,11 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
+/// Whether the server does not do it for a reason of the schema's.
+pub(super) fn is_refused(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some() && !matches!(fault(error), Fault::Lost | Fault::Full)
+}
+
 fn is_unencrypted(error: &sqlx::Error) -> bool {
     let message = error.as_database_error().map_or("", |error| error.message());
     message.contains("pg_hba.conf") && (message.ends_with("no encryption") || message.ends_with("SSL off"))

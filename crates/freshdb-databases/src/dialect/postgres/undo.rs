@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::Fault;
 use super::connection::{Connection, batch, execute, rows};
-use super::fault::fault;
+use super::fault::is_refused;
 use super::slot::Maintenance;
 use super::template::{Mark, Relation, Template, hash, mark, signature};
 
