@@ -66,6 +66,15 @@ impl Client {
         })
     }
 
+    /// Has PostgreSQL count what this session has written, as one that stays connected has to. Before 15 nothing goes by what it counts.
+    pub async fn have_it_counted(&mut self) {
+        if matches!(self, Self::Postgres(_))
+            && self.number("SELECT count(*) FROM pg_proc WHERE proname = 'pg_stat_force_next_flush'").await > 0
+        {
+            self.execute("SELECT pg_stat_force_next_flush()").await;
+        }
+    }
+
     /// The server's number for this session.
     ///
     /// # Panics

@@ -120,9 +120,9 @@ impl Lease {
     /// database next in this process.
     ///
     /// Nobody can see to it that they do nothing until then: what one of them writes meanwhile is there in the next lease. They must be
-    /// idle, outside of a transaction, without locks and temporary tables. On PostgreSQL they must have called
-    /// `pg_stat_force_next_flush()` last: until then the server does not tell what they wrote. They end where the
-    /// database is dropped, because it cannot be put back.
+    /// idle, outside of a transaction, without locks and temporary tables. On PostgreSQL, since 15,
+    /// they must have called `pg_stat_force_next_flush()` last: until then the server does not tell what they wrote. They end where
+    /// the database is dropped, because it cannot be put back.
     pub fn give_back_with(self, staying: Vec<u64>) -> GivenBack {
         self.end(Fate::Reset { staying })
     }

@@ -270,9 +270,7 @@ on_every_engine! {
         other.execute("INSERT INTO notes VALUES (1, 'a')").await;
         staying.execute("INSERT INTO notes VALUES (2, 'b')").await;
         staying.execute("DELETE FROM words").await;
-        if lease.kind() == Kind::Postgres {
-            staying.execute("SELECT pg_stat_force_next_flush()").await;
-        }
+        staying.have_it_counted().await;
         let number = staying.session().await;
         let name = lease.name().to_owned();
         let report = lease.give_back_with(vec![number]).await.unwrap();
@@ -286,9 +284,7 @@ on_every_engine! {
         assert_eq!(staying.number("SELECT COUNT(*) FROM words").await, 1);
         // What it writes again is seen again.
         staying.execute("INSERT INTO notes VALUES (3, 'c')").await;
-        if lease.kind() == Kind::Postgres {
-            staying.execute("SELECT pg_stat_force_next_flush()").await;
-        }
+        staying.have_it_counted().await;
         lease.give_back_with(vec![number]).await.unwrap();
         let lease = pool.lease().await.unwrap();
         assert_eq!(rows(lease.url(), "notes").await, 0);
@@ -305,9 +301,7 @@ on_every_engine! {
         let lease = first.lease().await.unwrap();
         let name = lease.name().to_owned();
         let mut staying = Client::connect(&lease.url().reveal()).await;
-        if lease.kind() == Kind::Postgres {
-            staying.execute("SELECT pg_stat_force_next_flush()").await;
-        }
+        staying.have_it_counted().await;
         let number = staying.session().await;
         lease.give_back_with(vec![number]).await.unwrap();
         first.close().await.unwrap();

@@ -67,16 +67,20 @@ pub(crate) async fn hold(engine: Engine) {
     assert!(counts.put_back > 0 && (engine == Engine::Sqlite || counts.sessions_ended > 0), "{counts:?}");
 }
 
-/// All kinds of dirt but what the server's configuration forbids.
+/// All kinds of dirt but what the server has not, or its configuration forbids.
 async fn allowed(engine: Engine) -> Vec<Kind> {
     let mut kinds = dirt::kinds(engine);
     if engine == Engine::Postgres {
         let url = std::env::var("FRESHDB_POSTGRES_URL").expect("FRESHDB_POSTGRES_URL is set: run `scripts/test`");
         let mut client = Client::connect(&url).await;
-        let sql = "SELECT setting::bigint FROM pg_settings WHERE name = 'max_prepared_transactions'";
-        if client.number(sql).await == 0 {
-            println!("postgres: max_prepared_transactions is 0, so no transactions are prepared");
-            kinds.retain(|kind| kind.name != dirt::PREPARED);
+        let prepared = "SELECT setting::bigint FROM pg_settings WHERE name = 'max_prepared_transactions'";
+        let merge = "SELECT count(*) FROM pg_get_keywords() WHERE word = 'merge'";
+        let owner = "SELECT count(*) FROM pg_roles WHERE rolname = 'pg_database_owner'";
+        for (name, has) in [(dirt::PREPARED, prepared), (dirt::MERGE, merge), (dirt::OWNER, owner)] {
+            if client.number(has).await == 0 {
+                println!("postgres: this server lets nobody {name}");
+                kinds.retain(|kind| kind.name != name);
+            }
         }
         client.close().await;
     }

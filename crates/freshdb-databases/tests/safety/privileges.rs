@@ -51,6 +51,17 @@ impl User {
         self.may(database, &format!("GRANT {more} ON *.* TO USER")).await;
     }
 
+    /// Of PostgreSQL: to create databases, and to put their rows back, which before 15 is a superuser's. Says whether it may.
+    async fn may_put_rows_back(&self, database: &TestDatabase) -> bool {
+        self.may(database, "ALTER ROLE USER CREATEDB").await;
+        let mut observer = database.observer().await;
+        let grants = observer.number("SELECT count(*) FROM pg_class WHERE relname = 'pg_parameter_acl'").await > 0;
+        if grants {
+            self.may(database, "GRANT SET ON PARAMETER session_replication_role TO USER").await;
+        }
+        grants
+    }
+
     async fn open(&self, database: &TestDatabase) -> Result<Pool, freshdb_databases::Error> {
         let tables = schema::sql(
             "CREATE TABLE parent (id INTEGER PRIMARY KEY);
@@ -99,7 +110,7 @@ on_every_engine! {
     async fn what_the_docs_ask_for_is_enough(database: &TestDatabase) {
         let user = User::make(database).await;
         user.may_what_the_docs_ask_for(database).await;
-        live(&user, database).await;
+        live(&user, database, true).await;
         user.drop(database).await;
     }
 }
@@ -132,11 +143,11 @@ const BOOKS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.freshdb_data
 /// A role of PostgreSQL that may just create databases and write into the books.
 async fn live_by_the_books(database: &TestDatabase) {
     let user = User::make(database).await;
-    user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
+    let puts_back = user.may_put_rows_back(database).await;
     let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
     let mut books = Client::connect(&registry).await;
     books.execute(&BOOKS.replace("USER", &user.name)).await;
-    let lived = std::panic::AssertUnwindSafe(live(&user, database)).catch_unwind().await;
+    let lived = std::panic::AssertUnwindSafe(live(&user, database, puts_back)).catch_unwind().await;
     clean(database).await;
     books.execute(&format!("DROP OWNED BY {}", user.name)).await;
     books.close().await;
@@ -220,11 +231,11 @@ on_every_engine! {
         clean(database).await;
         let user = User::make(database).await;
         let other = User::called(database, "other").await;
-        user.may(database, "ALTER ROLE USER CREATEDB; GRANT SET ON PARAMETER session_replication_role TO USER").await;
+        let puts_back = user.may_put_rows_back(database).await;
         let registry = DatabaseUrl::parse(database.url()).unwrap().with_database("freshdb_registry").reveal();
         let mut books = Client::connect(&registry).await;
         books.execute(&BOOKS.replace("USER", &user.name)).await;
-        let ended = std::panic::AssertUnwindSafe(write_as_another(&user, &other, database)).catch_unwind().await;
+        let ended = std::panic::AssertUnwindSafe(write_as_another(&user, &other, database, puts_back)).catch_unwind().await;
         clean(database).await;
         books.execute(&format!("DROP OWNED BY {}", user.name)).await;
         books.close().await;
@@ -237,7 +248,7 @@ on_every_engine! {
 }
 
 /// A session of another role writes, and stays: nobody takes its database for pristine.
-async fn write_as_another(user: &User, other: &User, database: &TestDatabase) {
+async fn write_as_another(user: &User, other: &User, database: &TestDatabase, puts_back: bool) {
     let seeded = schema::sql(format!(
         "CREATE TABLE words (word VARCHAR(50) PRIMARY KEY); INSERT INTO words VALUES ('fresh'); GRANT ALL ON words TO {}",
         other.name
@@ -259,7 +270,7 @@ async fn write_as_another(user: &User, other: &User, database: &TestDatabase) {
         let lease = pool.lease().await.unwrap();
         let client = write_and_stay(&lease, other).await;
         let report = lease.give_back().await.unwrap();
-        assert_eq!((report.changed(), report.sessions().len()), (None, 1));
+        assert_eq!((report.changed().is_none(), report.sessions().len()), (puts_back, 1), "{report:?}");
         drop(client);
     }
     pool.close().await.unwrap();
@@ -307,8 +318,8 @@ on_every_engine! {
     }
 }
 
-/// Takes, dirties, gives back, looks.
-async fn live(user: &User, database: &TestDatabase) {
+/// Takes, dirties, gives back, looks. Where rows cannot be put back, the next one has another database, and this one's owner is told why.
+async fn live(user: &User, database: &TestDatabase, puts_back: bool) {
     let pool = user.open(database).await.unwrap();
     for _ in 0..3 {
         let lease = pool.lease().await.unwrap();
@@ -319,7 +330,9 @@ async fn live(user: &User, database: &TestDatabase) {
         // It is ended by whoever puts the database back.
         client.execute("BEGIN").await;
         let report = lease.give_back().await.unwrap();
-        assert_eq!(report.changed(), None);
+        let lacking = (!puts_back).then_some("without `ALTER ROLE <user> SUPERUSER` its rows cannot be put back");
+        assert_eq!(report.changed().is_some(), lacking.is_some(), "{report:?}");
+        assert!(report.changed().is_none_or(|why| lacking.is_some_and(|lacking| why.contains(lacking))), "{report:?}");
         drop(client);
     }
     pool.close().await.unwrap();

@@ -7,7 +7,7 @@ mod sqlite;
 
 use test_support::Engine;
 
-pub(crate) use postgres::PREPARED;
+pub(crate) use postgres::{MERGE, OWNER, PREPARED};
 
 /// A kind of dirt.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,12 @@ use super::{Kind, rows, schema};
 /// It wants a server that allows it: `max_prepared_transactions` is zero unless somebody sets it.
 pub(crate) const PREPARED: &str = "prepare a transaction";
 
+/// It came with 15.
+pub(crate) const MERGE: &str = "merge";
+
+/// The role came with 14.
+pub(crate) const OWNER: &str = "make `pg_database_owner` an owner";
+
 pub(super) const KINDS: &[Kind] = &[
     rows(
         "insert",
@@ -109,10 +115,10 @@ pub(super) const KINDS: &[Kind] = &[
             "WITH gone AS (DELETE FROM base RETURNING *) SELECT * FROM gone",
         ],
     ),
+    rows("upsert", &["INSERT INTO parent (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'one {n}'"]),
     rows(
-        "upsert and merge",
+        MERGE,
         &[
-            "INSERT INTO parent (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'one {n}'",
             "MERGE INTO heap USING composite ON heap.a = composite.a WHEN MATCHED AND composite.b = 'x' THEN UPDATE SET b = 'merged' WHEN NOT MATCHED THEN DO NOTHING",
         ],
     ),
@@ -398,8 +404,8 @@ pub(super) const KINDS: &[Kind] = &[
             "CREATE CAST (pair AS text) WITH INOUT",
             "CREATE OPERATOR === (LEFTARG = integer, RIGHTARG = integer, FUNCTION = int4eq)",
             "CREATE TEXT SEARCH CONFIGURATION mine (COPY = simple)",
-            "ALTER TABLE heap OWNER TO pg_database_owner",
         ],
     ),
+    schema(OWNER, &["ALTER TABLE heap OWNER TO pg_database_owner"]),
     schema("maintenance", &["VACUUM FULL seeded", "VACUUM heap", "ANALYZE"]),
 ];
