@@ -376,7 +376,7 @@ impl Marks {
                 }
         };
         let can_be =
-            |table: &Table| table.indexes_computed || table.texts && table.seeded && table.small && !table.triggers;
+            |table: &Table| table.indexes_deleted || table.texts && table.seeded && table.small && !table.triggers;
         let tables = template.tables.iter().enumerate().filter(|(_, table)| can_be(table) && is_written(table));
         tables.map(|(index, _)| index).collect()
     }

@@ -71,7 +71,7 @@ pub(super) async fn restore(
         Differences::Some(keys) => Some(keys),
         Differences::None | Differences::Unknown => None,
     };
-    if (table.indexes_computed || table.unique && table.small) && !table.triggers {
+    if (table.indexes_deleted || table.unique && table.small) && !table.triggers {
         return Ok(Restored::ToBeWrittenAnew);
     }
     let triggers: Vec<_> = template
@@ -83,7 +83,7 @@ pub(super) async fn restore(
     for trigger in &triggers {
         execute(connection, &format!("DROP TRIGGER {}", qualified(name, &trigger.name))).await?;
     }
-    if !table.transactional || table.indexes_computed {
+    if !table.transactional || table.indexes_deleted {
         let ticket = template.own.truncates.begin(1);
         let truncate = format!("TRUNCATE TABLE {}", qualified(name, &table.name));
         execute(connection, &format!("{truncate};{}", insert_all(table, template, name))).await?;

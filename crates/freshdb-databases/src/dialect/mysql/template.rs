@@ -78,9 +78,10 @@ pub(super) struct Table {
     pub(super) small: bool,
     /// Whether it has columns that are computed when they are read: hidden ones, too, which MySQL makes of an index's expressions.
     pub(super) computes: bool,
-    /// Whether it has an index of such a column. What is deleted leaves that by what it is computed to be then, which can be another value than
-    /// when it was written, for one in another time zone: then it stays there, and is counted and found.
-    pub(super) indexes_computed: bool,
+    /// Whether it has an index that rows stay in which were deleted: one of such a column, which what is deleted leaves by what it is computed to be
+    /// then, and that can be another value than when it was written, for one in another time zone; or one of MariaDB's of vectors, where what was
+    /// deleted is in the way of searches.
+    pub(super) indexes_deleted: bool,
     /// Whether a trigger fires when a row of it is written.
     pub(super) triggers: bool,
     /// Those that values are inserted into.
@@ -189,10 +190,10 @@ async fn read_with(
              SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND index_type = 'FULLTEXT';
              SELECT table_name FROM information_schema.columns WHERE table_schema = {schema} AND extra LIKE 'VIRTUAL %'
               UNION ALL SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND column_name IS NULL;
-             SELECT s.table_name FROM information_schema.statistics s
-              JOIN information_schema.columns c ON c.table_name = s.table_name AND c.column_name = s.column_name
-              WHERE s.table_schema = {schema} AND c.table_schema = {schema} AND c.extra LIKE 'VIRTUAL %'
-              UNION ALL SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema} AND column_name IS NULL;
+             SELECT s.table_name FROM information_schema.statistics s JOIN information_schema.columns c ON c.table_name = s.table_name
+              AND c.column_name = s.column_name WHERE s.table_schema = {schema} AND c.table_schema = {schema} AND c.extra LIKE 'VIRTUAL %'
+              UNION ALL SELECT table_name FROM information_schema.statistics WHERE table_schema = {schema}
+               AND (column_name IS NULL OR index_type = 'VECTOR');
              SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {schema}
               AND extra LIKE 'STORED GENERATED%' ORDER BY table_name, ordinal_position;
              SELECT table_name, COUNT(*) FROM information_schema.columns WHERE table_schema = {schema}
@@ -226,7 +227,7 @@ async fn read_with(
             texts: texts.contains(&object.name),
             small: false,
             computes: computing.contains(&object.name),
-            indexes_computed: indexing.contains(&object.name) && object.kind != Kind::Versioned,
+            indexes_deleted: indexing.contains(&object.name) && object.kind != Kind::Versioned,
             triggers: catalog.objects.iter().any(|trigger| trigger.table.as_ref() == Some(&object.name)),
             columns: columns.stored.remove(&object.name).unwrap_or_default(),
             computed: columns.computed.remove(&object.name).unwrap_or_default(),

@@ -66,9 +66,9 @@ impl Repair {
         let cheaper = moved && template.features.truncate_is_cheaper;
         // TRUNCATE fires no triggers, sets the counter to 1, and leaves nothing in a unique key.
         let truncate = if filled {
-            table.triggers || !table.transactional || table.unique || table.indexes_computed || cheaper
+            table.triggers || !table.transactional || table.unique || table.indexes_deleted || cheaper
         } else {
-            !table.seeded && (cheaper && table.counter == 1 || moved && (table.unique || table.indexes_computed))
+            !table.seeded && (cheaper && table.counter == 1 || moved && (table.unique || table.indexes_deleted))
         };
         let alter = if truncate { table.counter != 1 } else { moved };
         let named = qualified(name, &table.name);

@@ -437,6 +437,46 @@ async fn what_an_index_has_of_another_time_zone_is_gone(kind: Kind) {
     fixture.drop().await;
 }
 
+/// A search by an index of vectors goes from row to row, and those that were deleted are still in its way: it finds too few of the others.
+#[tokio::test]
+async fn what_an_index_of_vectors_keeps_of_deleted_rows_is_gone() {
+    let kind = Kind::Mariadb;
+    if rows(&mut admin(kind).await, "SHOW VARIABLES LIKE 'mhnsw_ef_search'").await.expect("an answer").is_empty() {
+        test_support::say("this MariaDB has no index of vectors: it is of 11.7 and later");
+        return;
+    }
+    let fill = |table: &str, from: u32, to: u32| {
+        let vector =
+            "VEC_FromText(CONCAT('[', MOD(seq, 17) / 17, ',', MOD(seq, 13) / 13, ',', MOD(seq, 11) / 11, ']'))";
+        format!("INSERT INTO {table} SELECT seq, 0, {vector} FROM seq_{from}_to_{to}")
+    };
+    let columns = "id INT PRIMARY KEY, n INT NOT NULL, place VECTOR(3) NOT NULL, VECTOR INDEX (place)";
+    let schema: Vec<String> = ["none", "few", "many"]
+        .iter()
+        .map(|table| format!("CREATE TABLE {table} ({columns})"))
+        .chain([fill("few", 1, 20), fill("many", 1, 1100)])
+        .collect();
+    let schema: Vec<&str> = schema.iter().map(String::as_str).collect();
+    let mut fixture = Fixture::new(kind, "vectors", &schema).await;
+    for table in ["none", "few", "many"] {
+        // MariaDB tells when a table was last written to, in seconds.
+        fixture.rows("SELECT SLEEP(2.1)").await;
+        outcome(&fixture.reset().await);
+        let dirt = fill(table, 2001, 5000);
+        fixture.run(&dirt).await.close().await.expect("it closes");
+        outcome(&fixture.reset().await);
+        fixture.assert_pristine(&dirt);
+        if table == "none" {
+            fixture.run(&fill(table, 1, 20)).await.close().await.expect("it closes");
+        }
+        let named = qualified(&fixture.slot.name, table);
+        let nearest = "ORDER BY VEC_DISTANCE_EUCLIDEAN(place, VEC_FromText('[0.5,0.5,0.5]')) LIMIT 15";
+        let found = fixture.rows(&format!("SELECT id FROM {named} {nearest}")).await;
+        assert_eq!(found.len(), 15, "{table}: {found:?}");
+    }
+    fixture.drop().await;
+}
+
 /// MySQL counts nothing that a session writes for which there was no more room.
 #[tokio::test]
 async fn what_is_not_counted_for_want_of_room_is_found() {
