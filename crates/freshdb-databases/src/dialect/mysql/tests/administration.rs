@@ -68,6 +68,12 @@ async fn settings_that_a_server_does_not_know_keep_none_from_it(kind: Kind) {
     };
     let mut connection = admin(kind).await;
     for (variable, set) in known {
+        // From MySQL 8.4 and MariaDB 10.11 on it knows all of these.
+        let is_known = rows(&mut connection, &format!("SHOW VARIABLES LIKE '{variable}'")).await.expect("an answer");
+        if is_known.is_empty() {
+            test_support::say(&format!("this {kind} has no variable {variable}"));
+            continue;
+        }
         let answer = rows(&mut connection, &format!("SELECT @@SESSION.{variable}")).await.expect("the server knows it");
         assert_eq!(answer, [[Some((*set).to_owned())]], "{variable}");
     }
