@@ -147,8 +147,10 @@ impl<T> Upsert<T> {
     ///
     /// [`UpsertError`] says which. If [`is_conflict`](UpsertError::is_conflict), another transaction won, and the whole
     /// transaction may be run again, the caller's own included. Rows are locked in an order that is the same in every batch,
-    /// so that is rare, but for one case: MySQL and MariaDB lock the gaps between keys, and where many insert the same new
-    /// keys at once, about every other one of them ends in a deadlock.
+    /// so that is rare, but for two cases: MySQL and MariaDB lock the gaps between keys, and where many insert the same new
+    /// keys at once, about every other one of them ends in a deadlock; and MariaDB with `innodb_snapshot_isolation`, which
+    /// is its default from 11.6.2 on, refuses a row that another has written since the transaction began to read, unless
+    /// that is READ COMMITTED. So there an upsert that has waited for another's row is in conflict.
     ///
     /// ```
     /// # use freshdb::upsert::Upsert;

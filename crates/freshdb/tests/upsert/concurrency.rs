@@ -5,12 +5,35 @@ use std::sync::Arc;
 
 use freshdb::OrmEngine;
 use freshdb::test::Lease;
-use freshdb::upsert::{Outcome, RowOutcome, UpsertError};
-use sea_orm::{IsolationLevel, TransactionTrait};
+use freshdb::upsert::{Outcome, RowOutcome, Upsert, UpsertError};
+use sea_orm::{ConnectionTrait, IsolationLevel, TransactionTrait};
 use test_support::eventually;
 use tokio::sync::Barrier;
 
-use crate::harness::{counts, elsewhere, items, note, notes, stored_notes};
+use crate::harness::{counts, elsewhere, isolates_snapshots, items, note, notes, stored_notes};
+
+/// Has MariaDB's transactions write to rows that others have written since, or not; and says whether it can be told so.
+async fn isolate_snapshots(connection: &impl ConnectionTrait, isolates: bool) -> bool {
+    let can_be_told = isolates_snapshots(connection).await.is_some();
+    if can_be_told {
+        let sql = format!("SET SESSION innodb_snapshot_isolation = {}", if isolates { "ON" } else { "OFF" });
+        connection.execute_unprepared(&sql).await.expect("it is set");
+    }
+    can_be_told
+}
+
+/// What the second of two comes to that upsert the same. Where snapshots are isolated it has to begin anew, as it has begun to read before the first
+/// was committed.
+async fn second<T: Clone + Send>(connection: &OrmEngine, upsert: Upsert<T>) -> Outcome<T> {
+    let outcome = upsert.clone().execute(connection).await;
+    match outcome {
+        Err(error) if isolates_snapshots(connection).await == Some(true) => {
+            assert!(error.is_conflict(), "{error:?}");
+            upsert.execute(connection).await.expect("an outcome")
+        }
+        outcome => outcome.expect("an outcome"),
+    }
+}
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 6;
@@ -108,6 +131,7 @@ async fn a_deadlock_is_a_conflict_and_the_connection_goes_on(connection: OrmEngi
 #[freshdb::test(schema = items(), on = [mysql, mariadb, postgres], flavor = "multi_thread")]
 async fn a_row_that_another_has_inserted_meanwhile_is_updated(connection: OrmEngine) {
     let transaction = connection.begin().await.expect("a transaction");
+    isolate_snapshots(&transaction, false).await;
     assert_eq!(stored_notes(&transaction).await, [], "on MySQL and MariaDB, this is what it goes on seeing");
     notes([("a", Some("theirs")), ("b", Some("same"))]).execute(&connection).await.expect("an outcome");
     let upsert = notes([("a", Some("mine")), ("b", Some("same")), ("c", None)]);
@@ -130,11 +154,11 @@ async fn of_two_that_write_the_same_at_once_one_has_and_one_has_not(connection: 
     let one = rows().execute(&first).await.expect("an outcome");
     let second = tokio::spawn({
         let connection = connection.clone();
-        async move { rows().execute(&connection).await }
+        async move { second(&connection, rows()).await }
     });
     eventually("the second waits", async || elsewhere(&lease).waiting_transactions().await == 1).await;
     first.commit().await.expect("a commit");
-    let other = second.await.expect("it ends").expect("an outcome");
+    let other = second.await.expect("it ends");
 
     assert_eq!((counts(&one), counts(&other)), ([1, 1, 0], [0, 0, 2]));
     let ids = |outcome: &Outcome<i64>| outcome.rows().iter().map(|row| row.returned).collect::<Vec<_>>();
@@ -151,11 +175,11 @@ async fn the_second_of_two_that_update_one_row_says_what_it_has_changed(connecti
         notes([("a", Some(one))]).execute(&first).await.expect("an outcome");
         let second = tokio::spawn({
             let connection = connection.clone();
-            async move { notes([("a", Some(other))]).execute(&connection).await }
+            async move { second(&connection, notes([("a", Some(other))])).await }
         });
         eventually("the second waits", async || elsewhere(&lease).waiting_transactions().await == 1).await;
         first.commit().await.expect("a commit");
-        let outcome = second.await.expect("it ends").expect("an outcome");
+        let outcome = second.await.expect("it ends");
         assert_eq!(counts(&outcome), expected, "{one}, then {other}");
         assert_eq!(stored_notes(&connection).await, [note("a", Some(other))]);
     }
@@ -185,5 +209,26 @@ async fn under_repeatable_read_what_another_has_done_is_a_conflict(connection: O
         let error = notes([(name, Some("mine"))]).execute(&transaction).await.expect_err("an error");
         assert!(error.is_conflict(), "{name}: {error:?}");
         transaction.rollback().await.expect("a rollback");
+    }
+}
+
+/// MariaDB's snapshots, by its default from 11.6.2 on. All of the transaction is rolled back.
+#[freshdb::test(schema = items(), on = [mariadb], flavor = "multi_thread")]
+async fn where_snapshots_are_isolated_what_another_has_done_is_a_conflict(connection: OrmEngine) {
+    notes([("a", Some("old"))]).execute(&connection).await.expect("an outcome");
+    for (name, value) in [("a", "theirs"), ("new", "theirs")] {
+        let transaction = connection.begin().await.expect("a transaction");
+        if !isolate_snapshots(&transaction, true).await {
+            test_support::say("this MariaDB isolates no snapshots: those of 10.6.18, 10.11.8 and later do");
+            return transaction.rollback().await.expect("a rollback");
+        }
+        notes([("mine", None)]).execute(&transaction).await.expect("an outcome");
+        stored_notes(&transaction).await;
+        notes([(name, Some(value))]).execute(&connection).await.expect("an outcome");
+        let error = notes([(name, Some("mine"))]).execute(&transaction).await.expect_err("an error");
+        assert!(error.is_conflict(), "{name}: {error:?}");
+        transaction.rollback().await.expect("a rollback");
+        let stored = stored_notes(&connection).await;
+        assert!(stored.contains(&note(name, Some(value))) && !stored.contains(&note("mine", None)), "{stored:?}");
     }
 }

@@ -3,8 +3,8 @@
 use freshdb::test::schema::SeaOrmEntities;
 use freshdb::test::{Lease, Schema};
 use freshdb::upsert::{Outcome, RowOutcome, Upsert};
-use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Alias, Order, Query};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use test_support::{Engine, TestDatabase};
 
 /// `items`, whose texts are in the server's default character set (of MariaDB, latin1).
@@ -62,6 +62,18 @@ pub async fn stored_notes(connection: &impl ConnectionTrait) -> Vec<(String, Opt
         (row.try_get_by_index(0).expect("a name"), row.try_get_by_index(1).expect("a note"))
     };
     rows.iter().map(row).collect()
+}
+
+/// Whether a transaction there may not write to a row that another has written since it began to read: MariaDB, by its default from 11.6.2 on.
+/// <https://mariadb.com/docs/server/server-usage/storage-engines/innodb/innodb-system-variables#innodb_snapshot_isolation>.
+/// Nothing where there is no such setting.
+pub async fn isolates_snapshots(connection: &impl ConnectionTrait) -> Option<bool> {
+    if connection.get_database_backend() != DbBackend::MySql {
+        return None;
+    }
+    let question = "SHOW VARIABLES LIKE 'innodb_snapshot_isolation'";
+    let row = connection.query_one_raw(Statement::from_string(DbBackend::MySql, question)).await.expect("an answer")?;
+    Some(row.try_get_by_index::<String>(1).expect("its value") == "ON")
 }
 
 pub fn note(name: &str, note: Option<&str>) -> (String, Option<String>) {

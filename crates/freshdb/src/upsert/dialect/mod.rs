@@ -49,7 +49,7 @@ pub(super) enum Find {
     Numbers,
     /// Its number; whether it may differ from what is given; its key and what the plan updates, each written out such that
     /// two values are stored alike just if they are written alike; and the column to return. The rows are locked until
-    /// the transaction ends, and are as they were last committed, whatever its isolation.
+    /// the transaction ends, and are as they were last committed, whatever its isolation; or there is a conflict.
     Rows,
 }
 

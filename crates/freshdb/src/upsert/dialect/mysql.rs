@@ -35,8 +35,8 @@ impl Dialect for MySql {
     /// reading, and so locking, the whole table: <https://dev.mysql.com/doc/refman/9.7/en/innodb-locks-set.html>.
     ///
     /// Reading without a lock comes first, because to lock a row that is missing is to lock the gap that it would be in.
-    /// Reading with one sees what was last committed, and not what the transaction saw first:
-    /// <https://dev.mysql.com/doc/refman/9.7/en/innodb-locking-reads.html>.
+    /// Reading with one sees what was last committed, and not what the transaction saw first
+    /// (<https://dev.mysql.com/doc/refman/9.7/en/innodb-locking-reads.html>), or is refused where MariaDB isolates snapshots.
     fn find(&self, plan: &Plan, rows: &[Given], find: Find) -> SelectStatement {
         // A lock cannot be asked for in the first SELECT of a UNION without parentheses, so the first finds nothing. It needs no values, which
         // may be large.
