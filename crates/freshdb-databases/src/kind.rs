@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Kind {
     /// SQLite, in a file.
     Sqlite,
-    /// MySQL 8.4 and later.
+    /// MySQL.
     Mysql,
     /// MariaDB.
     Mariadb,

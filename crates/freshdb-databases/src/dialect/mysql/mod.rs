@@ -36,7 +36,7 @@ use sqlx::MySqlConnection;
 use super::{Definition, Dialect, Fault, ReadTable, Reset, ServerSession};
 use crate::{DatabaseUrl, Error, Kind};
 
-/// MySQL 8.4 and later, and MariaDB 10.6 and later.
+/// MySQL and MariaDB, of the versions that `docs/databases.md` names.
 pub(crate) struct Mysql;
 
 impl Dialect for Mysql {
