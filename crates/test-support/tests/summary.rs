@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use test_support::write_script;
+use test_support::{copy_program, write_script};
 
 /// What it says at the end, and its exit code, where cargo's programs write this, and all end with 0.
 fn summary(output: &str, variables: &[(&str, &str)]) -> (String, Option<i32>) {
@@ -57,4 +57,31 @@ fn no_test_is_skipped_by_a_variable() {
     assert!(said.contains("skipped: \n"), "{said}");
     assert!(said.contains("FRESHDB_SKIP is passed over: `--engine` says which tests run\n"), "{said}");
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// Where it cannot be had, that is said at once, and not after all other tests. Some of those need it as well.
+#[test]
+fn python_is_had_before_anything_is_compiled() {
+    let place = TempDir::new().expect("a directory");
+    let [scripts, programs] = ["scripts", "programs"].map(|name| place.path().join(name));
+    for directory in [&scripts, &programs, &place.path().join("clients")] {
+        fs::create_dir(directory).expect("a directory");
+    }
+    for script in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts")).expect("a directory") {
+        let script = script.expect("a file");
+        copy_program(script.path(), scripts.join(script.file_name()));
+    }
+    fs::write(place.path().join("clients/requirements-test.txt"), "").expect("a file");
+    for (name, text) in [("python3", "exit 1"), ("apt-get", "exit 1"), ("cargo", "echo it compiles")] {
+        write_script(programs.join(name), &format!("#!/bin/sh\n{text}\n"));
+    }
+    let path = std::env::var("PATH").expect("programs are found");
+    let mut script = Command::new(scripts.join("test"));
+    script.args(["--engine", "sqlite"]).stdin(Stdio::null());
+    script.env("PATH", format!("{}:{path}", programs.display()));
+    let said = script.output().expect("it runs");
+    let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(text.contains("\nhint: install") && text.contains("Python 3.11"), "{text}");
+    assert!(!text.contains("it compiles"), "{text}");
+    assert_eq!(said.status.code(), Some(1), "{text}");
 }
