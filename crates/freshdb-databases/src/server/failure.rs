@@ -53,10 +53,7 @@ fn advice(engine: &dyn Engine, log: &str) -> String {
         );
     }
     if log.contains("error while loading shared libraries") {
-        return format!(
-            "install {kind} with all it depends on (on Debian and Ubuntu the package `{}`)",
-            engine.package()
-        );
+        return format!("install {kind} with all it depends on ({})", engine.source());
     }
     format!("mend what its log names, or set {url} to the URL of a server that runs already")
 }

@@ -151,10 +151,8 @@ fn not_found(engine: &dyn Engine, directories: &[PathBuf], refused: &[String]) -
     for directory in directories {
         write!(fact, "\n    {}", directory.display()).expect("a string takes all");
     }
-    Error::new(ErrorKind::NoServer, fact).hint(format!(
-        "install {kind} (on Debian and Ubuntu the package `{}`), or set {variable} to the URL of a server",
-        engine.package()
-    ))
+    Error::new(ErrorKind::NoServer, fact)
+        .hint(format!("install {kind} ({}), or set {variable} to the URL of a server", engine.source()))
 }
 
 /// The directories that a pattern stands for: one part may hold a `*`, and of several the one with the highest version comes

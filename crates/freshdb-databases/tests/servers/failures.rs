@@ -32,7 +32,7 @@ async fn a_server_that_is_not_installed() {
       looked for `mysqld` in
         /nowhere/sbin
         /nowhere/bin
-    hint: install MySQL (on Debian and Ubuntu the package `mysql-server-core`), or set FRESHDB_MYSQL_URL to the URL of a server
+    hint: install MySQL (on Ubuntu the package `mysql-server`; on Debian, freshdb's `scripts/install-servers --engine mysql` gets it), or set FRESHDB_MYSQL_URL to the URL of a server
     ");
     insta::assert_snapshot!(message(Kind::Mariadb, &config, &place).await, @r"
     there is no MariaDB server: none that can be run is installed, and FRESHDB_MARIADB_URL is not set
@@ -60,7 +60,7 @@ async fn another_server_under_its_name() {
       `/place/bin/mysqld` is another server: mysqld  Ver 10.11.19-MariaDB for debian-linux-gnu on x86_64 (Debian 12)
       looked for `mysqld` in
         /place/bin
-    hint: install MySQL (on Debian and Ubuntu the package `mysql-server-core`), or set FRESHDB_MYSQL_URL to the URL of a server
+    hint: install MySQL (on Ubuntu the package `mysql-server`; on Debian, freshdb's `scripts/install-servers --engine mysql` gets it), or set FRESHDB_MYSQL_URL to the URL of a server
     ");
 }
 
@@ -73,7 +73,7 @@ async fn a_program_that_cannot_be_run() {
       `/place/bin/mysqld` does not say its version (exit status: 127): mysqld: error while loading shared libraries: libaio.so.1
       looked for `mysqld` in
         /place/bin
-    hint: install MySQL (on Debian and Ubuntu the package `mysql-server-core`), or set FRESHDB_MYSQL_URL to the URL of a server
+    hint: install MySQL (on Ubuntu the package `mysql-server`; on Debian, freshdb's `scripts/install-servers --engine mysql` gets it), or set FRESHDB_MYSQL_URL to the URL of a server
     ");
 }
 

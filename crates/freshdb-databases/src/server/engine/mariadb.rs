@@ -28,8 +28,8 @@ impl Engine for Mariadb {
         &["mariadb-*/usr/sbin"]
     }
 
-    fn package(&self) -> &'static str {
-        "mariadb-server-core"
+    fn source(&self) -> &'static str {
+        "on Debian and Ubuntu the package `mariadb-server-core`"
     }
 
     fn version<'a>(&self, banner: &'a str) -> Option<&'a str> {

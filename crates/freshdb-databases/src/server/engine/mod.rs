@@ -42,8 +42,8 @@ pub(super) trait Engine: Send + Sync {
     /// The same, in freshdb's cache, where `scripts/install-servers` unpacks servers.
     fn directories_in_cache(&self) -> &'static [&'static str];
 
-    /// Debian's package of it.
-    fn package(&self) -> &'static str;
+    /// Where it is to be had, for hints.
+    fn source(&self) -> &'static str;
 
     /// The version in what `--version` prints; nothing if that is another program.
     fn version<'a>(&self, banner: &'a str) -> Option<&'a str>;

@@ -37,8 +37,9 @@ impl Engine for Mysql {
         &["mysql-*/usr/sbin"]
     }
 
-    fn package(&self) -> &'static str {
-        "mysql-server-core"
+    /// No stable release of Debian's has it.
+    fn source(&self) -> &'static str {
+        "on Ubuntu the package `mysql-server`; on Debian, freshdb's `scripts/install-servers --engine mysql` gets it"
     }
 
     /// MariaDB still installs itself under MySQL's names, and its banner is what tells the two apart.

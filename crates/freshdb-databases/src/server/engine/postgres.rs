@@ -77,8 +77,8 @@ impl Engine for Postgres {
         &["postgres-*/usr/lib/postgresql/*/bin"]
     }
 
-    fn package(&self) -> &'static str {
-        "postgresql"
+    fn source(&self) -> &'static str {
+        "on Debian and Ubuntu the package `postgresql`"
     }
 
     fn version<'a>(&self, banner: &'a str) -> Option<&'a str> {
