@@ -65,7 +65,7 @@ pub(super) async fn undo(
     // What can only be written anew is not looked at first. Most rows that tests change are their own: those are gone when they are trimmed.
     let (mut rebuilt, trimmed): (Vec<_>, Vec<_>) =
         touched.iter().partition(|touched| keeps_rows(relation(touched)) && touched.moved);
-    let grown = match trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await {
+    let mut grown = match trim(&mut maintenance.connection, template, &trimmed, sequences, marks).await {
         // Such as a table without a key in a publication: <https://www.postgresql.org/docs/15/logical-replication-publication.html>.
         Err(error) if is_refused(&error) => return Ok(Undone::Not(format!("rows cannot be taken out again: {error}"))),
         grown => grown?,
@@ -73,12 +73,12 @@ pub(super) async fn undo(
     let too_many = |relation: &Relation| {
         Undone::Not(format!("rows of {} were changed, which are too many to be kept at hand", relation.name))
     };
-    let mut doubtful = grown.doubtful.into_iter().map(|index| trimmed[index]).collect::<Vec<_>>();
-    match weed(&mut maintenance.connection, template, &mut doubtful, marks).await {
+    match weed(&mut maintenance.connection, template, &trimmed, &mut grown, marks).await {
         Err(error) if is_refused(&error) => return Ok(Undone::Not(format!("rows cannot be taken out again: {error}"))),
         Ok(Some(differing)) => return Ok(too_many(relation(differing))),
         done => drop(done?),
     }
+    let doubtful = grown.doubtful.iter().map(|index| trimmed[*index]).collect::<Vec<_>>();
     for differing in differing(&mut maintenance.connection, template, &doubtful, marks).await? {
         if !relation(differing).writable {
             return Ok(Undone::Not(format!("the materialized view {} was refreshed", relation(differing).name)));
@@ -121,9 +121,9 @@ fn keeps_rows(relation: &Relation) -> bool {
     relation.seed.as_ref().is_some_and(|seed| seed.rows.is_some())
 }
 
-/// What is left to do after [`trim`]: places in the list that it was given.
+/// What was done by [`trim`], and is left to do after it: places in the list that it was given.
 struct Grown {
-    /// Had rows behind the last of the template's.
+    /// Had rows that are not the template's.
     trimmed: Vec<usize>,
     /// Not known to hold its template's rows again.
     doubtful: Vec<usize>,
@@ -177,28 +177,38 @@ async fn trim(
 async fn weed<'a>(
     connection: &mut Connection,
     template: &Template,
-    doubtful: &mut Vec<&'a Touched>,
+    touched: &[&'a Touched],
+    grown: &mut Grown,
     marks: &[Option<Mark>],
 ) -> Result<Option<&'a Touched>, sqlx::Error> {
-    let is_large = |touched: &mut &Touched| {
+    let large = |index: &usize| {
+        let touched = touched[*index];
         let relation = &template.relations[touched.index];
-        relation.writable && !keeps_rows(relation) && !touched.moved
+        let is_large = relation.writable && !keeps_rows(relation) && !touched.moved;
+        Some((relation.name.as_str(), marks[touched.index].as_ref().filter(|_| is_large)?))
     };
-    let weeded = doubtful.extract_if(.., is_large).collect::<Vec<_>>();
+    let weeded = grown.doubtful.extract_if(.., |index| large(index).is_some()).collect::<Vec<_>>();
     if weeded.is_empty() {
         return Ok(None);
     }
-    let known = || weeded.iter().filter_map(|touched| marks[touched.index].as_ref().map(|mark| (touched, mark)));
-    let name = |touched: &Touched| template.relations[touched.index].name.as_str();
     // Ages can be compared where numbers cannot, which begin again some time.
-    let deletes = known().map(|(touched, mark)| {
-        format!("DELETE FROM ONLY {} WHERE age(xmin) <= (SELECT age('{}'::xid));", name(touched), mark.next)
-    });
-    let counts = known().map(|(touched, _)| format!("(SELECT count(*) FROM ONLY {})", name(touched)));
-    let (deletes, counts) = (deletes.collect::<String>(), counts.collect::<Vec<_>>().join(","));
-    let (_, left) = batch(connection, &format!("{deletes}SELECT unnest(ARRAY[{counts}])")).await?;
-    let differing = known().zip(left).find(|((_, mark), left)| mark.count() != left);
-    Ok(differing.map(|((touched, _), _)| *touched))
+    let deletes = weeded
+        .iter()
+        .filter_map(large)
+        .map(|(name, mark)| format!("DELETE FROM ONLY {name} WHERE age(xmin) <= (SELECT age('{}'::xid));", mark.next));
+    let counts = weeded.iter().filter_map(large).map(|(name, _)| format!("(SELECT count(*) FROM ONLY {name})"));
+    let sql = format!("{}SELECT unnest(ARRAY[{}])", deletes.collect::<String>(), counts.collect::<Vec<_>>().join(","));
+    let (gone, left) = batch(connection, &sql).await?;
+    let mut differing = None;
+    for (index, (gone, left)) in weeded.into_iter().zip(gone.into_iter().zip(left)) {
+        if gone > 0 && !grown.trimmed.contains(&index) {
+            grown.trimmed.push(index);
+        }
+        if large(&index).is_some_and(|(_, mark)| mark.count() != left) {
+            differing = differing.or(Some(touched[index]));
+        }
+    }
+    Ok(differing)
 }
 
 /// The query for the size of each: of its rows, or with the values that are apart from them. A join to ask for where those are would cost more than
