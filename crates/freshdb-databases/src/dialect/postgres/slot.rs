@@ -118,16 +118,15 @@ impl Slot {
 
     /// The connection to the database itself.
     pub(super) async fn maintenance(&mut self) -> Result<&mut Maintenance, sqlx::Error> {
-        let maintenance = match self.connection.take() {
-            Some(maintenance) => maintenance,
-            None => {
-                let connecting = if self.greets {
-                    connect_unseen(&self.server, &self.name).await
-                } else {
-                    connect(&self.server, &self.name).await
-                };
-                Maintenance::over(connecting?).await?
-            }
+        let maintenance = if let Some(maintenance) = self.connection.take() {
+            maintenance
+        } else {
+            let connecting = if self.greets {
+                connect_unseen(&self.server, &self.name).await
+            } else {
+                connect(&self.server, &self.name).await
+            };
+            Maintenance::over(connecting?).await?
         };
         Ok(self.connection.insert(maintenance))
     }

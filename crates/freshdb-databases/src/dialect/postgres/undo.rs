@@ -93,13 +93,11 @@ pub(super) async fn undo(
         vacuum(&mut maintenance.connection, &names).await?;
     }
     let rebuilt = rebuilt.iter().map(|touched| touched.index).collect::<Vec<_>>();
-    Ok(match rebuild(&mut maintenance.connection, template, &rebuilt, marks).await? {
-        Some(reason) => Undone::Not(reason),
-        None => {
-            let trimmed = grown.trimmed.into_iter().filter(|index| !rebuilt.contains(&trimmed[*index].index));
-            Undone::All { relations: trimmed.count() + rebuilt.len(), has_written: !rebuilt.is_empty() }
-        }
-    })
+    if let Some(reason) = rebuild(&mut maintenance.connection, template, &rebuilt, marks).await? {
+        return Ok(Undone::Not(reason));
+    }
+    let trimmed = grown.trimmed.into_iter().filter(|index| !rebuilt.contains(&trimmed[*index].index));
+    Ok(Undone::All { relations: trimmed.count() + rebuilt.len(), has_written: !rebuilt.is_empty() })
 }
 
 /// The first that was touched for certain. A seeded relation of which the server does not tell is looked at.
