@@ -26,7 +26,7 @@ const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version',
      'innodb_default_row_format', 'innodb_file_per_table', 'innodb_strict_mode', 'time_zone', 'sql_generate_invisible_primary_key', \
      'character_set_collations', 'default_collation_for_utf8mb4', 'auto_increment_increment', 'auto_increment_offset', \
      'innodb_page_size', 'div_precision_increment', 'default_week_format', 'restrict_fk_on_non_standard_key', \
-     'init_connect')";
+     'init_connect', 'old_mode')";
 
 pub(super) async fn engine(server: &DatabaseUrl) -> Result<Kind, sqlx::Error> {
     let mut connection = connect(server, "").await?;

@@ -96,6 +96,8 @@ async fn a_lock_is_held_by_one_and_ends_with_its_connection(kind: Kind) {
     assert!(Mysql::connection_limit(&mut first).await.expect("a limit") > 10);
     let identity = Mysql::identity(&mut first).await.expect("an identity");
     assert!(identity.starts_with("user=root@") && identity.contains("\nsql_mode="), "{identity}");
+    // Of MariaDB this is which character set `utf8` is, for one.
+    assert_eq!(identity.contains("\nold_mode="), kind == Kind::Mariadb, "{identity}");
 }
 
 /// Over TLS, which MySQL has, the driver waits until the server has hung up as well.
