@@ -1,7 +1,7 @@
 //! What `scripts/test` makes of what the test programs say, and of how they end.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -50,6 +50,37 @@ fn a_program_that_has_ended_before_its_tests_is_a_failure() {
     }
 }
 
+#[test]
+fn tests_of_the_clients_that_do_not_end_are_told() {
+    let place = TempDir::new().expect("a directory");
+    let scripts = copy_scripts(place.path());
+    write_script(scripts.join("test-clients"), "#!/bin/sh\n");
+    // That long nobody waits here.
+    write_script(place.path().join("timeout"), "#!/bin/sh\nexit 124\n");
+    let cargo = "#!/bin/sh\necho 3.0 >\"$FRESHDB_ENGINES_SEEN/sqlite\"\necho 'running 1 test'\necho 'test a::sqlite ... ok'\n\
+        echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s'\n";
+    write_script(place.path().join("cargo"), cargo);
+    let path = std::env::var("PATH").expect("programs are found");
+    let mut script = Command::new(scripts.join("test"));
+    script.args(["--engine", "sqlite", "--patience", "15"]).stdin(Stdio::null());
+    script.env("PATH", format!("{}:{path}", place.path().display()));
+    let said = script.output().expect("it runs");
+    let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(text.contains("error: the tests of the clients did not end within 60 s\n"), "{text}");
+    assert!(text.contains("hint: run them alone (`scripts/test-clients`), or wait longer (`--patience`)\n"), "{text}");
+    assert_eq!(said.status.code(), Some(124), "{text}");
+}
+
+fn copy_scripts(to: &Path) -> PathBuf {
+    let scripts = to.join("scripts");
+    fs::create_dir(&scripts).expect("a directory");
+    for script in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts")).expect("a directory") {
+        let script = script.expect("a file");
+        copy_program(script.path(), scripts.join(script.file_name()));
+    }
+    scripts
+}
+
 /// They would count among those that have passed.
 #[test]
 fn no_test_is_skipped_by_a_variable() {
@@ -63,13 +94,9 @@ fn no_test_is_skipped_by_a_variable() {
 #[test]
 fn python_is_had_before_anything_is_compiled() {
     let place = TempDir::new().expect("a directory");
-    let [scripts, programs] = ["scripts", "programs"].map(|name| place.path().join(name));
-    for directory in [&scripts, &programs, &place.path().join("clients")] {
+    let (scripts, programs) = (copy_scripts(place.path()), place.path().join("programs"));
+    for directory in [&programs, &place.path().join("clients")] {
         fs::create_dir(directory).expect("a directory");
-    }
-    for script in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts")).expect("a directory") {
-        let script = script.expect("a file");
-        copy_program(script.path(), scripts.join(script.file_name()));
     }
     fs::write(place.path().join("clients/requirements-test.txt"), "").expect("a file");
     for (name, text) in [("python3", "exit 1"), ("apt-get", "exit 1"), ("cargo", "echo it compiles")] {
