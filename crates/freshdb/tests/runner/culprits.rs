@@ -63,10 +63,10 @@ async fn sea_orm_transaction_of_an_engine_held(engine: OrmEngine) {
 #[freshdb::test(schema = tags(), grace = GRACE)]
 async fn task_running(engine: OrmEngine) {
     tokio::spawn(async move {
-        let _session = engine.session().await.expect("a session");
+        let _session = engine.session().await.inspect(|_| OPEN.add_permits(1)).expect("a session");
         pending::<()>().await;
     });
-    tokio::task::yield_now().await;
+    OPEN.acquire().await.expect("it is never closed").forget();
 }
 
 #[ignore = "run by the test of its report"]
@@ -246,3 +246,6 @@ mod second_database {
         keep(engine.session().await.expect("a session"));
     }
 }
+
+/// Has a permit when the session of a task is open.
+static OPEN: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(0);

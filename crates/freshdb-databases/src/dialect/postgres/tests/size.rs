@@ -76,9 +76,11 @@ async fn what_a_test_adds_between_rows_that_are_not_kept_at_hand_is_taken_out() 
     assert_eq!(fixture.dump(), fixture.pristine);
 
     let own = "INSERT INTO t (x) SELECT 'own' FROM generate_series(1, 20); UPDATE t SET x = 'mine' WHERE x = 'own';
-        DELETE FROM t WHERE x = 'mine' AND id % 2 = 0; BEGIN; DELETE FROM t; ROLLBACK";
+        DELETE FROM t WHERE x = 'mine' AND id % 2 = 0";
     for _ in 0..5 {
-        fixture.run(own).await.close().await.expect("it closes");
+        for dirt in [own, "BEGIN; DELETE FROM t; ROLLBACK"] {
+            fixture.run(dirt).await.close().await.expect("it closes");
+        }
         assert_eq!(fixture.reset().await.outcome, Outcome::Pristine { touched: 2 });
         assert_eq!(fixture.dump(), fixture.pristine);
     }
