@@ -18,11 +18,21 @@ fn summary(output: &str, variables: &[(&str, &str)]) -> (String, Option<i32>) {
         place.path().display()
     );
     write_script(place.path().join("cargo"), &cargo);
-    let path = std::env::var("PATH").expect("programs are found");
-    let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/test"));
     // With arguments for cargo, the tests of the clients do not run.
-    script.args(["--engine", "sqlite", "--", "--package", "any"]).stdin(Stdio::null());
-    script.env("PATH", format!("{}:{path}", place.path().display())).envs(variables.iter().copied());
+    let arguments = ["--engine", "sqlite", "--", "--package", "any"];
+    run(&scripts(), place.path(), &arguments, variables)
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts")
+}
+
+/// What the script says, and its exit code, with these programs first on PATH.
+fn run(scripts: &Path, programs: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (String, Option<i32>) {
+    let path = std::env::var("PATH").expect("programs are found");
+    let mut script = Command::new(scripts.join("test"));
+    script.args(arguments).stdin(Stdio::null());
+    script.env("PATH", format!("{}:{path}", programs.display())).envs(variables.iter().copied());
     let said = script.output().expect("it runs");
     let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     (text, said.status.code())
@@ -57,24 +67,18 @@ fn tests_of_the_clients_that_do_not_end_are_told() {
     write_script(scripts.join("test-clients"), "#!/bin/sh\n");
     // That long nobody waits here.
     write_script(place.path().join("timeout"), "#!/bin/sh\nexit 124\n");
-    let cargo = "#!/bin/sh\necho 3.0 >\"$FRESHDB_ENGINES_SEEN/sqlite\"\necho 'running 1 test'\necho 'test a::sqlite ... ok'\n\
-        echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s'\n";
-    write_script(place.path().join("cargo"), cargo);
-    let path = std::env::var("PATH").expect("programs are found");
-    let mut script = Command::new(scripts.join("test"));
-    script.args(["--engine", "sqlite", "--patience", "15"]).stdin(Stdio::null());
-    script.env("PATH", format!("{}:{path}", place.path().display()));
-    let said = script.output().expect("it runs");
-    let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    let cargo = format!("#!/bin/sh\necho 3.0 >\"$FRESHDB_ENGINES_SEEN/sqlite\"\ncat <<'END'\n{PASSED}END\n");
+    write_script(place.path().join("cargo"), &cargo);
+    let (text, code) = run(&scripts, place.path(), &["--engine", "sqlite", "--patience", "15"], &[]);
     assert!(text.contains("error: the tests of the clients did not end within 60 s\n"), "{text}");
     assert!(text.contains("hint: run them alone (`scripts/test-clients`), or wait longer (`--patience`)\n"), "{text}");
-    assert_eq!(said.status.code(), Some(124), "{text}");
+    assert_eq!(code, Some(124), "{text}");
 }
 
 fn copy_scripts(to: &Path) -> PathBuf {
     let scripts = to.join("scripts");
     fs::create_dir(&scripts).expect("a directory");
-    for script in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts")).expect("a directory") {
+    for script in fs::read_dir(self::scripts()).expect("a directory") {
         let script = script.expect("a file");
         copy_program(script.path(), scripts.join(script.file_name()));
     }
@@ -102,13 +106,8 @@ fn python_is_had_before_anything_is_compiled() {
     for (name, text) in [("python3", "exit 1"), ("apt-get", "exit 1"), ("cargo", "echo it compiles")] {
         write_script(programs.join(name), &format!("#!/bin/sh\n{text}\n"));
     }
-    let path = std::env::var("PATH").expect("programs are found");
-    let mut script = Command::new(scripts.join("test"));
-    script.args(["--engine", "sqlite"]).stdin(Stdio::null());
-    script.env("PATH", format!("{}:{path}", programs.display()));
-    let said = script.output().expect("it runs");
-    let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    let (text, code) = run(&scripts, &programs, &["--engine", "sqlite"], &[]);
     assert!(text.contains("\nhint: install") && text.contains("Python 3.11"), "{text}");
     assert!(!text.contains("it compiles"), "{text}");
-    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert_eq!(code, Some(1), "{text}");
 }
