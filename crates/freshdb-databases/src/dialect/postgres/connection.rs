@@ -39,7 +39,7 @@ const LIMITS: [(u32, &str); 2] = [(140_000, "idle_session_timeout"), (170_000, "
 /// Since which version logging in can fire triggers.
 const LOGIN_TRIGGERS: u32 = 170_000;
 
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
+pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// Those that a schema's own connection has as the server, its role or PGOPTIONS say, and with which it can come out otherwise. Sent with the
 /// start of this connection they would hide that from [`identity`](super::server::identity).

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::super::REGISTRY;
-use super::connection::{APPLICATION, Connection, connect, execute, identifier, is, literal, rows, value};
+use super::connection::{
+    APPLICATION, Connection, INSUFFICIENT_PRIVILEGE, connect, execute, identifier, is, literal, rows, value,
+};
 use super::server::{key, sessions_on};
 use super::template::DatabaseSettings;
 use crate::{DatabaseUrl, Kind};
@@ -18,7 +20,6 @@ const OBJECT_IN_USE: &str = "55006";
 const DUPLICATE_DATABASE: &str = "42P04";
 const UNIQUE_VIOLATION: &str = "23505";
 const INVALID_CATALOG_NAME: &str = "3D000";
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
 const SYNTAX_ERROR: &str = "42601";
 const WRONG_OBJECT_TYPE: &str = "42809";
 /// `tuple concurrently updated`, for one.
