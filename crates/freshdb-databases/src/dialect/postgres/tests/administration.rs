@@ -69,8 +69,7 @@ async fn what_a_dead_process_has_begun_to_make_is_dropped() {
 #[tokio::test]
 async fn who_is_no_superuser_drops_what_an_autovacuum_is_in() {
     let mut admin = admin().await;
-    let role = free_name("maker");
-    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    let role = new_maker(&mut admin, "maker").await;
     let server = server_of(&role);
     let name = free_name("vacuumed");
     let mut maker = connect(&server, REGISTRY).await.expect("a connection");
@@ -291,19 +290,6 @@ async fn a_copy_equals_its_template_which_can_be_read_again_and_dropped() {
     fixture.drop().await;
 }
 
-/// The function finds its table by the search path of whoever writes rows, and not by that of whoever reads them for the planner.
-#[tokio::test]
-async fn an_index_of_what_fails_keeps_no_template_from_being_read() {
-    let schema = "CREATE TABLE rates (x int); INSERT INTO rates VALUES (1);
-        CREATE FUNCTION rate(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN n * (SELECT x FROM rates); END';
-        CREATE TABLE t (x int); CREATE INDEX ON t (rate(x)); INSERT INTO t VALUES (1)";
-    let mut fixture = Fixture::new("fails", schema).await;
-    fixture.run("INSERT INTO t VALUES (2)").await.close().await.expect("it closes");
-    assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
-    assert_eq!(fixture.dump(), fixture.pristine);
-    fixture.drop().await;
-}
-
 #[tokio::test]
 async fn a_template_is_read_by_many_at_once() {
     let fixture = Fixture::new("many", "CREATE TABLE t (id serial)").await;
@@ -320,8 +306,7 @@ async fn a_template_is_read_by_many_at_once() {
 async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
     test_support::begin_log();
     let mut admin = admin().await;
-    let role = free_name("owner");
-    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    let role = new_maker(&mut admin, "owner").await;
     let server = server_of(&role);
     let schema = "CREATE TABLE seeded (id serial, x text); CREATE TABLE empty (id serial);
         INSERT INTO seeded (x) VALUES ('a'), ('b');";
@@ -367,8 +352,7 @@ async fn one_who_may_only_make_databases_is_told_what_a_reset_lacks() {
 #[tokio::test]
 async fn one_whose_own_rows_are_hidden_is_told_what_shows_them() {
     let mut admin = admin().await;
-    let role = free_name("owner");
-    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    let role = new_maker(&mut admin, "owner").await;
     let server = server_of(&role);
     let name = free_name("hidden");
     let mut maker = connect(&server, REGISTRY).await.expect("a connection");
@@ -391,8 +375,7 @@ async fn one_whose_own_rows_are_hidden_is_told_what_shows_them() {
 #[tokio::test]
 async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
     let mut admin = admin().await;
-    let role = free_name("owner");
-    execute(&mut admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    let role = new_maker(&mut admin, "owner").await;
     // As many writes in the template as there will be in the copy.
     let mut fixture = Fixture::on(server_of(&role), "large", "SELECT lo_from_bytea(4711, 'large')").await;
     let tells_of_writes = counts_at_once(&mut admin).await;
@@ -413,6 +396,13 @@ async fn what_cannot_be_read_is_not_taken_to_be_the_same() {
     }
     fixture.drop().await;
     execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
+}
+
+/// A role that may make databases, and no more, with the password `secret`.
+async fn new_maker(admin: &mut Connection, what: &str) -> String {
+    let role = free_name(what);
+    execute(admin, &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")).await.expect("a role");
+    role
 }
 
 /// The same server for a role with the password `secret`.

@@ -361,3 +361,16 @@ async fn a_table_without_a_key_that_is_published_costs_the_database_and_says_why
     }
     fixture.drop().await;
 }
+
+/// The function finds its table by the search path of whoever writes rows, and not by that of whoever reads them for the planner.
+#[tokio::test]
+async fn an_index_of_what_fails_keeps_no_template_from_being_read() {
+    let schema = "CREATE TABLE rates (x int); INSERT INTO rates VALUES (1);
+        CREATE FUNCTION rate(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN n * (SELECT x FROM rates); END';
+        CREATE TABLE t (x int); CREATE INDEX ON t (rate(x)); INSERT INTO t VALUES (1)";
+    let mut fixture = Fixture::new("fails", schema).await;
+    fixture.run("INSERT INTO t VALUES (2)").await.close().await.expect("it closes");
+    assert!(matches!(fixture.reset().await.outcome, Outcome::Pristine { .. }));
+    assert_eq!(fixture.dump(), fixture.pristine);
+    fixture.drop().await;
+}
