@@ -10,3 +10,4 @@ mod end;
 mod failures;
 mod harness;
 mod run;
+mod vacuum;

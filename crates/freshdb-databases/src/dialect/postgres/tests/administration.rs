@@ -65,33 +65,6 @@ async fn what_a_dead_process_has_begun_to_make_is_dropped() {
     fixture.drop().await;
 }
 
-/// Only a superuser may end one by force. The server begins with one within its `autovacuum_naptime`, a minute.
-#[tokio::test]
-async fn who_is_no_superuser_drops_what_an_autovacuum_is_in() {
-    let mut admin = admin().await;
-    let role = new_maker(&mut admin, "maker").await;
-    let server = server_of(&role);
-    let name = free_name("vacuumed");
-    let mut maker = connect(&server, REGISTRY).await.expect("a connection");
-    Postgres::create(&mut maker, &name).await.expect("an empty database");
-    let mut inside = user(&server, &name).await;
-    let slowly = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, \
-        autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0";
-    let schema = format!(
-        "CREATE TABLE old (x int) WITH ({slowly}); INSERT INTO old SELECT generate_series(1, 200000); UPDATE old SET x = 0"
-    );
-    execute(&mut inside, &schema).await.expect("the schema");
-    inside.close().await.expect("it closes");
-    let vacuuming = format!(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND backend_type = 'autovacuum worker' AND query LIKE '%old'"
-    );
-    eventually(&mut admin, &vacuuming, true).await;
-    Postgres::drop(&mut maker, &name).await.expect("it can be dropped");
-    assert!(!Postgres::exists(&mut admin, &name).await.expect("the server answers"));
-    maker.close().await.expect("it closes");
-    execute(&mut admin, &format!("DROP ROLE {role}")).await.expect("the role can be dropped");
-}
-
 async fn eventually(connection: &mut Connection, sql: &str, is_there: bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(3);
     while value(connection, sql).await.expect("the server answers").is_some() != is_there {
