@@ -47,6 +47,27 @@ def test_a_database_that_tests_share_where_directories_have_schemas(pytester: py
     assert fake_broker.leases == {}
 
 
+def test_the_engine_that_an_app_has(pytester: pytest.Pytester, fake_broker: FakeBroker) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    package = pytester.mkpydir("app")
+    engine = (
+        "from sqlalchemy.ext.asyncio import create_async_engine\nengine = create_async_engine('sqlite+aiosqlite:////nowhere')"
+    )
+    (package / "database.py").write_text(engine, encoding="utf-8")
+    test = """
+async def store():
+    async with app.database.engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE tags (name VARCHAR(50))"))
+
+async def test_a(): await store()
+async def test_b(): await store()
+"""
+    imports = "import app.database\nimport pytest_asyncio\nfrom sqlalchemy import text"
+    pytester.makepyfile(f"{imports}\n\n{blocks('python')[5]}\n{test}")
+    pytester.runpytest().assert_outcomes(passed=2)
+    assert fake_broker.leases == {}
+
+
 @pytest.mark.usefixtures("fake_broker")
 def test_the_wrong_override(pytester: pytest.Pytester) -> None:
     shutil.copytree(ROOT / "example", pytester.path, dirs_exist_ok=True)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from .drivers import default_driver, driver_of
 from .errors import DriverError
 from .location import located, parameters_for
+from .redirect import Redirection
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 # `passfile` is where a secret is, and none.
 IS_SECRET = re.compile("passw|passphrase|pwd|secret|token", re.IGNORECASE)
@@ -100,6 +105,16 @@ class Database:
                 query["unix_socket"] = self.socket
             url = URL.create(chosen.scheme, self.user, self.password, host, port, self.database, query)
         return Url(url.render_as_string(hide_password=False))
+
+    def redirect(self, engine: Engine | AsyncEngine) -> Redirection:
+        """Has an engine of SQLAlchemy connect to this database: `with` this or, for an `AsyncEngine`, `async with`.
+
+        What is special about the engine stays: its driver, pool, options and listeners. The connections that it has are kept
+        aside meanwhile, and those that it makes are closed at the end.
+
+        Raises FreshdbError when the engine is not for such a database, and where it connects if it does so in a way of its own.
+        """
+        return Redirection(engine, self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url.masked()}>"
