@@ -81,6 +81,8 @@ class Redirection:
         def connect(
             dialect: Dialect, record: ConnectionPoolEntry | None, _: object, given: dict[str, Any]
         ) -> DBAPIConnection | None:
+            # It has the password.
+            __tracebackhide__ = True
             if entered[dialect][-1] is not self:
                 return None
             own = {name: value for name, value in given.items() if not LOCATES.fullmatch(name)}
