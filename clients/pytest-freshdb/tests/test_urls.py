@@ -55,6 +55,19 @@ def test_a_url_says_what_it_was_made_of(engine: str, driver: str, scheme: str) -
     assert sqlalchemy.make_url(text.masked()).password == "***"
 
 
+def test_pymysql_encrypts_nothing_on_the_way_to_a_private_server(installed: set[str]) -> None:
+    def query(engine: str, driver: str, **fields: object) -> object:
+        return sqlalchemy.make_url(server(engine, **fields).sqlalchemy_url(driver)).query
+
+    assert query("mysql", "pymysql", is_private=True) == {}
+    assert query("mariadb", "pymysql", is_private=True) == {"ssl_disabled": "true"}
+    installed.add("cryptography")
+    assert query("mysql", "pymysql", is_private=True) == {"ssl_disabled": "true"}
+    assert query("mysql", "pymysql", is_private=True, socket="/s") == {"ssl_disabled": "true", "unix_socket": "/s"}
+    assert query("mysql", "pymysql") == {}
+    assert query("mysql", "aiomysql", is_private=True) == {}
+
+
 def test_the_text_of_a_url() -> None:
     assert server("mysql", user="root").sqlalchemy_url("aiomysql") == (
         "mysql+aiomysql://root:p%40ss%3Aw%2F%C3%B6 rd%25@127.0.0.1:21901/freshdb_s_1"

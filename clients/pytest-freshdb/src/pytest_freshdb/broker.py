@@ -25,11 +25,10 @@ FAILURE_LENGTH = 4000
 class Lease(Database):
     """A database that is nobody else's until it is given back, or the connection to the broker ends.
 
-    As a context manager it is given back at the end. Of a private server, which ends with the broker, it `is_private`.
+    As a context manager it is given back at the end.
     """
 
     id: str
-    is_private: bool
     channel: Channel
     number: int
     pid: int
