@@ -1,4 +1,4 @@
-//! A PostgreSQL that vacuums while freshdb is at work. The tests' own never do of themselves, or once a minute.
+//! A PostgreSQL that vacuums by itself while freshdb is at work. Private servers have that turned off, and others look once a minute.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,19 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use crate::harness::Place;
 
-/// It takes hours, and is begun with as soon as there is something to do.
+/// A table's settings: to vacuum it takes hours, and begins as soon as there is something to do.
 const SLOWLY: &str = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 0, \
     autovacuum_vacuum_scale_factor = 0";
 
 /// Who may not put rows back has each database replaced. To end a vacuum in it by force is a superuser's alone.
-#[tokio::test]
-async fn who_is_no_superuser_drops_what_it_is_in() {
+mod who_is_no_superuser_drops_what_it_is_in {
+    #[tokio::test]
+    async fn postgres() {
+        super::drops_what_a_vacuum_is_in().await;
+    }
+}
+
+async fn drops_what_a_vacuum_is_in() {
     let place = Place::new();
     let server = vacuuming_server(&place).await;
     let mut admin = connect(server.url()).await;
@@ -50,6 +56,7 @@ async fn who_is_no_superuser_drops_what_it_is_in() {
 
 /// A private server that looks each second for what is to be vacuumed. The last of two settings decides.
 async fn vacuuming_server(place: &Place) -> Server {
+    // A server that runs tells where its programs are.
     let usual = Server::of(Kind::Postgres, &place.config()).await.unwrap();
     let program = std::fs::read_link(format!("/proc/{}/exe", usual.process().unwrap())).unwrap();
     usual.stop().await.unwrap();
