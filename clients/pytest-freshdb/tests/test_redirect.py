@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
@@ -161,9 +161,10 @@ def test_an_engine_of_another_kind_is_refused(engine: Engine) -> None:
     with pytest.raises(FreshdbError, match="an engine of sqlite cannot connect to a database of postgres"):
         server("postgres").redirect(engine).__enter__()
     mysql = create_engine("mysql+pymysql://u@h/development")
+    pool = mysql.pool
     with pytest.raises(DriverError, match="passed on to pymysql"):
         server("mysql", parameters={"ssl-mode": "REQUIRED"}).redirect(mysql).__enter__()
-    assert mysql.pool.status() == create_engine("mysql+pymysql://u@h/development").pool.status()
+    assert mysql.pool is pool
 
 
 def test_what_is_no_engine_is_refused(engine: Engine) -> None:
@@ -263,8 +264,3 @@ def test_the_database_that_mysql_looks_for_tables_in() -> None:
     with server("mysql", database="freshdb_s_2").redirect(engine):
         assert engine.dialect.default_schema_name == "freshdb_s_2"
     assert engine.dialect.default_schema_name == "development"
-
-
-def test_tables_are_found(engine: Engine, leases: tuple[Lease, Lease]) -> None:
-    with leases[0].redirect(engine):
-        assert inspect(engine).get_table_names() == ["tags"]
