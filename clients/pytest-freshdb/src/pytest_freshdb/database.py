@@ -54,7 +54,7 @@ class Database:
 
     `socket` is there where the server is reached by one: of MySQL and MariaDB its path, and there is no `host`; of PostgreSQL the
     directory that it is in, which its drivers take for the `host`. `parameters` are what else the server's URL says.
-    A private server, which ends with the broker, `is_private`.
+    Of a lease it is known whether its server `is_private`, and ends with the broker.
     """
 
     engine: str
@@ -99,7 +99,7 @@ class Database:
             url = URL.create(chosen.scheme, database=self.path)
         else:
             query = parameters_for(chosen.name, self.parameters)
-            # It would read all certificates of the machine for each connection, 45 ms, to encrypt what stays on the machine. But
+            # It would read all certificates of the machine for each connection, to encrypt what stays on the machine. But
             # by TLS alone it can log in to MySQL without this package.
             if chosen.name == "pymysql" and self.is_private and (self.engine == "mariadb" or is_installed("cryptography")):
                 query["ssl_disabled"] = "true"

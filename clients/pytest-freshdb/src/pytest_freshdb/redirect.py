@@ -38,7 +38,8 @@ entered: weakref.WeakKeyDictionary[Dialect, list[Redirection]] = weakref.WeakKey
 class Redirection:
     """While this is entered, an engine connects to a database of the broker's: by `with`, or `async with` for an `AsyncEngine`.
 
-    The connections that the engine has are kept aside meanwhile. Those that it makes are closed at the end.
+    The connections that the engine has are kept aside meanwhile. Those that it makes are not used again, and are closed at the
+    end unless somebody still has them.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, database: Database) -> None:
