@@ -10,8 +10,14 @@ async fn connect(url: &str) -> MySqlConnection {
     url.parse::<MySqlConnectOptions>().unwrap().connect().await.unwrap()
 }
 
+mod are_not_trusted {
+    #[tokio::test]
+    async fn mysql() {
+        super::are_not_trusted().await;
+    }
+}
+
 /// What an administrator turns off to look at one session alone, or to spare a server the work.
-#[tokio::test]
 async fn are_not_trusted() {
     let place = Place::new();
     let server = Server::of(Kind::Mysql, &place.config()).await.unwrap();

@@ -23,9 +23,13 @@ on_both!(
     a_server_that_is_disturbed_while_it_greets_is_asked_again
 );
 on_both!(faults_are_told_apart);
+on_one!(mysql:
+    those_who_are_leaving_are_waited_for,
+    what_stays_on_this_machine_is_encrypted_only_where_somebody_insists
+);
+on_one!(mariadb: a_directory_with_a_file_of_somebody_elses_is_named);
 
 /// They are out of the list by then, and for a moment the server counts twice what they have executed: one time in some thousands.
-#[tokio::test]
 async fn those_who_are_leaving_are_waited_for() {
     let mut admin = admin(Kind::Mysql).await;
     let features = Features::probe(&mut admin).await.expect("an answer");
@@ -146,7 +150,6 @@ async fn a_server_that_is_disturbed_while_it_greets_is_asked_again(kind: Kind) {
 }
 
 /// MariaDB offers no TLS without a certificate.
-#[tokio::test]
 async fn what_stays_on_this_machine_is_encrypted_only_where_somebody_insists() {
     let mut admin = admin(Kind::Mysql).await;
     let user = format!("fdbtest_{:08x}", fastrand::u32(..));
@@ -288,7 +291,6 @@ fn a_session_that_takes_long_to_end_is_no_server_that_is_lost() {
 }
 
 /// `SELECT … INTO OUTFILE 'x.csv'` writes there, where the server lets it. MySQL drops the database all the same.
-#[tokio::test]
 async fn a_directory_with_a_file_of_somebody_elses_is_named() {
     let mut admin = admin(Kind::Mariadb).await;
     let name = free_name("outfile");

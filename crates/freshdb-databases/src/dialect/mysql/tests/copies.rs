@@ -17,6 +17,13 @@ on_both!(
     tables_that_differ_by_case_or_accent_alone_have_counters_of_their_own,
     tables_whose_names_differ_by_case_or_accent_alone_are_told_apart
 );
+on_one!(mysql:
+    tables_with_indexes_of_expressions_are_copied,
+    an_archive_is_copied_and_copied_anew,
+    a_copy_whose_rows_come_out_otherwise_is_refused,
+    a_routine_in_bytes_that_are_no_text_is_refused
+);
+on_one!(mariadb: a_counter_that_no_column_has_is_copied_on_mariadb);
 
 /// Hostile names, cyclic keys, generated columns, partitions, an id of 0, a counter in an empty table, views that need each other,
 /// routines and triggers of other settings.
@@ -150,7 +157,6 @@ async fn a_table_without_a_key_that_was_let_in_is_let_in_again(kind: Kind) {
 }
 
 /// Of their expressions MySQL makes hidden columns, which it has in a table's checksum as they come.
-#[tokio::test]
 async fn tables_with_indexes_of_expressions_are_copied() {
     let schema = [
         "CREATE TABLE tagged (id INT PRIMARY KEY, tags JSON, name VARCHAR(50),
@@ -167,7 +173,6 @@ async fn tables_with_indexes_of_expressions_are_copied() {
 }
 
 /// It takes no row with a number below its counter, and can be emptied by nothing.
-#[tokio::test]
 async fn an_archive_is_copied_and_copied_anew() {
     let schema = [
         "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, what TEXT) ENGINE = ARCHIVE",
@@ -207,7 +212,6 @@ async fn a_table_whose_rows_are_elsewhere_is_refused(kind: Kind) {
 }
 
 /// The day of a moment is another one in another time zone. MariaDB leaves what it computes out of a table's checksum.
-#[tokio::test]
 async fn a_copy_whose_rows_come_out_otherwise_is_refused() {
     let kind = Kind::Mysql;
     let mut admin = admin(kind).await;
@@ -365,7 +369,6 @@ async fn tables_that_differ_by_case_or_accent_alone_have_counters_of_their_own(k
 }
 
 /// The driver sends no bytes that are no text, and MySQL prepares no routine.
-#[tokio::test]
 async fn a_routine_in_bytes_that_are_no_text_is_refused() {
     let mut fixture = Fixture::new(Kind::Mysql, "bytes", &["CREATE TABLE words (id INT PRIMARY KEY)"]).await;
     let said = r#"{"kind": "Procedure", "name": "say", "table": null, "create": "CREATE PROCEDURE say() SELECT 'é'",
@@ -426,7 +429,6 @@ async fn tables_whose_names_differ_by_case_or_accent_alone_are_told_apart(kind: 
 }
 
 /// MariaDB keeps what is said of it for a table of MyISAM's, and shows it.
-#[tokio::test]
 async fn a_counter_that_no_column_has_is_copied_on_mariadb() {
     let schema = ["CREATE TABLE uncounted (id INT) ENGINE = MyISAM AUTO_INCREMENT = 100"];
     let mut fixture = Fixture::new(Kind::Mariadb, "uncounted", &schema).await;

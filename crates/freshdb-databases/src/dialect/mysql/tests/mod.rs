@@ -38,6 +38,19 @@ macro_rules! on_both {
 }
 use on_both;
 
+/// A test for one of them, out of a function that needs not be told which.
+macro_rules! on_one {
+    ($engine:ident: $($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn $engine() {
+                super::$name().await;
+            }
+        }
+    )+};
+}
+use on_one;
+
 /// The server to test against. Without one the test fails.
 fn server(kind: Kind) -> DatabaseUrl {
     let variable = format!("FRESHDB_{}_URL", kind.name().to_uppercase());
