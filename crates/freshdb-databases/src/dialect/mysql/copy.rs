@@ -14,6 +14,7 @@ use super::fault::carry;
 use super::files::Files;
 use super::look::Look;
 use super::marks::Marks;
+use super::rebuilt::Rebuilt;
 use super::sessions::{connected, end_sessions};
 use super::template::{Table, Template, check_volatile, qualified};
 use super::{Mysql, seeded, verbatim};
@@ -30,6 +31,7 @@ pub(crate) struct Slot {
     pub(super) marks: Option<Marks>,
     /// What was known of its large tables then.
     pub(super) files: Files,
+    pub(super) rebuilt: Rebuilt,
     /// How often this process has reset it.
     pub(super) resets: usize,
 }
@@ -64,7 +66,8 @@ pub(super) async fn copy(server: &DatabaseUrl, template: &Template, name: &str) 
     }
     template.unproven.store(false, Ordering::Relaxed);
     let prepared = blockers::prepared(&mut connection).await.map_err(failed)?;
-    Ok(Slot { name: name.to_owned(), connection, prepared, marks: is_exact.then_some(look.marks), files, resets: 0 })
+    let marks = is_exact.then_some(look.marks);
+    Ok(Slot { name: name.to_owned(), connection, prepared, marks, files, rebuilt: Rebuilt::default(), resets: 0 })
 }
 
 /// A connection for the work on a database, and the only one that does any: of a process that is gone the server may be executing still what it
@@ -144,8 +147,15 @@ pub(super) async fn open(server: &DatabaseUrl, template: &Template, name: &str) 
     let mut connection = connect_alone(server, name).await.map_err(failed)?;
     // It is what the copy is compared with.
     check_volatile(&mut connection, template, &template.name).await?;
-    let files = Files::default();
-    Ok(Slot { name: name.to_owned(), connection, prepared: Vec::new(), marks: None, files, resets: 0 })
+    Ok(Slot {
+        name: name.to_owned(),
+        connection,
+        prepared: Vec::new(),
+        marks: None,
+        files: Files::default(),
+        rebuilt: Rebuilt::default(),
+        resets: 0,
+    })
 }
 
 /// As its owner left it, nobody has touched it since: what the server's counters say now is what they said then.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::connection::{TextRow, results_as_they_come, results_until, rows};
-use super::marks::Marks;
+use super::marks::{CLOCK, Marks};
 use super::opened::{self, Opened};
 use super::template::{Template, qualified};
 
@@ -58,9 +58,9 @@ impl Look {
     ) -> Result<Self, sqlx::Error> {
         let own = &template.own;
         let many = template.has_many_tables();
-        let first = if many { Opened::questions(name).to_vec() } else { Vec::new() };
+        let first = if many { vec![Opened::question(name)] } else { Vec::new() };
         // Before the tables are looked at: what is written after that is not older.
-        let mut rest = vec!["SELECT UNIX_TIMESTAMP()".to_owned()];
+        let mut rest = vec![CLOCK.to_owned()];
         // Where not all tables may have to be looked at, it is asked before which ones may.
         let then = then.filter(|_| many);
         let mut looks_into = Vec::new();
@@ -80,7 +80,7 @@ impl Look {
         drop(quiet);
         let mut lists = lists.into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let opened = if many { Opened::of([next(), next()], &counters) } else { None };
+        let opened = if many { Some(Opened::of(next())) } else { None };
         let mut marks = Marks::of(own, done, &counters, next());
         marks.note_opened(opened);
         if many && marks.may_be_closing(then) {
@@ -97,7 +97,7 @@ impl Look {
             is_whole &= refused.is_none() && at_tables.len() == asked;
             lists = at_tables.into_iter();
         }
-        marks.note_tables(template.features, lists.next().unwrap_or_default());
+        marks.note_tables(template.features, lists.next());
 
         let is_partial = !is_whole || !marks.are_whole;
         let asks = looks_for_rows && !template.features.truncate_is_cheaper && !is_partial;

@@ -8,7 +8,7 @@ use sqlx::MySqlConnection;
 
 use super::connection::{OWN, TextRow, fixed, literal, number, rows};
 use super::look::PROBES;
-use super::opened::{self, Opened};
+use super::opened::{self, Definitions, Opened};
 use super::own::{Issued, Others, Own};
 use super::template::{Table, Template, qualified};
 
@@ -27,6 +27,9 @@ const HARMLESS: &str = "admin_commands begin binlog call_procedure change_db che
 /// a few hundred times a second, the other from one that is exact. So in the first moment of a second a write still has the time of the
 /// second before.
 const CLOCKS_DIFFER: u64 = 1;
+
+/// The question for the server's clock, and for how many tables' definitions it has room.
+pub(super) const CLOCK: &str = "SELECT UNIX_TIMESTAMP(), @@GLOBAL.table_definition_cache";
 
 /// How often each statement was executed that is executed at all. `performance_schema.global_status` of MySQL leaves these out. A row that
 /// is sent costs more than one that is not, and most are 0. With them, for how many sessions and tables `performance_schema` had no room: what
@@ -172,9 +175,12 @@ pub(super) struct Marks {
     looked_at: Option<Vec<usize>>,
     /// The server's clock, in seconds.
     at: u64,
+    /// How many definitions are open, where that was asked.
+    room: Option<Definitions>,
     /// Of each table, how often it was written to.
     writes: HashMap<String, String>,
-    /// What else is known of tables, where that is cheap to read. Of those that are not in it, that their counter is 1.
+    /// What else is known of tables, where that is cheap to read. Of those that are not in it, that their counter is 1, and that the server
+    /// knows of no write.
     tables: HashMap<String, Known>,
     /// Whether nothing is missing because a table was locked.
     pub(super) are_whole: bool,
@@ -185,9 +191,18 @@ pub(super) struct Marks {
 struct Known {
     /// The next value of its AUTO_INCREMENT.
     counter: u64,
-    /// When it was last written to, in seconds, by a transaction that was committed. InnoDB keeps that in memory, and forgets it with
-    /// the table when too many are open.
-    written: Option<u64>,
+    written: Written,
+}
+
+/// When a table was last written to by a transaction that was committed. InnoDB keeps that in memory, and forgets it with the table when too
+/// many are open, and when the table is rebuilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// It knows of no write.
+    Never,
+    /// In that second.
+    At(u64),
+    Unknown,
 }
 
 /// What may have been touched since.
@@ -206,8 +221,8 @@ pub(super) struct Suspects {
 }
 
 impl Marks {
-    /// Out of the answers to [`statements`] and `SELECT UNIX_TIMESTAMP()`, which were asked for after this process had `done` so
-    /// many ALTERs, TRUNCATEs and FLUSHes. Of the tables nothing is known yet.
+    /// Out of the answers to [`statements`] and [`CLOCK`], which were asked for after this process had `done` so many ALTERs,
+    /// TRUNCATEs and FLUSHes. Of the tables nothing is known yet.
     pub(super) fn of(own: &Own, done: [i64; 3], counters: &[TextRow], clock: Vec<TextRow>) -> Self {
         let (mut definitions, mut alters, mut truncates, mut flushes) = (None, 0, 0, 0);
         let mut has_lost = false;
@@ -227,6 +242,8 @@ impl Marks {
         }
         let others =
             |issued: &Issued, counted: u64, done| issued.others(i64::try_from(counted).unwrap_or(i64::MAX), done);
+        let mut clock = clock.into_iter().flatten().map(|value| value?.parse::<u64>().ok());
+        let (at, room) = (clock.next().flatten(), clock.next().flatten());
         Self {
             definitions,
             alters: others(&own.alters, alters, done[0]),
@@ -236,7 +253,8 @@ impl Marks {
             opened: None,
             is_closing: false,
             looked_at: None,
-            at: clock.into_iter().flatten().flatten().find_map(|at| at.parse().ok()).unwrap_or_default(),
+            at: at.unwrap_or_default(),
+            room: room.and_then(|room| Definitions::of(counters, room)),
             writes: HashMap::new(),
             tables: HashMap::new(),
             are_whole: true,
@@ -260,11 +278,17 @@ impl Marks {
 
     /// The tables that can have been touched since `then`, where that is known of many.
     pub(super) fn opened_since(&self, then: &Self, template: &Template) -> Option<Vec<usize>> {
-        let opened = self.opened.as_ref()?.since(then.opened.as_ref()?, template)?;
+        let opened = self.opened.as_ref()?.tables(template)?;
         // A TRUNCATE closes its table, as a FLUSH does.
-        let closed_by_others =
-            self.truncates.most != then.truncates.least || self.flushes.most != then.flushes.least || then.is_closing;
-        (self.has_definitions_of(then) && !closed_by_others).then_some(opened)
+        let closed_by_others = self.truncates.most != then.truncates.least || then.is_closing;
+        (self.has_definitions_of(then) && !closed_by_others && self.forgets_nothing_since(then)).then_some(opened)
+    }
+
+    /// Whether the server has forgotten no table since `then` that was used since.
+    fn forgets_nothing_since(&self, then: &Self) -> bool {
+        let all_are_kept = self.room.zip(then.room).is_some_and(|(now, then)| now.all_are_kept_since(&then));
+        // A FLUSH can have it count anew.
+        all_are_kept && self.flushes.most == then.flushes.least
     }
 
     /// Just these tables are looked at. Of the others, what was known then is as it was.
@@ -281,8 +305,10 @@ impl Marks {
         self.looked_at.as_deref()
     }
 
-    /// Takes note of the answer to [`Features::tables`], or to the same question for some tables.
-    pub(super) fn note_tables(&mut self, features: Features, tables: Vec<TextRow>) {
+    /// Takes note of the answer to [`Features::tables`], or to the same question for some tables, if there was one.
+    pub(super) fn note_tables(&mut self, features: Features, tables: Option<Vec<TextRow>>) {
+        self.are_whole &= tables.is_some();
+        let tables = tables.unwrap_or_default();
         if features.writes {
             self.count_writes(tables);
             return;
@@ -293,9 +319,14 @@ impl Marks {
                 continue;
             }
             // Of a locked table nothing else is told.
-            self.are_whole &= engine.is_some();
+            let is_locked = engine.is_none();
+            self.are_whole &= !is_locked;
             let counter = counter.and_then(|counter| counter.parse().ok()).unwrap_or(1);
-            let written = written.and_then(|written| written.parse().ok());
+            let written = match written {
+                None if is_locked => Written::Unknown,
+                None => Written::Never,
+                Some(written) => written.parse().map_or(Written::Unknown, Written::At),
+            };
             self.tables.insert(table, Known { counter, written });
         }
     }
@@ -317,11 +348,30 @@ impl Marks {
         self.writes = tables.into_iter().filter_map(pair).collect();
     }
 
-    /// Forgets what is known of a table's rows: they have just been written.
-    pub(super) fn forget_rows(&mut self, table: &str) {
-        if let Some(known) = self.tables.get_mut(table) {
-            known.written = None;
-        }
+    /// Takes note that rows of a table have just been written.
+    pub(super) fn note_write(&mut self, table: &str) {
+        self.note(table, Written::Unknown);
+    }
+
+    /// Takes note that a table has just been rebuilt, and that the server has forgotten when it was written to.
+    pub(super) fn note_rebuilt(&mut self, table: &str) {
+        self.note(table, Written::Never);
+    }
+
+    fn note(&mut self, table: &str, written: Written) {
+        let known = self.tables.entry(table.to_owned()).or_insert(Known { counter: 1, written });
+        known.written = written;
+    }
+
+    /// Whether nothing but time stands in the way of a proof that a table's rows are as they were: it was written to just now.
+    pub(super) fn is_written_just_now(&self, table: &str) -> bool {
+        self.room.is_some_and(|room| room.are_few())
+            && matches!(self.written(table), Written::At(time) if time.saturating_add(CLOCKS_DIFFER) >= self.at)
+    }
+
+    fn written(&self, table: &str) -> Written {
+        let of_others = if self.are_whole { Written::Never } else { Written::Unknown };
+        self.tables.get(table).map_or(of_others, |known| known.written)
     }
 
     /// What may have been touched since `then`, when everything was as in the template.
@@ -366,13 +416,12 @@ impl Marks {
     fn with_stale_indexes(&self, then: &Self, template: &Template) -> Vec<usize> {
         let is_written = |table: &Table| {
             let writes = |marks: &Self| marks.writes.get(&table.name).cloned();
-            let time = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);
             let counted = writes(then).zip(writes(self)).is_some_and(|(then, now)| then != now);
             counted
-                || match (time(then), time(self)) {
-                    (Some(then), Some(now)) => then != now,
-                    (None, Some(_)) => !table.seeded,
-                    (_, None) => false,
+                || match (then.written(&table.name), self.written(&table.name)) {
+                    (Written::At(then), Written::At(now)) => then != now,
+                    (_, Written::At(_)) => !table.seeded,
+                    (_, Written::Never | Written::Unknown) => false,
                 }
         };
         let can_be =
@@ -384,11 +433,11 @@ impl Marks {
     /// Whether the server knows that no row of a table with rows was written since `then`, but for a TRUNCATE. Of a table of parts it says
     /// the latest time of those that are not forgotten, which proves nothing.
     fn is_unwritten(&self, then: &Self, table: &Table) -> bool {
-        let written = |marks: &Self| marks.tables.get(&table.name).and_then(|known| known.written);
+        let (before, now) = (then.written(&table.name), self.written(&table.name));
         table.seeded
             && table.transactional
             && !table.partitioned
-            && is_of_no_write(written(then), then.at, written(self))
+            && is_of_no_write(before, then.at, now, self.forgets_nothing_since(then))
     }
 
     /// The tables whose AUTO_INCREMENT is not the template's, of all, where that was cheap to read.
@@ -409,9 +458,15 @@ impl Marks {
 ///
 /// What InnoDB keeps, from a commit on, is when the transaction began, and it is kept for what its undo log has, cascades too. All that
 /// had begun by the time of the look have ended by then. So if it was earlier than that, and is still the same, nothing was committed
-/// since: that would have left a later time, or, when the table was then forgotten, none.
-fn is_of_no_write(then: Option<u64>, at: u64, now: Option<u64>) -> bool {
-    then.is_some_and(|time| time + CLOCKS_DIFFER < at) && now == then
+/// since: that would have left a later time, or, when the table was then forgotten, none. That there is none proves it only where no table
+/// can have been forgotten.
+fn is_of_no_write(then: Written, at: u64, now: Written, forgets_nothing: bool) -> bool {
+    now == then
+        && match then {
+            Written::Never => forgets_nothing,
+            Written::At(time) => time.saturating_add(CLOCKS_DIFFER) < at,
+            Written::Unknown => false,
+        }
 }
 
 impl Template {
@@ -468,12 +523,27 @@ mod tests {
 
     #[test]
     fn a_time_is_of_no_write_if_a_later_write_would_have_another() {
-        assert!(is_of_no_write(Some(7), 9, Some(7)));
+        use Written::{At, Never, Unknown};
+
+        let is_of_no_write = |then, now| is_of_no_write(then, 9, now, false);
+        assert!(is_of_no_write(At(7), At(7)));
         // In the first moment of second 9 a write has the time 8.
-        assert!(!is_of_no_write(Some(8), 9, Some(8)));
-        assert!(!is_of_no_write(Some(9), 9, Some(9)));
-        assert!(!is_of_no_write(Some(7), 9, Some(9)));
-        assert!(!is_of_no_write(Some(7), 9, None));
-        assert!(!is_of_no_write(None, 9, None));
+        assert!(!is_of_no_write(At(8), At(8)));
+        assert!(!is_of_no_write(At(9), At(9)));
+        assert!(!is_of_no_write(At(7), At(9)));
+        assert!(!is_of_no_write(At(7), Never));
+        assert!(!is_of_no_write(Never, Never));
+        assert!(!is_of_no_write(Unknown, Unknown));
+    }
+
+    #[test]
+    fn that_no_time_is_known_is_of_no_write_if_none_is_forgotten() {
+        use Written::{At, Never, Unknown};
+
+        let is_of_no_write = |then, now| is_of_no_write(then, 9, now, true);
+        assert!(is_of_no_write(Never, Never));
+        assert!(!is_of_no_write(Never, At(7)));
+        assert!(!is_of_no_write(Unknown, Never));
+        assert!(!is_of_no_write(At(8), Never));
     }
 }

@@ -1,8 +1,8 @@
 //! How MySQL and MariaDB do it. Where they differ, the server is asked what it has; see `server.rs`.
 //!
 //! `server.rs` administers; `catalog.rs` reads what a database is made of; `template.rs`, `copy.rs` and `reset.rs` are the life of a
-//! slot, and `look.rs`, `find.rs`, `undo.rs` and `seeded.rs` the parts of a reset. `marks.rs`, `opened.rs`, and `files.rs` with `pages.rs` tell
-//! what need not be compared. `verbatim.rs` keeps the bytes of definitions that are no text.
+//! slot, and `look.rs`, `find.rs`, `undo.rs` and `seeded.rs` the parts of a reset. `marks.rs`, `opened.rs`, `rebuilt.rs`, and `files.rs` with
+//! `pages.rs` tell what need not be compared. `verbatim.rs` keeps the bytes of definitions that are no text.
 
 mod blockers;
 mod catalog;
@@ -19,6 +19,7 @@ mod marks;
 mod opened;
 mod own;
 mod pages;
+mod rebuilt;
 mod reset;
 mod seeded;
 mod server;

@@ -23,17 +23,22 @@ const CLOSED_FROM: usize = 2;
 /// How many definitions a server has open, and has opened since it started.
 pub(super) const COUNTERS: [&str; 2] = ["Open_table_definitions", "Opened_table_definitions"];
 
-/// What a server has open.
-#[derive(Clone, Debug)]
-pub(super) struct Opened {
-    /// Of the database, tables, views and sequences.
-    names: Vec<String>,
+/// Tables are not rebuilt where a server has more definitions open than a part of what it keeps, of so many parts: see [`Definitions::are_few`].
+const PARTS: u64 = 4;
+
+/// How many definitions of tables a server has open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Definitions {
     /// What [`COUNTERS`] said.
     now: u64,
     ever: u64,
-    /// How many it keeps.
+    /// How many it keeps: so many of the server's own, and so many of InnoDB's.
     limit: u64,
 }
+
+/// What a server has open of a database: tables, views and sequences.
+#[derive(Clone, Debug)]
+pub(super) struct Opened(Vec<String>);
 
 impl Template {
     /// Whether what was opened is asked for: of MariaDB, and of many tables.
@@ -42,16 +47,9 @@ impl Template {
     }
 }
 
-impl Opened {
-    pub(super) const QUESTIONS: usize = 2;
-
-    /// To be asked before the server's counters are: what is closed before this is counted by then.
-    pub(super) fn questions(name: &str) -> [String; Self::QUESTIONS] {
-        [format!("SHOW OPEN TABLES FROM {}", identifier(name)), "SELECT @@GLOBAL.table_definition_cache".to_owned()]
-    }
-
-    /// Out of the answers, and the server's counters, [`COUNTERS`] among them.
-    pub(super) fn of([tables, limit]: [Vec<TextRow>; Self::QUESTIONS], counters: &[TextRow]) -> Option<Self> {
+impl Definitions {
+    /// Out of the server's counters, [`COUNTERS`] among them.
+    pub(super) fn of(counters: &[TextRow], limit: u64) -> Option<Self> {
         let count = |name: &str| {
             let row = counters
                 .iter()
@@ -59,26 +57,40 @@ impl Opened {
             row.get(1)?.as_ref()?.parse().ok()
         };
         let [now, ever] = COUNTERS.map(count);
-        Some(Self {
-            names: tables.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect(),
-            now: now?,
-            ever: ever?,
-            limit: limit.into_iter().flatten().flatten().next()?.parse().ok()?,
-        })
+        Some(Self { now: now?, ever: ever?, limit })
     }
 
-    /// The tables of a template that can have been read or written since `then`, if that can be told: they are open, or a foreign
-    /// key leads to them from one that is.
-    pub(super) fn since(&self, then: &Self, template: &Template) -> Option<Vec<usize>> {
-        let opened = self.ever.checked_sub(then.ever)?;
-        // Never were there more at once than this.
-        let most = then.now.checked_add(opened)?;
-        if most >= self.limit.min(then.limit) {
-            return None;
-        }
+    /// Whether none was forgotten for want of room that was used since `then`: there were never so many at once as are kept, and those that were
+    /// used last are the last to be forgotten.
+    pub(super) fn all_are_kept_since(&self, then: &Self) -> bool {
+        let opened = self.ever.checked_sub(then.ever);
+        let most = opened.and_then(|opened| then.now.checked_add(opened));
+        most.is_some_and(|most| most < self.limit.min(then.limit))
+    }
+
+    /// Whether they are so few that it will go on like that.
+    pub(super) fn are_few(&self) -> bool {
+        self.now < self.limit / PARTS
+    }
+}
+
+impl Opened {
+    /// To be asked before the server's counters are: what is closed before this is counted by then.
+    pub(super) fn question(name: &str) -> String {
+        format!("SHOW OPEN TABLES FROM {}", identifier(name))
+    }
+
+    /// Out of the answer.
+    pub(super) fn of(tables: Vec<TextRow>) -> Self {
+        Self(tables.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+    }
+
+    /// The tables of a template that can have been read or written since all were closed, provided that none was closed again: they are open, or
+    /// a foreign key leads to them from one that is. Nothing, if that cannot be told.
+    pub(super) fn tables(&self, template: &Template) -> Option<Vec<usize>> {
         // However the file system writes them.
         let fold = |name: &str| name.to_lowercase();
-        let mut open: HashSet<String> = self.names.iter().map(|name| fold(name)).collect();
+        let mut open: HashSet<String> = self.0.iter().map(|name| fold(name)).collect();
         let mut found: Vec<usize> =
             (0..template.tables.len()).filter(|index| open.contains(&fold(&template.tables[*index].name))).collect();
         for object in &template.catalog.objects {
@@ -154,6 +166,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn definitions_are_kept_while_there_is_room() {
+        let definitions = |now: &str, ever: &str, limit| {
+            let row = |(name, value): (&str, &str)| vec![Some(name.to_owned()), Some(value.to_owned())];
+            Definitions::of(&[(COUNTERS[0], now), (COUNTERS[1], ever)].map(row), limit).expect("both were counted")
+        };
+        let then = definitions("90", "1000", 100);
+        let all_are_kept = |now: Definitions| now.all_are_kept_since(&then);
+        assert!(all_are_kept(definitions("91", "1001", 100)));
+        assert!(all_are_kept(definitions("90", "1009", 100)));
+        assert!(!all_are_kept(definitions("90", "1010", 100)), "so many were opened that some had to be closed");
+        assert!(!all_are_kept(definitions("91", "1001", 91)), "since then there is less room");
+        assert!(!all_are_kept(definitions("2", "3", 100)), "it has begun to count anew");
+        assert!(definitions("24", "1000", 100).are_few());
+        assert!(!definitions("25", "1000", 100).are_few());
+        assert!(Definitions::of(&[], 100).is_none());
+    }
 
     #[test]
     fn who_may_close_tables_is_told_from_who_does_not() {

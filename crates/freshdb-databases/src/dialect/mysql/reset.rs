@@ -15,8 +15,8 @@ use super::whereabouts::may_be_elsewhere;
 use super::{Mysql, blockers, find, opened, seeded, server, undo};
 use crate::Error;
 
-/// From which reset of a database on a second connection helps, and the server is asked for files: a process that tests once never gets back what
-/// that costs.
+/// From which reset of a database on a second connection helps, the server is asked for files, and tables are rebuilt: a process that tests once
+/// never gets back what that costs.
 const HELPED_FROM: usize = 2;
 
 pub(super) async fn reset(slot: &mut Slot, template: &Template, staying: &[u64]) -> Result<Reset, Error> {
@@ -78,12 +78,13 @@ async fn put_back(
     }
     let parts = files.parts(connection, template, name, &touched.suspect, slot.resets >= HELPED_FROM).await?;
     steps.done("files");
-    let count = undo::undo(connection, template, name, &touched, &parts, &mut marks).await?;
+    let undone = undo::undo(connection, template, name, &touched, &parts, &mut marks).await?;
     steps.done("undo");
 
     // What was set to 1 in an empty table is 1. Rows that are written again can move a counter that had not moved.
+    let written = touched.suspect.iter().filter(|index| !undone.same.contains(index));
     let set = |index: &&usize| template.tables[**index].counter != 1 || template.tables[**index].seeded;
-    let set: Vec<usize> = touched.moved.iter().chain(&touched.suspect).filter(set).copied().collect();
+    let set: Vec<usize> = touched.moved.iter().chain(written).filter(set).copied().collect();
     let moved = find::moved(connection, template, name, &set).await?;
     let sequences = if touched.sequences.is_empty() {
         Vec::new()
@@ -100,9 +101,13 @@ async fn put_back(
     if let Some(index) = sequences.first() {
         return Ok(Outcome::Changed(format!("sequence `{}` cannot be put back", template.sequences[*index].name)));
     }
+    if slot.resets >= HELPED_FROM {
+        slot.rebuilt.rebuild(connection, template, name, &undone.same, &mut marks).await?;
+        steps.done("rebuild");
+    }
     opened::close(connection, template, name, marks.looked_at(), slot.resets).await?;
     (slot.marks, slot.files) = (is_exact.then_some(marks), files);
-    Ok(Outcome::Pristine { touched: count })
+    Ok(Outcome::Pristine { touched: undone.count })
 }
 
 /// How often those are ended who are there again when all were ended.

@@ -12,7 +12,15 @@ use super::template::{Sequence, Table, Template, qualified};
 
 const DEADLOCK: u16 = 1213;
 
-/// Puts it back, and says how many tables had been touched. Of each table that is suspect, a part is compared.
+/// What was put back.
+pub(super) struct Undone {
+    /// How many tables and sequences had been touched.
+    pub(super) count: usize,
+    /// The tables that were suspect, and whose rows were the template's.
+    pub(super) same: Vec<usize>,
+}
+
+/// Puts it back. Of each table that is suspect, a part is compared.
 pub(super) async fn undo(
     connection: &mut MySqlConnection,
     template: &Template,
@@ -20,18 +28,22 @@ pub(super) async fn undo(
     touched: &Touched,
     parts: &[Part],
     marks: &mut Marks,
-) -> Result<usize, sqlx::Error> {
+) -> Result<Undone, sqlx::Error> {
+    let mut same = Vec::new();
     let mut indexes: Vec<usize> = touched.filled.iter().chain(&touched.moved).copied().collect();
     let mut anew = Vec::new();
     for (index, part) in touched.suspect.iter().zip(parts) {
         let table = &template.tables[*index];
         let may_be_stale = touched.stale_indexes.contains(index);
         match restore(connection, template, name, table, part, may_be_stale).await? {
-            Restored::Same => continue,
+            Restored::Same => {
+                same.push(*index);
+                continue;
+            }
             Restored::Rows => {}
             Restored::ToBeWrittenAnew => anew.push(*index),
         }
-        marks.forget_rows(&table.name);
+        marks.note_write(&table.name);
         indexes.push(*index);
     }
     indexes.sort_unstable();
@@ -48,7 +60,7 @@ pub(super) async fn undo(
     for index in &touched.sequences {
         execute(connection, &template.sequences[*index].restart(name)).await?;
     }
-    Ok(indexes.len() + touched.sequences.len())
+    Ok(Undone { count: indexes.len() + touched.sequences.len(), same })
 }
 
 /// What empties a table that should be empty, or writes its rows anew, and sets its counter.
