@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use crate::registry::{OpenSession, Place, seconds};
+use crate::registry::{OpenSession, Place, seconds, time_limit};
 use crate::verdict::Verdict;
 use crate::words::words;
 
@@ -271,7 +271,7 @@ impl Error {
         match &*self.0 {
             Kind::Closed { target } => write!(formatter, "the engine of `{target}` is closed"),
             Kind::Exhausted { target, waited, wanted, holders } => {
-                let waited = seconds(*waited);
+                let waited = time_limit(*waited);
                 match wanted {
                     Wanted::Session { limit } => write!(
                         formatter,

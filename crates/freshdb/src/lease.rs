@@ -537,7 +537,7 @@ pub(crate) async fn bounded<T>(
 
 /// The error of work that took longer than this.
 pub(crate) fn timed_out(limit: Duration) -> sqlx::Error {
-    let message = format!("no answer within {}", crate::registry::seconds(limit));
+    let message = format!("no answer within {}", crate::registry::time_limit(limit));
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
 }
 

@@ -283,6 +283,15 @@ pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
+/// The time after which something was given up, which may be so short that it would be `0.0 s`: `5 ms`.
+pub(crate) fn time_limit(duration: Duration) -> String {
+    match duration.as_secs_f64() * 1e3 {
+        ..1.0 => format!("{} µs", duration.as_micros()),
+        ms @ 1.0..50.0 => format!("{ms:.0} ms"),
+        _ => seconds(duration),
+    }
+}
+
 /// A statement, or a label, in one line of at most a hundred characters.
 fn one_line(text: &str) -> String {
     const MOST: usize = 100;
@@ -292,5 +301,17 @@ fn one_line(text: &str) -> String {
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{} …", &line[..end]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_never_none() {
+        let shown =
+            [300, 1_000, 20_000, 49_999, 50_000, 2_000_000].map(|micros| time_limit(Duration::from_micros(micros)));
+        assert_eq!(shown, ["300 µs", "1 ms", "20 ms", "50 ms", "0.1 s", "2.0 s"]);
     }
 }

@@ -195,7 +195,7 @@ impl Context {
                 Some(Ok(Ok(()))) => continue,
                 Some(Ok(Err(error))) => super::report::with_causes(&*error),
                 Some(Err(_)) => "it panicked".to_owned(),
-                None => format!("it took longer than {}", crate::registry::seconds(limit)),
+                None => format!("it took longer than {}", crate::registry::time_limit(limit)),
             };
             failed.push(EndingFailed { what, why });
         }
