@@ -62,16 +62,17 @@ impl Look {
         // Before the tables are looked at: what is written after that is not older.
         let mut rest = vec![CLOCK.to_owned()];
         // Where not all tables may have to be looked at, it is asked before which ones may.
-        let then = then.filter(|_| many);
+        let asks_which = then.filter(|_| many);
         let mut looks_into = Vec::new();
-        if then.is_none() {
-            let (mut at_tables, empty) = at_tables(template, name, None);
+        let mut passed_over = Vec::new();
+        if asks_which.is_none() {
+            rest.push(known_of_tables(template, name, None));
             if looks_for_rows {
-                looks_into = empty;
-            } else {
-                at_tables.truncate(1);
+                let is_proved_by_time =
+                    |index: &usize| then.is_some_and(|then| then.can_prove(&template.tables[*index]));
+                (passed_over, looks_into) = empty_tables(template, None).into_iter().partition(is_proved_by_time);
+                rest.extend(probes(template, name, &looks_into));
             }
-            rest.extend(at_tables);
         }
 
         let quiet = timeout(LONGEST_WAIT, own.quiet.write()).await;
@@ -83,16 +84,17 @@ impl Look {
         let opened = if many { Some(Opened::of(next())) } else { None };
         let mut marks = Marks::of(own, done, &counters, next());
         marks.note_opened(opened);
-        if many && marks.may_be_closing(then) {
+        if many && marks.may_be_closing(asks_which) {
             marks.note_closing(opened::somebody_closes(connection).await?);
         }
-        if let Some(then) = then {
+        if let Some(then) = asks_which {
             if let Some(some) = marks.opened_since(then, template) {
                 marks.look_only_at(some, then, template);
             }
-            let (sql, empty) = at_tables(template, name, marks.looked_at());
+            looks_into = empty_tables(template, marks.looked_at());
+            let mut sql = vec![known_of_tables(template, name, marks.looked_at())];
+            sql.extend(probes(template, name, &looks_into));
             let asked = sql.len();
-            looks_into = empty;
             let (at_tables, refused) = results_until(connection, &sql.join(";")).await?;
             is_whole &= refused.is_none() && at_tables.len() == asked;
             lists = at_tables.into_iter();
@@ -101,8 +103,12 @@ impl Look {
 
         let is_partial = !is_whole || !marks.are_whole;
         let asks = looks_for_rows && !template.features.truncate_is_cheaper && !is_partial;
-        let filled = looks_into.chunks(PROBES).zip(lists).flat_map(|(some, answer)| with_a_row(some, answer)).collect();
-        Ok(Self { marks, filled: asks.then_some(filled), is_partial })
+        let mut filled: Vec<usize> =
+            looks_into.chunks(PROBES).zip(lists).flat_map(|(some, answer)| with_a_row(some, answer)).collect();
+        let written = marks.written_of(&passed_over, then, template);
+        let is_answered = asks && written.is_some();
+        filled.extend(written.into_iter().flatten());
+        Ok(Self { marks, filled: is_answered.then_some(filled), is_partial })
     }
 }
 
@@ -145,22 +151,26 @@ async fn ask(
     Ok((counters, lists, is_whole))
 }
 
-/// The questions for what is known of the tables, and for which of those that are empty in the template have a row now: of all, or of
-/// some. The latter are named too, where that is asked.
-fn at_tables(template: &Template, name: &str, some: Option<&[usize]>) -> (Vec<String>, Vec<usize>) {
-    let features = template.features;
-    let known = match some {
+/// The question for what is known of the tables: of all, or of some.
+fn known_of_tables(template: &Template, name: &str, some: Option<&[usize]>) -> String {
+    match some {
         Some(some) if some.len() <= PROBES => opened::tables_of(template, name, some),
-        _ => features.tables(name),
-    };
-    if features.truncate_is_cheaper {
-        return (vec![known], Vec::new());
+        _ => template.features.tables(name),
+    }
+}
+
+/// The tables, of all or of some, that are empty in the template, where they are looked into in the same breath.
+fn empty_tables(template: &Template, some: Option<&[usize]>) -> Vec<usize> {
+    if template.features.truncate_is_cheaper {
+        return Vec::new();
     }
     let all: Vec<usize> = (0..template.tables.len()).collect();
-    let empty: Vec<usize> =
-        some.unwrap_or(&all).iter().filter(|index| !template.tables[**index].seeded).copied().collect();
-    let probes = empty.chunks(PROBES).map(|some| template.probe(name, some));
-    (std::iter::once(known).chain(probes).collect(), empty)
+    some.unwrap_or(&all).iter().filter(|index| !template.tables[**index].seeded).copied().collect()
+}
+
+/// The questions for which of some tables have a row.
+fn probes(template: &Template, name: &str, some: &[usize]) -> Vec<String> {
+    some.chunks(PROBES).map(|some| template.probe(name, some)).collect()
 }
 
 impl Template {

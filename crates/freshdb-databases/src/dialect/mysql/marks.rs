@@ -430,14 +430,49 @@ impl Marks {
         tables.map(|(index, _)| index).collect()
     }
 
-    /// Whether the server knows that no row of a table with rows was written since `then`, but for a TRUNCATE. Of a table of parts it says
-    /// the latest time of those that are not forgotten, which proves nothing.
+    /// Whether the server knows that no row of a table was written since `then`, but for a TRUNCATE.
     fn is_unwritten(&self, then: &Self, table: &Table) -> bool {
-        let (before, now) = (then.written(&table.name), self.written(&table.name));
-        table.seeded
-            && table.transactional
-            && !table.partitioned
-            && is_of_no_write(before, then.at, now, self.forgets_nothing_since(then))
+        let now = self.written(&table.name);
+        then.can_prove(table)
+            && now == then.written(&table.name)
+            && (now != Written::Never || self.forgets_nothing_since(then))
+    }
+
+    /// Whether what the server knows of a table now can prove later that no row of it was written since.
+    ///
+    /// What InnoDB keeps, from a commit on, is when the transaction began, and it is kept for what its undo log has, cascades too. All that
+    /// had begun by the time of the look have ended by then. So if it was earlier than that, and is still the same, nothing was committed
+    /// since: that would have left a later time, or, when the table was then forgotten, none. That there is none still proves it only where
+    /// no table can have been forgotten.
+    ///
+    /// Of a table of parts it says the latest time of those that are not forgotten, which proves nothing.
+    pub(super) fn can_prove(&self, table: &Table) -> bool {
+        let is_in_time = match self.written(&table.name) {
+            Written::Never => self.room.is_some(),
+            Written::At(time) => time.saturating_add(CLOCKS_DIFFER) < self.at,
+            Written::Unknown => false,
+        };
+        is_in_time && table.transactional && !table.partitioned
+    }
+
+    /// Those of some tables, which nobody has looked into because it [could be proved](Self::can_prove) `then`, that were written to since. If it was not
+    /// proved of all others, nothing is known of them.
+    pub(super) fn written_of(&self, some: &[usize], then: Option<&Self>, template: &Template) -> Option<Vec<usize>> {
+        let Some(then) = then.filter(|then| self.has_definitions_of(then)) else {
+            return some.is_empty().then(Vec::new);
+        };
+        let mut written = Vec::new();
+        for index in some {
+            let table = &template.tables[*index];
+            if self.is_unwritten(then, table) {
+                continue;
+            }
+            match self.written(&table.name) {
+                Written::At(_) => written.push(*index),
+                Written::Never | Written::Unknown => return None,
+            }
+        }
+        Some(written)
     }
 
     /// The tables whose AUTO_INCREMENT is not the template's, of all, where that was cheap to read.
@@ -452,21 +487,6 @@ impl Marks {
         let looked_at = self.looked_at.clone().unwrap_or_else(|| (0..template.tables.len()).collect());
         Some(looked_at.into_iter().filter(moved).collect())
     }
-}
-
-/// Whether the time of a table's last write, as told `then`, which was `at` that second, and `now`, proves that none was committed in between.
-///
-/// What InnoDB keeps, from a commit on, is when the transaction began, and it is kept for what its undo log has, cascades too. All that
-/// had begun by the time of the look have ended by then. So if it was earlier than that, and is still the same, nothing was committed
-/// since: that would have left a later time, or, when the table was then forgotten, none. That there is none proves it only where no table
-/// can have been forgotten.
-fn is_of_no_write(then: Written, at: u64, now: Written, forgets_nothing: bool) -> bool {
-    now == then
-        && match then {
-            Written::Never => forgets_nothing,
-            Written::At(time) => time.saturating_add(CLOCKS_DIFFER) < at,
-            Written::Unknown => false,
-        }
 }
 
 impl Template {
@@ -521,29 +541,67 @@ impl Template {
 mod tests {
     use super::*;
 
+    const TABLE: &str = "t";
+
+    /// What the server said at second 9, with so many definitions open.
+    fn marks(written: Option<Written>, open: u64) -> Marks {
+        let row = |name: &str, value: u64| vec![Some(name.to_owned()), Some(value.to_string())];
+        let [now, ever] = opened::COUNTERS;
+        let counters = [row("Com_drop_table", 1), row(now, open), row(ever, open)];
+        let clock = vec![vec![Some("9".to_owned()), Some("100".to_owned())]];
+        let mut marks = Marks::of(&Own::default(), [0; 3], &counters, clock);
+        if let Some(written) = written {
+            marks.note(TABLE, written);
+        }
+        marks
+    }
+
+    fn table() -> Table {
+        serde_json::from_value(serde_json::json!({
+            "name": TABLE, "versioned": false, "transactional": true, "archives": false, "volatile": false, "counter": 1,
+            "counts": false, "partitioned": false, "seeded": true, "unique": false, "texts": false, "small": true,
+            "computes": false, "indexes_deleted": false, "triggers": false, "columns": [], "computed": [], "key": [], "order": null
+        }))
+        .expect("a table")
+    }
+
     #[test]
     fn a_time_is_of_no_write_if_a_later_write_would_have_another() {
         use Written::{At, Never, Unknown};
 
-        let is_of_no_write = |then, now| is_of_no_write(then, 9, now, false);
-        assert!(is_of_no_write(At(7), At(7)));
+        // There is no room for so many.
+        let is_of_no_write = |then, now| marks(now, 100).is_unwritten(&marks(then, 100), &table());
+        assert!(is_of_no_write(Some(At(7)), Some(At(7))));
         // In the first moment of second 9 a write has the time 8.
-        assert!(!is_of_no_write(At(8), At(8)));
-        assert!(!is_of_no_write(At(9), At(9)));
-        assert!(!is_of_no_write(At(7), At(9)));
-        assert!(!is_of_no_write(At(7), Never));
-        assert!(!is_of_no_write(Never, Never));
-        assert!(!is_of_no_write(Unknown, Unknown));
+        assert!(!is_of_no_write(Some(At(8)), Some(At(8))));
+        assert!(!is_of_no_write(Some(At(9)), Some(At(9))));
+        assert!(!is_of_no_write(Some(At(7)), Some(At(9))));
+        assert!(!is_of_no_write(Some(At(7)), Some(Never)));
+        assert!(!is_of_no_write(Some(Never), Some(Never)));
+        assert!(!is_of_no_write(None, None));
+        assert!(!is_of_no_write(Some(Unknown), Some(Unknown)));
     }
 
     #[test]
     fn that_no_time_is_known_is_of_no_write_if_none_is_forgotten() {
         use Written::{At, Never, Unknown};
 
-        let is_of_no_write = |then, now| is_of_no_write(then, 9, now, true);
-        assert!(is_of_no_write(Never, Never));
-        assert!(!is_of_no_write(Never, At(7)));
-        assert!(!is_of_no_write(Unknown, Never));
-        assert!(!is_of_no_write(At(8), Never));
+        let is_of_no_write = |then, now| marks(now, 10).is_unwritten(&marks(then, 10), &table());
+        assert!(is_of_no_write(Some(Never), Some(Never)));
+        assert!(is_of_no_write(None, None));
+        assert!(!is_of_no_write(Some(Never), Some(At(7))));
+        assert!(!is_of_no_write(Some(Unknown), Some(Never)));
+        assert!(!is_of_no_write(Some(Never), Some(Unknown)));
+        assert!(!is_of_no_write(Some(At(8)), Some(Never)));
+    }
+
+    /// Where the server did not tell of all tables, those that it told nothing of need not be as they were.
+    #[test]
+    fn what_was_not_answered_is_of_no_table() {
+        let then = marks(None, 10);
+        let mut now = marks(None, 10);
+        now.note_tables(Features::default(), None);
+        assert!(!now.is_unwritten(&then, &table()));
+        assert!(!marks(None, 10).is_unwritten(&now, &table()));
     }
 }

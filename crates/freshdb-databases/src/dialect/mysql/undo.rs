@@ -55,7 +55,15 @@ pub(super) async fn undo(
             Repair::of(template, name, touched, *index)
         }
     };
-    let repairs: Vec<Repair> = indexes.iter().filter_map(repair).collect();
+    let mut repairs = Vec::new();
+    for index in &indexes {
+        let Some(repair) = repair(index) else { continue };
+        // TRUNCATE leaves the time of the last write as it is.
+        if repair.delete.is_some() {
+            marks.note_write(&template.tables[*index].name);
+        }
+        repairs.push(repair);
+    }
     carry_out(connection, template, name, &repairs, marks).await?;
     for index in &touched.sequences {
         execute(connection, &template.sequences[*index].restart(name)).await?;

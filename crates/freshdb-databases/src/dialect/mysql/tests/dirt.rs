@@ -23,6 +23,7 @@ on_both!(
 on_one!(mysql: what_is_not_counted_for_want_of_room_is_found);
 on_one!(mariadb:
     small_tables_that_were_just_filled_are_rebuilt,
+    what_is_written_to_tables_that_are_passed_over_is_found,
     every_history_is_looked_at,
     what_an_index_of_vectors_keeps_of_deleted_rows_is_gone
 );
@@ -210,6 +211,61 @@ async fn small_tables_that_were_just_filled_are_rebuilt() {
         // What it was put back by is not taken for a proof, nor is a proof lost for ever by it.
         assert_eq!(outcome(&fixture.reset().await), 0, "{sql}");
     }
+    fixture.drop().await;
+}
+
+impl Fixture {
+    /// What is written to one table. Where all rows are gone again, that may not be seen.
+    async fn undoes_one(&mut self, sql: &str) {
+        drop(self.run(sql).await);
+        let least = usize::from(!sql.contains("; DELETE FROM"));
+        assert!((least..=1).contains(&outcome(&self.reset().await)), "{sql}");
+        self.assert_pristine(sql);
+    }
+}
+
+/// MariaDB does not look into an empty table that was never written to, as long as it knows of no write: which it does of every one.
+async fn what_is_written_to_tables_that_are_passed_over_is_found() {
+    const WRITES: &[&str] = &[
+        "INSERT INTO t0 VALUES (1, 'x')",
+        "SET unique_checks = 0, foreign_key_checks = 0; BEGIN; INSERT INTO t1 VALUES (1, 'x'), (2, 'y'); COMMIT",
+        "INSERT INTO t2 VALUES (1, 'x'); FLUSH TABLES",
+        "INSERT INTO t3 VALUES (1, 'x'); ALTER TABLE t3 FORCE",
+        "XA BEGIN 'passed over'; INSERT INTO t4 VALUES (1, 'x'); XA END 'passed over'; XA COMMIT 'passed over' ONE PHASE",
+        "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; INSERT INTO t5 SELECT 1, 'x'",
+        "INSERT IGNORE INTO t6 VALUES (1, 'x'), (1, 'y')",
+        "REPLACE INTO t7 VALUES (0, 'x')",
+        "INSERT INTO t8 VALUES (1, 'x'); DELETE FROM t8",
+        "BEGIN; INSERT INTO t9 VALUES (1, 'x'); SAVEPOINT s; INSERT INTO t9 VALUES (2, 'x'); ROLLBACK TO s; COMMIT",
+        "TRUNCATE t10; INSERT INTO t10 VALUES (1, 'x')",
+        "LOCK TABLES t11 WRITE; INSERT INTO t11 VALUES (1, 'x')",
+        "INSERT INTO t12 VALUES (1, 'x'); TRUNCATE t12; INSERT INTO t12 VALUES (1, 'x')",
+        "SET SESSION timestamp = 1; INSERT INTO t13 VALUES (1, 'x')",
+    ];
+    const OTHERS: &[&str] = &["INSERT INTO isam VALUES (1)", "INSERT INTO parts VALUES (1)"];
+
+    let tables: Vec<String> = (0..WRITES.len())
+        .map(|table| format!("CREATE TABLE t{table} (id INT PRIMARY KEY, name VARCHAR(50))"))
+        .chain([
+            "CREATE TABLE isam (id INT PRIMARY KEY) ENGINE = MyISAM".to_owned(),
+            "CREATE TABLE parts (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3".to_owned(),
+        ])
+        .collect();
+    let schema: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let mut fixture = Fixture::new(Kind::Mariadb, "passed", &schema).await;
+    assert_eq!(outcome(&fixture.reset().await), 0);
+    for (index, sql) in WRITES.iter().enumerate() {
+        let table = fixture.template.tables.iter().find(|table| table.name == format!("t{index}")).expect("a table");
+        assert!(fixture.slot.marks.as_ref().is_some_and(|marks| marks.can_prove(table)), "it is passed over");
+        fixture.undoes_one(sql).await;
+        assert_eq!(outcome(&fixture.reset().await), 0, "{sql}");
+    }
+    for sql in OTHERS.iter().chain(WRITES).chain(OTHERS) {
+        fixture.undoes_one(sql).await;
+    }
+    drop(fixture.run("BEGIN; INSERT INTO t0 VALUES (1, 'x')").await);
+    assert_eq!(outcome(&fixture.reset().await), 0, "what was not committed is no write");
+    fixture.assert_pristine("a write that was not committed");
     fixture.drop().await;
 }
 
