@@ -448,7 +448,7 @@ impl Marks {
     /// Of a table of parts it says the latest time of those that are not forgotten, which proves nothing.
     pub(super) fn can_prove(&self, table: &Table) -> bool {
         let is_in_time = match self.written(&table.name) {
-            Written::Never => self.room.is_some(),
+            Written::Never => self.room.is_some_and(|room| room.are_few()),
             Written::At(time) => time.saturating_add(CLOCKS_DIFFER) < self.at,
             Written::Unknown => false,
         };

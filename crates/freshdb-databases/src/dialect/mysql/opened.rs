@@ -23,7 +23,7 @@ const CLOSED_FROM: usize = 2;
 /// How many definitions a server has open, and has opened since it started.
 pub(super) const COUNTERS: [&str; 2] = ["Open_table_definitions", "Opened_table_definitions"];
 
-/// Tables are not rebuilt where a server has more definitions open than a part of what it keeps, of so many parts: see [`Definitions::are_few`].
+/// Where a server has more definitions open than one of so many parts of those that it keeps, it is not gone by that it will forget none.
 const PARTS: u64 = 4;
 
 /// How many definitions of tables a server has open.
@@ -68,7 +68,7 @@ impl Definitions {
         most.is_some_and(|most| most < self.limit.min(then.limit))
     }
 
-    /// Whether they are so few that it will go on like that.
+    /// Whether they are so few that none will be forgotten soon.
     pub(super) fn are_few(&self) -> bool {
         self.now < self.limit / PARTS
     }
