@@ -128,7 +128,9 @@ fn a_pooler_that_does_not_do_is_said() {
         ),
         "{refused}"
     );
-    let shared = said(pooler(true, "42P05", r#"prepared statement "sqlx_s_1" already exists"#));
+    let port = pooler(true, "42P05", r#"prepared statement "sqlx_s_1" already exists"#);
+    // A port can have the number of the line in it that is looked for.
+    let shared = said(port).replace(&format!(":{port}/"), ":PORT/");
     assert!(shared.contains(r#": prepared statement "sqlx_s_1" already exists"#), "{shared}");
     assert!(shared.contains("\nhint: a pooler gives each transaction another session: "), "{shared}");
     assert!(!shared.contains("412"), "{shared}");
