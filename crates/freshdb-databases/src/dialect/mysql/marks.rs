@@ -370,6 +370,7 @@ impl Marks {
     }
 
     fn written(&self, table: &str) -> Written {
+        // It tells only of those that it knows something of; but where it has not told all, of the others nothing is known.
         let of_others = if self.are_whole { Written::Never } else { Written::Unknown };
         self.tables.get(table).map_or(of_others, |known| known.written)
     }
